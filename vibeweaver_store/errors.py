@@ -78,7 +78,7 @@ class IllegalTransition(StoreError):
 
 
 class StoreBusy(StoreError):
-    """Others held the database for longer than the busy timeout. ``waited`` is how long this call waited, in seconds."""
+    """Others held the database for longer than the busy timeout. ``waited``: how long this call did, in seconds."""
 
     code = "store_busy"
 
@@ -114,7 +114,7 @@ class CorruptData(StoreError):
 
 
 class MigrationFailed(StoreError):
-    """A migration stopped and was rolled back; the database is as it was. ``backup`` is the copy made before, if any."""
+    """A migration was rolled back; the database is as it was. ``backup`` is the copy made before, if any."""
 
     code = "migration_failed"
 

@@ -1,0 +1,39 @@
+"""What continuous integration runs, and anyone can: ``nox`` for all, ``nox -s tests`` for one."""
+
+from __future__ import annotations
+
+import nox
+
+nox.options.default_venv_backend = "venv"
+nox.options.reuse_existing_virtualenvs = True
+nox.options.error_on_external_run = True
+
+SOURCES = ("vibeweaver_store", "alembic", "tests", "benchmarks", "noxfile.py")
+
+
+@nox.session
+def lint(session: nox.Session) -> None:
+    session.install("--quiet", "ruff>=0.14,<1")
+    session.run("ruff", "check", *SOURCES)
+    session.run("ruff", "format", "--check", *SOURCES)
+
+
+@nox.session
+def types(session: nox.Session) -> None:
+    session.install("--quiet", "--editable", ".[dev]")
+    session.run("mypy")
+
+
+@nox.session
+def tests(session: nox.Session) -> None:
+    session.install("--quiet", "--editable", ".[dev]")
+    session.run("pytest", "-n", "auto", *session.posargs)
+
+
+@nox.session
+def migrations(session: nox.Session) -> None:
+    """Up, check, down and up again on both backends, and the SQL for a reviewer to read."""
+    session.install("--quiet", "--editable", ".[dev]")
+    session.run("pytest", "-n", "auto", "-m", "migrations", *session.posargs)
+    session.run("vibeweaver-store", "db", "sql", "--backend", "sqlite")
+    session.run("vibeweaver-store", "db", "sql", "--backend", "postgresql")

@@ -1,0 +1,426 @@
+"""The column types that all tables share, and the Python types that validate what goes into them.
+
+The SQL types come in two spellings: one that SQLite's ``STRICT`` tables accept (``INTEGER``, ``REAL``, ``TEXT``,
+``BLOB``) and PostgreSQL's own (``BIGINT``, ``DOUBLE PRECISION``, ``TIMESTAMPTZ``, ``JSONB``, ``BYTEA``). Migrations
+name these types, so the stored form of a type never changes once it landed: a new form is a new type.
+"""
+
+from __future__ import annotations
+
+import enum
+import math
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Annotated, Any, NoReturn, TypeAlias, TypeVar
+
+import orjson
+import sqlalchemy as sa
+import uuid_utils
+from pydantic import AfterValidator, BeforeValidator, Field, Strict, TypeAdapter, ValidationError
+from sqlalchemy.dialects import postgresql
+from sqlalchemy.engine import Dialect
+from sqlalchemy.types import TypeDecorator, TypeEngine
+
+from vibeweaver_store.errors import CorruptData, InvalidInput
+
+MAX_DOCUMENT_DEPTH = 100
+"""How deep lists and objects may nest in a JSON document."""
+
+_MAX_INTEGER = 2**63 - 1
+
+DocumentT = TypeVar("DocumentT")
+StrEnumT = TypeVar("StrEnumT", bound=enum.StrEnum)
+IntEnumT = TypeVar("IntEnumT", bound=enum.IntEnum)
+
+
+def new_id() -> str:
+    """Return a new text id: a UUIDv7, whose text order is the order of making (RFC 9562)."""
+    return str(uuid_utils.uuid7())
+
+
+# --- Python types: what a value must be before it reaches a column ---------------------------------------------
+
+
+def _check_text(value: str) -> str:
+    if "\x00" in value:
+        raise ValueError("must not contain NUL characters")
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        raise ValueError("must be valid Unicode (it has a lone surrogate)") from None
+    return value
+
+
+def _check_not_blank(value: str) -> str:
+    if not value.strip():
+        raise ValueError("must not be blank")
+    return value
+
+
+def _to_utc(value: object) -> datetime:
+    if not isinstance(value, datetime):
+        raise ValueError("must be a datetime")  # noqa: TRY004 - pydantic reads ValueError
+    if value.tzinfo is None or value.utcoffset() is None:
+        raise ValueError("must have a time zone; a naive datetime does not say when")
+    return value.astimezone(UTC)
+
+
+Text: TypeAlias = Annotated[str, Strict(), AfterValidator(_check_text)]
+"""Any text that both backends can hold: no NUL, no lone surrogate. May be empty."""
+Name: TypeAlias = Annotated[Text, Field(max_length=1000), AfterValidator(_check_not_blank)]
+"""Text of 1 to 1,000 characters that is not blank."""
+Id: TypeAlias = Annotated[Text, Field(max_length=200), AfterValidator(_check_not_blank)]
+"""The text key of an entity: 1 to 200 characters, not blank."""
+Utc: TypeAlias = Annotated[datetime, BeforeValidator(_to_utc)]
+"""An instant; anything with a time zone is taken and turned into UTC."""
+FiniteFloat: TypeAlias = Annotated[float, Strict(), Field(allow_inf_nan=False)]
+"""A number that is neither NaN nor infinite; an ``int`` is taken, text is not."""
+BeatPosition: TypeAlias = Annotated[FiniteFloat, Field(ge=0)]
+"""A place on a session's timeline, in beats from its start; finite and >= 0."""
+Count: TypeAlias = Annotated[int, Strict(), Field(ge=0, le=_MAX_INTEGER)]
+"""A whole number from 0."""
+StrictBool: TypeAlias = Annotated[bool, Strict()]
+
+
+class FrozenDict(dict[str, Any]):
+    """A JSON object as it was stored. It is a real ``dict`` that refuses edits, so that none is lost silently.
+
+    Make an editable copy with ``dict(value)``, and hand the copy to a service.
+    """
+
+    __slots__ = ()
+
+    def _refuse(self, *_: object, **__: object) -> NoReturn:
+        raise TypeError("a stored document cannot be edited in place; copy it with dict(...) and write the copy")
+
+    __setitem__ = __delitem__ = __ior__ = _refuse
+    clear = pop = popitem = setdefault = update = _refuse  # type: ignore[assignment]  # all refuse, whatever the call
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return (type(self), (dict(self),))
+
+    def __copy__(self) -> FrozenDict:
+        return self
+
+    def __deepcopy__(self, memo: object) -> FrozenDict:
+        return self
+
+
+class FrozenList(list[Any]):
+    """A JSON array as it was stored: a real ``list`` that refuses edits. Copy it with ``list(value)``."""
+
+    __slots__ = ()
+
+    def _refuse(self, *_: object, **__: object) -> NoReturn:
+        raise TypeError("a stored document cannot be edited in place; copy it with list(...) and write the copy")
+
+    __setitem__ = __delitem__ = __iadd__ = __imul__ = _refuse  # type: ignore[assignment]  # all refuse
+    append = clear = extend = insert = pop = remove = reverse = sort = _refuse  # type: ignore[assignment]  # likewise
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return (type(self), (list(self),))
+
+    def __copy__(self) -> FrozenList:
+        return self
+
+    def __deepcopy__(self, memo: object) -> FrozenList:
+        return self
+
+
+_SCALARS = (bool, type(None))
+
+
+def freeze(value: object, *, _depth: int = 0) -> Any:
+    """Return a JSON value as it will be read back: objects and arrays that refuse edits, scalars as they are.
+
+    Raises:
+        ValueError: the value is not JSON: NaN or infinite, an integer over 64 bits, a key that is no text, text
+            that a backend cannot hold, a type that JSON does not have, or deeper than :data:`MAX_DOCUMENT_DEPTH`.
+    """
+    if isinstance(value, _SCALARS):
+        return value
+    if isinstance(value, str):
+        return _check_text(str(value))
+    if isinstance(value, int):
+        return _check_integer(int(value))
+    if isinstance(value, float):
+        return _check_float(float(value))
+    if _depth >= MAX_DOCUMENT_DEPTH:
+        raise ValueError(f"is nested more than {MAX_DOCUMENT_DEPTH} deep")
+    if isinstance(value, dict):
+        return FrozenDict((_check_key(key), freeze(item, _depth=_depth + 1)) for key, item in value.items())
+    if isinstance(value, list | tuple):
+        return FrozenList(freeze(item, _depth=_depth + 1) for item in value)
+    raise ValueError(f"holds a {type(value).__name__}, which JSON does not have")
+
+
+def _check_integer(value: int) -> int:
+    if not -_MAX_INTEGER - 1 <= value <= _MAX_INTEGER:
+        raise ValueError("holds an integer of more than 64 bits")
+    return value
+
+
+def _check_float(value: float) -> float:
+    if not math.isfinite(value):
+        raise ValueError("holds a number that is NaN or infinite")
+    return value
+
+
+def _check_key(key: object) -> str:
+    if not isinstance(key, str):
+        raise ValueError(f"has the key {key!r}, and keys must be text")  # noqa: TRY004 - pydantic reads ValueError
+    return _check_text(str(key))
+
+
+def _freeze_object(value: object) -> FrozenDict:
+    if not isinstance(value, dict):
+        raise ValueError("must be a JSON object")  # noqa: TRY004 - pydantic reads ValueError
+    frozen: FrozenDict = freeze(value)
+    return frozen
+
+
+JsonDocument: TypeAlias = Annotated[Any, BeforeValidator(freeze)]
+"""Any JSON value; what is handed out cannot be edited in place."""
+JsonObject: TypeAlias = Annotated[Any, BeforeValidator(_freeze_object)]
+"""A JSON object; what is handed out cannot be edited in place."""
+
+
+def explain(error: ValidationError) -> InvalidInput:
+    """Turn pydantic's first complaint into an :class:`InvalidInput` that names the field and the value."""
+    first = error.errors(include_url=False)[0]
+    field = ".".join(str(part) for part in first["loc"]) or error.title
+    reason = first["msg"].removeprefix("Value error, ")
+    given = repr(first["input"])
+    shown = given if len(given) <= 80 else f"{given[:77]}..."
+    return InvalidInput(f"{field}: {reason} (got {shown})", field=field)
+
+
+# --- SQL types -------------------------------------------------------------------------------------------------
+
+TEXT = sa.Text()
+REAL = sa.REAL().with_variant(sa.Double(), "postgresql")
+INTEGER = sa.BigInteger().with_variant(sa.INTEGER(), "sqlite")
+BLOB = sa.LargeBinary().with_variant(sa.BLOB(), "sqlite")
+
+
+class Flag(TypeDecorator[bool]):
+    """True or false; 0 or 1 on SQLite, whose ``STRICT`` tables have no boolean."""
+
+    impl = sa.Boolean
+    cache_ok = True
+
+    def load_dialect_impl(self, dialect: Dialect) -> TypeEngine[Any]:
+        return dialect.type_descriptor(sa.INTEGER() if dialect.name == "sqlite" else sa.Boolean())
+
+    def process_bind_param(self, value: bool | None, dialect: Dialect) -> Any:
+        if value is not None and not isinstance(value, bool):
+            raise InvalidInput(f"must be true or false (got {value!r})")
+        return value
+
+    def process_result_value(self, value: Any, dialect: Dialect) -> bool | None:
+        return None if value is None else bool(value)
+
+
+class UtcDateTime(TypeDecorator[datetime]):
+    """An instant with a time zone, in UTC.
+
+    On SQLite it is ISO 8601 text of fixed width (``2026-11-20T18:04:05.000123Z``), so that text order is time order.
+    A naive datetime is refused.
+    """
+
+    impl = sa.Text
+    cache_ok = True
+
+    def load_dialect_impl(self, dialect: Dialect) -> TypeEngine[Any]:
+        if dialect.name == "postgresql":
+            return dialect.type_descriptor(postgresql.TIMESTAMP(timezone=True))
+        return dialect.type_descriptor(sa.Text())
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> Any:
+        if value is None:
+            return None
+        try:
+            instant = _to_utc(value)
+        except ValueError as error:
+            raise InvalidInput(f"a time {error} (got {value!r})") from error
+        if dialect.name == "postgresql":
+            return instant
+        return instant.isoformat(timespec="microseconds")[:-6] + "Z"
+
+    def process_result_value(self, value: Any, dialect: Dialect) -> datetime | None:
+        if value is None:
+            return None
+        if isinstance(value, datetime):
+            return value.astimezone(UTC)
+        try:
+            return datetime.fromisoformat(value)
+        except (TypeError, ValueError) as error:
+            raise CorruptData(f"{value!r} is not a stored time") from error
+
+
+class EnumText(TypeDecorator[StrEnumT]):
+    """A closed vocabulary, stored as its value. The table adds the CHECK: see :func:`one_of`."""
+
+    impl = sa.Text
+    cache_ok = True
+
+    def __init__(self, vocabulary: type[StrEnumT]) -> None:
+        super().__init__()
+        self.vocabulary = vocabulary
+
+    def process_bind_param(self, value: str | None, dialect: Dialect) -> str | None:
+        return None if value is None else str(parse_enum(self.vocabulary, value))
+
+    def process_result_value(self, value: Any, dialect: Dialect) -> StrEnumT | None:
+        return None if value is None else _read_enum(self.vocabulary, value)
+
+
+class EnumInteger(TypeDecorator[IntEnumT]):
+    """A closed vocabulary with an order, stored as its number. The table adds the CHECK."""
+
+    impl = sa.SmallInteger
+    cache_ok = True
+
+    def __init__(self, vocabulary: type[IntEnumT]) -> None:
+        super().__init__()
+        self.vocabulary = vocabulary
+
+    def load_dialect_impl(self, dialect: Dialect) -> TypeEngine[Any]:
+        return dialect.type_descriptor(sa.INTEGER() if dialect.name == "sqlite" else sa.SmallInteger())
+
+    def process_bind_param(self, value: int | None, dialect: Dialect) -> int | None:
+        return None if value is None else int(parse_enum(self.vocabulary, value))
+
+    def process_result_value(self, value: Any, dialect: Dialect) -> IntEnumT | None:
+        return None if value is None else _read_enum(self.vocabulary, value)
+
+
+EnumT = TypeVar("EnumT", bound=enum.Enum)
+
+
+def parse_enum(vocabulary: type[EnumT], value: object) -> EnumT:
+    """Return the member of a vocabulary that a value names, by its value or by its name in any case.
+
+    Raises:
+        InvalidInput: no member is called so; the message lists them.
+    """
+    if isinstance(value, str) and value.upper() in vocabulary.__members__:
+        return vocabulary[value.upper()]
+    known = {member.value: member for member in vocabulary}
+    # True is 1 to a dict, and no priority.
+    if isinstance(value, str | int) and not isinstance(value, bool) and value in known:
+        return known[value]
+    members = ", ".join(str(member.value) for member in vocabulary)
+    raise InvalidInput(f"{vocabulary.__name__}: {value!r} is none of {members}")
+
+
+def _read_enum(vocabulary: type[EnumT], value: object) -> EnumT:
+    try:
+        return vocabulary(value)
+    except ValueError as error:
+        raise CorruptData(f"{value!r} is no {vocabulary.__name__}") from error
+
+
+def one_of(column: str, vocabulary: type[enum.StrEnum]) -> sa.CheckConstraint:
+    """Return the CHECK that keeps a column within a vocabulary, named after the column."""
+    values = ", ".join(f"'{member.value}'" for member in vocabulary)
+    return sa.CheckConstraint(f"{column} IN ({values})", name=column)
+
+
+class Json(TypeDecorator[Any]):
+    """One JSON document: ``JSONB`` on PostgreSQL, text on SQLite. Read back, it refuses edits in place."""
+
+    impl = sa.Text
+    cache_ok = True
+
+    def load_dialect_impl(self, dialect: Dialect) -> TypeEngine[Any]:
+        if dialect.name == "postgresql":
+            return dialect.type_descriptor(postgresql.JSONB(none_as_null=True))
+        return dialect.type_descriptor(sa.Text())
+
+    def process_bind_param(self, value: Any, dialect: Dialect) -> Any:
+        if value is None:
+            return None
+        try:
+            document = freeze(value)
+        except ValueError as error:
+            raise InvalidInput(f"a document {error}") from error
+        return document if dialect.name == "postgresql" else dump_json(document)
+
+    def process_result_value(self, value: Any, dialect: Dialect) -> Any:
+        if value is None:
+            return None
+        return freeze(value if dialect.name == "postgresql" else load_json(value))
+
+
+class UnionDocument(Json):
+    """A pydantic discriminated union as one JSON document, validated on the way in and on the way out."""
+
+    cache_ok = True
+
+    def __init__(self, adapter: TypeAdapter[Any]) -> None:
+        super().__init__()
+        self.adapter = adapter
+
+    def process_bind_param(self, value: Any, dialect: Dialect) -> Any:
+        document = None if value is None else self.adapter.dump_python(value, mode="json")
+        return super().process_bind_param(document, dialect)
+
+    def process_result_value(self, value: Any, dialect: Dialect) -> Any:
+        document = super().process_result_value(value, dialect)
+        if document is None:
+            return None
+        try:
+            return self.adapter.validate_python(document)
+        except ValidationError as error:
+            raise CorruptData(f"a stored document is not valid: {explain(error)}") from error
+
+
+def dump_json(value: object) -> str:
+    """Return a JSON value as compact text, objects in the order of their keys' insertion."""
+    return orjson.dumps(value).decode()
+
+
+def load_json(text: str | bytes) -> Any:
+    """Return the JSON value that a text holds.
+
+    Raises:
+        CorruptData: the text is not JSON.
+    """
+    try:
+        return orjson.loads(text)
+    except orjson.JSONDecodeError as error:
+        raise CorruptData(f"a stored document is not JSON: {error}") from error
+
+
+def parse_document(adapter: TypeAdapter[DocumentT], value: object) -> DocumentT:
+    """Return a document of a union, from a variant or from what JSON says of one.
+
+    Raises:
+        InvalidInput: it is no variant of the union, or one of its values is refused.
+    """
+    try:
+        return adapter.validate_python(value)
+    except ValidationError as error:
+        raise explain(error) from error
+
+
+def require(kind: Callable[[Any], Any] | Any, value: object, *, field: str) -> Any:
+    """Validate one argument of a service against one of the types above.
+
+    Raises:
+        InvalidInput: the value is refused; the message names the field.
+    """
+    try:
+        return _adapter(kind).validate_python(value)
+    except ValidationError as error:
+        reason = error.errors(include_url=False)[0]["msg"].removeprefix("Value error, ")
+        raise InvalidInput(f"{field}: {reason} (got {str(value)[:80]!r})", field=field) from error
+
+
+_ADAPTERS: dict[int, TypeAdapter[Any]] = {}
+
+
+def _adapter(kind: Any) -> TypeAdapter[Any]:
+    found = _ADAPTERS.get(id(kind))
+    return found if found is not None else _ADAPTERS.setdefault(id(kind), TypeAdapter(kind))

@@ -1,0 +1,143 @@
+"""The one edge where a driver's exception becomes a :class:`~vibeweaver_store.errors.StoreError`.
+
+Constraints are known by their names, which follow one convention (see :data:`vibeweaver_store.models.base.NAMING`):
+``pk_TABLE`` and ``uq_TABLE_…`` become :class:`AlreadyExists`, ``fk_TABLE_…`` :class:`NotFound`, ``ck_TABLE_…``
+:class:`InvalidInput`. The original stays the ``__cause__``.
+"""
+
+from __future__ import annotations
+
+import re
+import sqlite3
+from typing import Any
+
+from sqlalchemy import Engine, event
+from sqlalchemy.engine.interfaces import ExceptionContext
+
+from vibeweaver_store.errors import (
+    AlreadyExists,
+    CorruptData,
+    InvalidInput,
+    NotFound,
+    StoreBusy,
+    StoreError,
+    StoreUnavailable,
+)
+
+
+def install(engine: Engine, *, place: str, busy_timeout_seconds: float) -> None:
+    """Translate every error that a driver raises on this engine. ``place`` names the database in messages."""
+
+    @event.listens_for(engine, "handle_error")
+    def translate(context: ExceptionContext) -> StoreError:
+        original = context.original_exception
+        if isinstance(original, StoreError):
+            return original
+        if isinstance(original, sqlite3.Error):
+            return _from_sqlite(original, place, busy_timeout_seconds)
+        if isinstance(original, OverflowError | UnicodeError | TypeError | ValueError):
+            return InvalidInput(f"a value does not fit its column: {original}")
+        return _from_postgresql(original, place, busy_timeout_seconds, disconnected=context.is_disconnect)
+
+
+# --- SQLite (https://www.sqlite.org/rescode.html) --------------------------------------------------------------
+
+_UNFIT = "a value does not fit its column"
+_SQLITE_UNAVAILABLE = ("SQLITE_CANTOPEN", "SQLITE_IOERR", "SQLITE_READONLY", "SQLITE_PERM", "SQLITE_AUTH")
+
+
+def _from_sqlite(error: sqlite3.Error, place: str, busy_timeout_seconds: float) -> StoreError:
+    name: str = getattr(error, "sqlite_errorname", "") or ""
+    said = str(error)
+    if name.startswith("SQLITE_CONSTRAINT"):
+        return _from_sqlite_constraint(name, said)
+    if name.startswith(("SQLITE_BUSY", "SQLITE_LOCKED")):
+        return StoreBusy(f"{place}: other processes are writing to it ({said})", waited=busy_timeout_seconds)
+    if name == "SQLITE_READONLY":
+        return InvalidInput(f"{place}: this unit of work only reads, or the file is read-only; write in store.begin()")
+    if name.startswith(("SQLITE_CORRUPT", "SQLITE_NOTADB")):
+        return CorruptData(f"{place}: the database file is damaged ({said}); restore it from a backup")
+    if name == "SQLITE_FULL":
+        return StoreUnavailable(f"{place}: the disk is full; free some space, what was committed is safe")
+    if name.startswith(_SQLITE_UNAVAILABLE):
+        return StoreUnavailable(f"{place}: cannot read or write the database file ({said})")
+    if isinstance(error, sqlite3.DataError | sqlite3.ProgrammingError) or name in {"SQLITE_MISMATCH", "SQLITE_RANGE"}:
+        return InvalidInput(f"{_UNFIT}: {said}")
+    return StoreError(f"{place}: {said}")
+
+
+def _from_sqlite_constraint(name: str, said: str) -> StoreError:
+    detail = said.partition("constraint failed: ")[2]
+    if name in {"SQLITE_CONSTRAINT_PRIMARYKEY", "SQLITE_CONSTRAINT_UNIQUE", "SQLITE_CONSTRAINT_ROWID"}:
+        columns = [column.rpartition(".")[2] for column in detail.split(", ")]
+        return AlreadyExists(_entity(detail.partition(".")[0]), ", ".join(columns))
+    if name == "SQLITE_CONSTRAINT_FOREIGNKEY":
+        return NotFound("row that this one belongs to", "")
+    if name == "SQLITE_CONSTRAINT_CHECK":
+        return _from_check(detail)
+    if name == "SQLITE_CONSTRAINT_NOTNULL":
+        return InvalidInput(f"{detail} must be given", field=detail.rpartition(".")[2])
+    return InvalidInput(f"a value does not fit its column: {said}")
+
+
+# --- PostgreSQL (https://www.postgresql.org/docs/current/errcodes-appendix.html) -------------------------------
+
+_TRANSIENT = {"40001": "could not be serialized", "40P01": "ran into a deadlock"}
+_POSTGRESQL_UNAVAILABLE = frozenset({"", "08", "28", "3D", "53", "57", "58"})
+
+
+def _from_postgresql(
+    error: BaseException, place: str, busy_timeout_seconds: float, *, disconnected: bool
+) -> StoreError:
+    state: str = getattr(error, "sqlstate", None) or ""
+    said = str(error).strip().partition("\n")[0]
+    if state in _TRANSIENT:
+        return StoreBusy(f"{place}: the transaction {_TRANSIENT[state]} with another one", transient=True)
+    if state == "55P03":
+        return StoreBusy(f"{place}: another transaction holds the row", waited=busy_timeout_seconds)
+    if state.startswith("25"):
+        return _from_postgresql_transaction(state, place, said)
+    if state.startswith("23"):
+        return _from_postgresql_constraint(state, said, getattr(error, "diag", None))
+    if state.startswith("22"):
+        return InvalidInput(f"{_UNFIT}: {said}")
+    if state in {"XX001", "XX002"}:
+        return CorruptData(f"{place}: the database is damaged ({said})")
+    if disconnected or state[:2] in _POSTGRESQL_UNAVAILABLE:
+        return StoreUnavailable(f"{place}: {said or 'the connection was lost'}", transient=disconnected)
+    return StoreError(f"{place}: {said}")
+
+
+def _from_postgresql_transaction(state: str, place: str, said: str) -> StoreError:
+    if state == "25006":
+        return InvalidInput(f"{place}: this unit of work only reads; write in store.begin()")
+    if state == "25P02":
+        return StoreError(
+            f"{place}: an earlier error in this unit of work undid it; wrap what may fail in uow.savepoint()"
+        )
+    return StoreError(f"{place}: {said}")
+
+
+def _from_postgresql_constraint(state: str, said: str, diagnosis: Any) -> StoreError:
+    constraint: str = getattr(diagnosis, "constraint_name", None) or ""
+    column: str | None = getattr(diagnosis, "column_name", None)
+    if state == "23505":
+        table = re.sub(r"^(pk|uq)_", "", constraint)
+        return AlreadyExists(_entity(table), getattr(diagnosis, "message_detail", None) or said)
+    if state == "23503":
+        return NotFound("row that this one belongs to", "")
+    if state == "23514":
+        return _from_check(constraint)
+    return InvalidInput(f"{column or said} must be given", field=column)
+
+
+# --- both ------------------------------------------------------------------------------------------------------
+
+
+def _from_check(constraint: str) -> InvalidInput:
+    field = constraint.removeprefix("ck_")
+    return InvalidInput(f"a value breaks the rule {constraint!r} of its table", field=field)
+
+
+def _entity(table: str) -> str:
+    return table.removesuffix("s") if table else "row"

@@ -1,0 +1,290 @@
+"""From a path or a database URL to SQLAlchemy engines: one section for what to open, one a backend for how."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import orjson
+from sqlalchemy import Connection, Engine, NullPool, Pool, QueuePool, create_engine, event
+from sqlalchemy.engine import URL, make_url
+from sqlalchemy.exc import ArgumentError, NoSuchModuleError
+
+from vibeweaver_store import driver_errors
+from vibeweaver_store.columns import dump_json
+from vibeweaver_store.errors import InvalidInput, StoreUnavailable
+from vibeweaver_store.settings import Settings, default_path
+
+# --- what to open ----------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """One database: its backend, its URL, and its file where it has one."""
+
+    backend: Literal["sqlite", "postgresql"]
+    url: URL
+    path: Path | None = None
+    temporary: bool = False
+
+    @property
+    def place(self) -> str:
+        """How messages name it; a password is never shown."""
+        if self.temporary:
+            return ":memory:"
+        return str(self.path) if self.path else self.url.render_as_string(hide_password=True)
+
+    @property
+    def file(self) -> Path:
+        """The database file of an SQLite target."""
+        if self.path is None:
+            raise InvalidInput(f"{self.place} is not a file")
+        return self.path
+
+
+def resolve(database: str | Path | URL | None, settings: Settings) -> Target:
+    """Say which database is meant by a path, a URL, ``":memory:"``, or nothing (settings, then the per-user file).
+
+    Nothing is opened or made, except the private folder of an in-memory store.
+
+    Raises:
+        InvalidInput: blank, not a database URL, or a backend that the store does not run on.
+    """
+    if database is None:
+        database = settings.database if settings.database is not None else default_path()
+    if isinstance(database, Path):
+        return _file_target(database)
+    if isinstance(database, str) and database == ":memory:":
+        return _memory_target()
+    if isinstance(database, str) and "://" not in database:
+        return _file_target(Path(_checked_path(database)))
+    return _url_target(database)
+
+
+def _url_target(database: str | URL) -> Target:
+    try:
+        url = make_url(database)
+        backend = url.get_backend_name()
+    except (ArgumentError, NoSuchModuleError) as error:
+        raise InvalidInput("the database URL cannot be read; it looks like sqlite:///late-set.db") from error
+    if backend == "sqlite":
+        return _sqlite_url_target(url)
+    if backend == "postgresql" and url.drivername in {"postgresql", "postgresql+psycopg"}:
+        return Target("postgresql", url.set(drivername="postgresql+psycopg"))
+    raise InvalidInput(
+        f"the store does not run on {url.drivername!r}; give a file, sqlite:///FILE or postgresql+psycopg://…"
+    )
+
+
+def _sqlite_url_target(url: URL) -> Target:
+    if url.query:
+        raise InvalidInput(f"options in an SQLite URL are not supported: {', '.join(sorted(url.query))}")
+    if url.drivername not in {"sqlite", "sqlite+pysqlite", "sqlite+aiosqlite"}:
+        raise InvalidInput(f"the store does not run on {url.drivername!r}; give sqlite:///FILE")
+    if url.host or not url.database or url.database == ":memory:":
+        if url.host:
+            raise InvalidInput("an SQLite URL has three slashes before the file: sqlite:///late-set.db")
+        return _memory_target()
+    return _file_target(Path(_checked_path(url.database)))
+
+
+def _checked_path(text: str) -> str:
+    if not text.strip() or "\x00" in text:
+        raise InvalidInput(f"{text!r} is not the path of a database")
+    return text
+
+
+def _file_target(path: Path) -> Target:
+    try:
+        whole = path.expanduser().resolve()
+    except (OSError, RuntimeError) as error:
+        raise StoreUnavailable(f"{path}: cannot be resolved: {error}") from error
+    return Target("sqlite", URL.create("sqlite+pysqlite", database=str(whole)), whole)
+
+
+_ROOM_FOR_MEMORY = 256 * 1024 * 1024
+
+
+def _memory_target() -> Target:
+    """A private file in the memory file system, where there is a roomy one: WAL and all threads as with any file.
+
+    SQLite's own in-memory databases are one a connection, or (shared cache, memdb) block readers behind the writer.
+    """
+    memory = Path("/dev/shm")  # noqa: S108 - mkdtemp makes a folder of mode 0700 in it
+    roomy = os.access(memory, os.W_OK) and shutil.disk_usage(memory).free >= _ROOM_FOR_MEMORY
+    folder = tempfile.mkdtemp(prefix="vibeweaver-", dir=memory if roomy else None)
+    path = Path(folder) / "memory.db"
+    return Target("sqlite", URL.create("sqlite+pysqlite", database=str(path)), path, temporary=True)
+
+
+# --- engines ---------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Engines:
+    """How a store reaches its database: ``write`` begins transactions that write, ``read`` ones that cannot."""
+
+    write: Engine
+    read: Engine
+
+    def dispose(self, *, close: bool = True) -> None:
+        """Close all connections; ``close=False`` only lets go of them, as a forked child must."""
+        for engine in {id(self.write.pool): self.write, id(self.read.pool): self.read}.values():
+            engine.dispose(close=close)
+
+
+def create_engines(target: Target, settings: Settings) -> Engines:
+    """Make the engines of a database; nothing is connected yet.
+
+    Raises:
+        StoreUnavailable: the driver of the backend is not installed.
+    """
+    if target.backend == "postgresql":
+        return _postgresql_engines(target, settings)
+    return Engines(
+        write=sqlite_engine(target, settings, begin="BEGIN IMMEDIATE", pool_size=1),
+        read=sqlite_engine(target, settings, begin="BEGIN", pool_size=settings.pool_size, query_only=True),
+    )
+
+
+# --- SQLite ----------------------------------------------------------------------------------------------------
+
+
+def sqlite_engine(
+    target: Target,
+    settings: Settings,
+    *,
+    begin: Literal["BEGIN", "BEGIN IMMEDIATE"],
+    pool_size: int,
+    query_only: bool = False,
+    foreign_keys: bool = True,
+) -> Engine:
+    """Make an engine whose transactions begin with our own statement, not with the driver's.
+
+    ``pool_size=0`` opens a connection for each use.
+    """
+    pool: dict[str, Any] = {"poolclass": NullPool}
+    if pool_size:
+        pool = {"poolclass": QueuePool, "pool_size": pool_size, "max_overflow": 0 if pool_size == 1 else -1}
+    engine = create_engine(
+        target.url,
+        # isolation_level=None turns the driver's implicit BEGIN off (sqlite3.Connection.isolation_level).
+        connect_args={
+            "isolation_level": None,
+            "check_same_thread": False,
+            "timeout": settings.busy_timeout_seconds,
+        },
+        **pool,
+    )
+    driver_errors.install(engine, place=target.place, busy_timeout_seconds=settings.busy_timeout_seconds)
+    pragmas = _pragmas(settings, query_only=query_only, foreign_keys=foreign_keys)
+
+    @event.listens_for(engine, "connect")
+    def set_pragmas(connection: Any, _record: object) -> None:
+        apply_pragmas(connection, pragmas, place=target.place)
+
+    @event.listens_for(engine, "begin")
+    def send_begin(connection: Connection) -> None:
+        connection.exec_driver_sql(begin)
+
+    return engine
+
+
+_SYNCHRONOUS = {"OFF": 0, "NORMAL": 1, "FULL": 2, "EXTRA": 3}
+_TEMP_STORE = {"DEFAULT": 0, "FILE": 1, "MEMORY": 2}
+
+
+def _pragmas(settings: Settings, *, query_only: bool, foreign_keys: bool) -> dict[str, int | str]:
+    return {
+        "busy_timeout": round(settings.busy_timeout_seconds * 1000),
+        "journal_mode": settings.journal_mode.lower(),
+        "synchronous": _SYNCHRONOUS[settings.synchronous],
+        "foreign_keys": int(foreign_keys),
+        "cache_size": settings.cache_size,
+        "mmap_size": settings.mmap_size,
+        "temp_store": _TEMP_STORE[settings.temp_store],
+        "query_only": int(query_only),
+    }
+
+
+def apply_pragmas(connection: Any, pragmas: dict[str, int | str], *, place: str) -> None:
+    """Set PRAGMAs on a driver connection and read each back.
+
+    Raises:
+        StoreUnavailable: one did not take; SQLite itself says nothing then.
+    """
+    for name, wanted in pragmas.items():
+        if _read_pragma(connection, name) == wanted:
+            continue
+        connection.execute(f"PRAGMA {name}={wanted}").fetchall()
+        found = _read_pragma(connection, name)
+        if found != wanted:
+            raise StoreUnavailable(
+                f"{place}: PRAGMA {name} stayed {found!r} when set to {wanted!r}; "
+                f"set VIBEWEAVER_{name.upper()} to what this SQLite can do"
+            )
+
+
+def _read_pragma(connection: Any, name: str) -> int | str | None:
+    row = connection.execute(f"PRAGMA {name}").fetchone()
+    value: int | str | None = row[0] if row else None
+    return value
+
+
+# --- PostgreSQL ------------------------------------------------------------------------------------------------
+
+
+def _postgresql_engines(target: Target, settings: Settings) -> Engines:
+    engine = postgresql_engine(target, settings, poolclass=QueuePool)
+    reading = engine.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
+    return Engines(write=engine, read=reading)
+
+
+def postgresql_engine(target: Target, settings: Settings, *, poolclass: type[Pool]) -> Engine:
+    """Make an engine at READ COMMITTED whose statements wait for a row no longer than the busy timeout.
+
+    Raises:
+        StoreUnavailable: psycopg is not installed.
+    """
+    pool: dict[str, Any] = {}
+    if poolclass is QueuePool:
+        pool = {"pool_size": settings.pool_size, "max_overflow": settings.pool_size, "pool_pre_ping": True}
+    try:
+        engine = create_engine(
+            target.url,
+            poolclass=poolclass,
+            isolation_level="READ COMMITTED",
+            json_serializer=dump_json,
+            json_deserializer=orjson.loads,
+            **pool,
+        )
+    except ModuleNotFoundError as error:
+        raise StoreUnavailable(
+            "PostgreSQL needs the driver psycopg: pip install 'vibeweaver-store[postgres]'"
+        ) from error
+    driver_errors.install(engine, place=target.place, busy_timeout_seconds=settings.busy_timeout_seconds)
+
+    @event.listens_for(engine, "connect")
+    def set_lock_timeout(connection: Any, _record: object) -> None:
+        # 0 would mean for ever; the least that can be asked for is 1 ms.
+        milliseconds = max(1, round(settings.busy_timeout_seconds * 1000))
+        connection.execute(f"SET lock_timeout = {milliseconds}")
+        connection.commit()
+
+    return engine
+
+
+@contextmanager
+def connected(engine: Engine) -> Iterator[Connection]:
+    """Open one connection for the block and dispose of the engine after it."""
+    try:
+        with engine.connect() as connection:
+            yield connection
+    finally:
+        engine.dispose()

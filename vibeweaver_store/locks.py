@@ -1,0 +1,136 @@
+"""Who may write next: a fair queue among the threads of one process, and a lock across processes for migrations."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from weakref import WeakValueDictionary
+
+import filelock
+
+from vibeweaver_store.errors import StoreBusy, StoreUnavailable
+
+
+class WriterQueue:
+    """A lock that is handed on in the order in which it was asked for.
+
+    SQLite's busy handler polls: among threads that spin on it, luck decides, and the unlucky wait for long. Threads
+    of one process queue here instead, so that the busy handler is left to other processes. It is not reentrant:
+    one thread, one unit of work that writes.
+    """
+
+    def __init__(self) -> None:
+        self._guard = threading.Lock()
+        self._waiting: deque[Ticket] = deque()
+        self._holder: Ticket | None = None
+
+    def enter(self, granted: Callable[[], None], owner: object) -> Ticket:
+        """Join the queue; ``granted`` is called once, from any thread, when the turn has come.
+
+        Raises:
+            StoreBusy: ``owner`` holds the lock already and would wait for itself for ever.
+        """
+        ticket = Ticket(granted, owner)
+        with self._guard:
+            if self._holder is not None and self._holder.owner == owner:
+                raise StoreBusy(
+                    "this thread has a unit of work open on this database already; hand that one on, "
+                    "or nest with uow.savepoint()"
+                )
+            if self._holder is not None:
+                self._waiting.append(ticket)
+                return ticket
+            self._holder = ticket
+        ticket.granted()
+        return ticket
+
+    def leave(self, ticket: Ticket) -> None:
+        """Give the turn to the next in line, or the place in the queue up."""
+        with self._guard:
+            if ticket is not self._holder:
+                self._waiting.remove(ticket)
+                return
+            self._holder = self._waiting.popleft() if self._waiting else None
+            following = self._holder
+        if following is not None:
+            following.granted()
+
+    @contextmanager
+    def turn(self, timeout_seconds: float) -> Iterator[None]:
+        """Wait for the turn and keep it for the block.
+
+        Raises:
+            StoreBusy: the turn did not come in time, or this thread has it already.
+        """
+        started = time.monotonic()
+        arrived = threading.Event()
+        ticket = self.enter(arrived.set, threading.get_ident())
+        try:
+            if not arrived.wait(timeout_seconds):
+                waited = time.monotonic() - started
+                raise StoreBusy(
+                    f"other threads wrote to the database for {waited:.1f} s without a turn for this one",
+                    waited=waited,
+                )
+            yield
+        finally:
+            self.leave(ticket)
+
+
+class Ticket:
+    """One place in a :class:`WriterQueue`."""
+
+    __slots__ = ("granted", "owner")
+
+    def __init__(self, granted: Callable[[], None], owner: object) -> None:
+        self.granted = granted
+        self.owner = owner
+
+
+_QUEUES: WeakValueDictionary[str, WriterQueue] = WeakValueDictionary()
+_QUEUES_GUARD = threading.Lock()
+
+
+def writer_queue(database: str) -> WriterQueue:
+    """Return this process's one queue for a database file, whichever Store asks."""
+    with _QUEUES_GUARD:
+        queue = _QUEUES.get(database)
+        if queue is None:
+            queue = _QUEUES[database] = WriterQueue()
+        return queue
+
+
+def forget_after_fork() -> None:
+    """Drop what threads of the parent hold: they do not exist in the child."""
+    global _QUEUES_GUARD  # noqa: PLW0603 - the parent's guard may be held by a thread that is gone
+    _QUEUES_GUARD = threading.Lock()
+    _QUEUES.clear()
+
+
+@contextmanager
+def file_lock(database: Path, timeout_seconds: float) -> Iterator[None]:
+    """Hold a database's side file ``NAME.lock`` across processes and threads for the block.
+
+    The operating system frees it when its holder dies; the empty side file stays.
+
+    Raises:
+        StoreBusy: another process held it for longer than the timeout.
+        StoreUnavailable: the side file cannot be made.
+    """
+    lock = filelock.FileLock(database.with_name(f"{database.name}.lock"), mode=0o600)
+    started = time.monotonic()
+    try:
+        lock.acquire(timeout=timeout_seconds, poll_interval=0.01)
+    except filelock.Timeout as error:
+        waited = time.monotonic() - started
+        raise StoreBusy(f"{database}: another process is opening or migrating it", waited=waited) from error
+    except OSError as error:
+        raise StoreUnavailable(f"{database}: cannot make its lock file: {error.strerror}") from error
+    try:
+        yield
+    finally:
+        lock.release()

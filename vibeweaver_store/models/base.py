@@ -1,0 +1,53 @@
+"""What every table class is: a SQLModel with metadata, naming convention and validation of its own."""
+
+from __future__ import annotations
+
+from typing import Any, Self, cast
+
+import sqlalchemy as sa
+from pydantic import ValidationError
+from sqlalchemy.orm import registry
+from sqlalchemy.types import TypeEngine
+from sqlmodel import Field, SQLModel
+
+from vibeweaver_store.columns import explain
+
+NAMING = {
+    "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+    "ck": "ck_%(table_name)s_%(constraint_name)s",
+    "fk": "fk_%(table_name)s_%(column_0_N_name)s_%(referred_table_name)s",
+    "pk": "pk_%(table_name)s",
+}
+"""How constraints are named; messages and migrations go by it. Indexes are ``ix_TABLE_WHAT_IT_SERVES``."""
+
+STRICT = {"sqlite_strict": True}
+"""Table options: SQLite checks the type of every value, as PostgreSQL does."""
+
+LOG = {**STRICT, "sqlite_autoincrement": True}
+"""Table options of a log: besides, an integer key is never given twice, even after the newest row was deleted."""
+
+
+class Base(SQLModel, registry=registry(metadata=sa.MetaData(naming_convention=NAMING))):
+    """The root of the table classes; apart from ``SQLModel.metadata``, which belongs to the application."""
+
+    @classmethod
+    def build(cls, **values: Any) -> Self:
+        """Make a new row from values, validated (a table class validates nothing when it is called).
+
+        Raises:
+            InvalidInput: a value is refused; the message names its field.
+        """
+        try:
+            return cls.model_validate(values)
+        except ValidationError as error:
+            raise explain(error) from error
+
+
+def column(sa_type: TypeEngine[Any] | type[TypeEngine[Any]], **options: Any) -> Any:
+    """Return a SQLModel field that is stored with one of the types of :mod:`vibeweaver_store.columns`."""
+    return Field(sa_type=cast("type[Any]", sa_type), **options)
+
+
+def belongs_to(parent: str, sa_type: TypeEngine[Any], **options: Any) -> Any:
+    """Return a field that refers to ``table.column`` and goes away with the row that it refers to."""
+    return column(sa_type, foreign_key=parent, ondelete="CASCADE", **options)

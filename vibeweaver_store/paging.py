@@ -1,0 +1,177 @@
+"""Pages by keyset: a cursor says after which row to go on, so a page at any depth costs what the first costs.
+
+A listing is stable while rows are added: a row that was there is met once, whatever is added around it.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Generic, Literal, TypeAlias, TypeVar
+
+import orjson
+import sqlalchemy as sa
+from sqlmodel.sql.expression import Select, SelectOfScalar
+
+from vibeweaver_store.errors import InvalidInput
+from vibeweaver_store.unit_of_work import ReadUnitOfWork
+
+T = TypeVar("T")
+RowT = TypeVar("RowT")
+
+DEFAULT_LIMIT = 50
+MAX_LIMIT = 1000
+"""The most items that one page holds."""
+
+Way: TypeAlias = Literal["next", "previous"]
+
+
+@dataclass(frozen=True, slots=True)
+class Page(Generic[T]):
+    """A part of a listing, in the listing's order.
+
+    ``next_cursor`` leads on and ``previous_cursor`` back, each as the ``cursor=`` of the same call; ``None`` where
+    nothing more lay that way.
+    """
+
+    items: list[T]
+    next_cursor: str | None = None
+    previous_cursor: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """The order of a listing: columns that together tell every two rows apart, all rising or all falling.
+
+    ``listing`` names the listing and everything that filters it; a cursor of another one is refused.
+    """
+
+    listing: Sequence[object]
+    columns: Sequence[Any]
+    falling: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class _Cursor:
+    way: Way
+    inclusive: bool
+    key: Sequence[Any]
+
+
+def fetch(
+    uow: ReadUnitOfWork,
+    statement: SelectOfScalar[RowT] | Select[RowT],
+    order: Order,
+    *,
+    limit: int = DEFAULT_LIMIT,
+    cursor: str | None = None,
+) -> Page[RowT]:
+    """Return one page of a listing, in one statement. ``statement`` filters; order and limit are added here.
+
+    Rows must have the order's columns as attributes.
+
+    Raises:
+        InvalidInput: the limit is not 1 to 1,000, or the cursor was altered or belongs to another listing.
+    """
+    check_limit(limit)
+    at = _decode(cursor, order) if cursor is not None else None
+    backward = at is not None and at.way == "previous"
+    falling = order.falling != backward
+    if at is not None:
+        statement = statement.where(_beyond(order.columns, at, falling=falling))
+    directed = [sa.desc(column) if falling else sa.asc(column) for column in order.columns]
+    # One row more than asked for tells whether there is a further page.
+    found: Any = uow.exec(statement.order_by(*directed).limit(limit + 1))
+    rows: list[RowT] = list(found)
+    more = len(rows) > limit
+    del rows[limit:]
+    if backward:
+        rows.reverse()
+    return Page(
+        items=rows,
+        next_cursor=_leading("next", rows[-1:], order, at, more=more),
+        previous_cursor=_leading("previous", rows[:1], order, at, more=more),
+    )
+
+
+def iterate(fetch_page: Callable[[str | None], Page[T]]) -> Iterator[T]:
+    """Yield the items of all pages. ``fetch_page`` takes a cursor and opens and closes its own transaction.
+
+    Raises:
+        StoreError: whatever fetching a page raises.
+    """
+    cursor: str | None = None
+    while True:
+        page = fetch_page(cursor)
+        yield from page.items
+        cursor = page.next_cursor
+        if cursor is None:
+            return
+
+
+def check_limit(limit: int) -> int:
+    """Return the limit of a page.
+
+    Raises:
+        InvalidInput: it is not a whole number of 1 to 1,000.
+    """
+    if not isinstance(limit, int) or isinstance(limit, bool) or not 1 <= limit <= MAX_LIMIT:
+        raise InvalidInput(f"limit: must be a whole number from 1 to {MAX_LIMIT:,} (got {limit!r})", field="limit")
+    return limit
+
+
+def _beyond(columns: Sequence[Any], at: _Cursor, *, falling: bool) -> sa.ColumnElement[bool]:
+    here = sa.tuple_(*columns)
+    there = sa.tuple_(*[sa.literal(value, column.type) for value, column in zip(at.key, columns, strict=True)])
+    if falling:
+        return here <= there if at.inclusive else here < there
+    return here >= there if at.inclusive else here > there
+
+
+def _leading(way: Way, edge: Sequence[object], order: Order, at: _Cursor | None, *, more: bool) -> str | None:
+    """Return the cursor that leads off a page's edge, or ``None`` where nothing lies that way."""
+    came = at.way if at is not None else "next"
+    if way == came and not more:
+        return None
+    if way != came and at is None:
+        return None
+    if edge:
+        key = [getattr(edge[0], column.key) for column in order.columns]
+        return _encode(_Cursor(way, inclusive=False, key=key), order)
+    # Rows beyond the cursor were deleted meanwhile; the way back begins at the cursor's own row.
+    return _encode(_Cursor(way, inclusive=True, key=at.key), order) if at is not None else None
+
+
+# --- the text of a cursor: base64url of 8 bytes of digest and a JSON array ------------------------------------
+
+
+def _encode(cursor: _Cursor, order: Order) -> str:
+    key = [{"t": value.isoformat()} if isinstance(value, datetime) else value for value in cursor.key]
+    payload = orjson.dumps([cursor.way, cursor.inclusive, key])
+    return base64.urlsafe_b64encode(_digest(payload, order) + payload).decode().rstrip("=")
+
+
+def _decode(text: str, order: Order) -> _Cursor:
+    refusal = InvalidInput(
+        "cursor: it was altered or belongs to another listing; hand on the cursor of a page of this very call, "
+        "or none to begin anew",
+        field="cursor",
+    )
+    try:
+        raw = base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True)
+    except (TypeError, ValueError):
+        raise refusal from None
+    digest, payload = raw[:8], raw[8:]
+    if digest != _digest(payload, order):
+        raise refusal
+    way, inclusive, key = orjson.loads(payload)
+    return _Cursor(way, inclusive, [datetime.fromisoformat(v["t"]) if isinstance(v, dict) else v for v in key])
+
+
+def _digest(payload: bytes, order: Order) -> bytes:
+    # Not a secret: it keeps honest mistakes out. A cursor grants nothing that its listing does not show.
+    listing = orjson.dumps([None if part is None else str(part) for part in order.listing])
+    return hashlib.blake2b(payload + listing, digest_size=8, person=b"vibeweaver").digest()

@@ -1,0 +1,150 @@
+"""Markers: named places on a session's timeline."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import sqlalchemy as sa
+from sqlmodel import col, select
+
+from vibeweaver_store.columns import BeatPosition, Id, require
+from vibeweaver_store.errors import AlreadyExists, InvalidInput, NotFound
+from vibeweaver_store.models.weaving import Marker
+from vibeweaver_store.paging import DEFAULT_LIMIT, Order, Page, fetch
+from vibeweaver_store.services.sessions import require_session
+from vibeweaver_store.unit_of_work import ReadUnitOfWork, UnitOfWork
+
+
+@dataclass(frozen=True, slots=True)
+class NewMarker:
+    """A marker to be added, for :func:`add_many`."""
+
+    beat: float
+    name: str
+    metadata: Mapping[str, Any] | None = None
+
+
+def add(
+    uow: UnitOfWork,
+    session_id: str,
+    beat: float,
+    name: str,
+    *,
+    metadata: Mapping[str, Any] | None = None,
+    marker_id: str | None = None,
+) -> Marker:
+    """Add a marker to a session's timeline.
+
+    Args:
+        uow: the unit of work to write in.
+        session_id: whose timeline it is.
+        beat: where, in beats from the start; finite and >= 0.
+        name: what it is called; names may repeat.
+        metadata: a JSON object of your own.
+        marker_id: an id of your own; a UUIDv7 by default.
+
+    Raises:
+        NotFound: there is no such session.
+        InvalidInput: a value is refused.
+        AlreadyExists: the id is taken.
+    """
+    marker = _build(uow, session_id, NewMarker(beat, name, metadata), marker_id)
+    require_session(uow, session_id)
+    if marker_id is not None and find(uow, marker_id) is not None:
+        raise AlreadyExists("marker", marker_id)
+    uow.insert(marker)
+    return marker
+
+
+def add_many(uow: UnitOfWork, session_id: str, markers: Iterable[NewMarker]) -> list[Marker]:
+    """Add markers to a session's timeline.
+
+    Raises:
+        NotFound: there is no such session.
+        InvalidInput: a marker is refused; none is added.
+    """
+    built = [_build(uow, session_id, marker) for marker in markers]
+    require_session(uow, session_id)
+    uow.insert(*built)
+    return built
+
+
+def _build(uow: ReadUnitOfWork, session_id: str, new: NewMarker, marker_id: str | None = None) -> Marker:
+    given: dict[str, Any] = {} if marker_id is None else {"id": marker_id}
+    metadata = dict(new.metadata) if isinstance(new.metadata, Mapping) else new.metadata
+    return Marker.build(
+        **given, session_id=session_id, beat=new.beat, name=new.name, metadata_=metadata, created_at=uow.now()
+    )
+
+
+def get(uow: ReadUnitOfWork, marker_id: str) -> Marker:
+    """Return a marker by its id.
+
+    Raises:
+        NotFound: there is none.
+    """
+    marker = find(uow, marker_id)
+    if marker is None:
+        raise NotFound("marker", marker_id)
+    return marker
+
+
+def find(uow: ReadUnitOfWork, marker_id: str) -> Marker | None:
+    """Return a marker by its id, or ``None``.
+
+    Raises:
+        InvalidInput: the id is no text, or blank.
+    """
+    key = require(Id, marker_id, field="marker_id")
+    return uow.exec(select(Marker).where(col(Marker.id) == key)).one_or_none()
+
+
+def page(
+    uow: ReadUnitOfWork, session_id: str, *, limit: int = DEFAULT_LIMIT, cursor: str | None = None
+) -> Page[Marker]:
+    """Return a session's markers by beat, ties by id. A session that is not there has none.
+
+    Raises:
+        InvalidInput: the limit is not 1 to 1,000, or the cursor is not of this listing.
+    """
+    key = require(Id, session_id, field="session_id")
+    order = Order(["markers", key], [col(Marker.beat), col(Marker.id)])
+    return fetch(uow, select(Marker).where(col(Marker.session_id) == key), order, limit=limit, cursor=cursor)
+
+
+def between(
+    uow: ReadUnitOfWork,
+    session_id: str,
+    from_beat: float,
+    to_beat: float,
+    *,
+    limit: int = DEFAULT_LIMIT,
+    cursor: str | None = None,
+) -> Page[Marker]:
+    """Return a session's markers with ``from_beat <= beat < to_beat``, by beat: ranges that meet share none.
+
+    Raises:
+        InvalidInput: a beat is no finite number >= 0, the range runs backwards, the limit is not 1 to 1,000, or the
+            cursor is not of this listing.
+    """
+    key = require(Id, session_id, field="session_id")
+    first: float = require(BeatPosition, from_beat, field="from_beat")
+    last: float = require(BeatPosition, to_beat, field="to_beat")
+    if last < first:
+        raise InvalidInput(f"to_beat: {last} lies before from_beat {first}", field="to_beat")
+    statement = select(Marker).where(col(Marker.session_id) == key, col(Marker.beat) >= first, col(Marker.beat) < last)
+    order = Order(["markers between", key, first, last], [col(Marker.beat), col(Marker.id)])
+    return fetch(uow, statement, order, limit=limit, cursor=cursor)
+
+
+def delete(uow: UnitOfWork, marker_id: str) -> None:
+    """Delete a marker.
+
+    Raises:
+        NotFound: there is no such marker.
+    """
+    key = require(Id, marker_id, field="marker_id")
+    if uow.exec(sa.delete(Marker).where(col(Marker.id) == key)).rowcount == 0:
+        raise NotFound("marker", key)

@@ -1,0 +1,113 @@
+"""Finding rules: by id, by session, by trigger, and by the signal that would fire them."""
+
+from __future__ import annotations
+
+import sqlalchemy as sa
+from sqlmodel import col, select
+from sqlmodel.sql.expression import SelectOfScalar
+
+from vibeweaver_store.columns import Id, parse_document, parse_enum, require
+from vibeweaver_store.errors import NotFound
+from vibeweaver_store.models import signals
+from vibeweaver_store.models.signals import ArtifactCreated, BeatTick, JobFinished, MarkerReached, Signal
+from vibeweaver_store.models.triggers import TriggerType
+from vibeweaver_store.models.weaving import Rule
+from vibeweaver_store.paging import DEFAULT_LIMIT, Order, Page, fetch
+from vibeweaver_store.unit_of_work import ReadUnitOfWork
+
+
+def get(uow: ReadUnitOfWork, rule_id: str) -> Rule:
+    """Return a rule by its id.
+
+    Raises:
+        NotFound: there is none.
+        InvalidInput: the id is no text, or blank.
+    """
+    rule = find(uow, rule_id)
+    if rule is None:
+        raise NotFound("rule", rule_id)
+    return rule
+
+
+def find(uow: ReadUnitOfWork, rule_id: str) -> Rule | None:
+    """Return a rule by its id, or ``None``.
+
+    Raises:
+        InvalidInput: the id is no text, or blank.
+    """
+    key = require(Id, rule_id, field="rule_id")
+    return uow.exec(select(Rule).where(col(Rule.id) == key)).one_or_none()
+
+
+BY_URGENCY = (col(Rule.priority), col(Rule.created_at), col(Rule.id))
+
+
+def page_by_session(
+    uow: ReadUnitOfWork, session_id: str, *, limit: int = DEFAULT_LIMIT, cursor: str | None = None
+) -> Page[Rule]:
+    """Return a session's rules, enabled or not, by priority, then age. A session that is not there has none.
+
+    Raises:
+        InvalidInput: the limit is not 1 to 1,000, or the cursor is not of this listing.
+    """
+    key = require(Id, session_id, field="session_id")
+    statement = select(Rule).where(col(Rule.session_id) == key)
+    return fetch(uow, statement, Order(["rules", key], BY_URGENCY), limit=limit, cursor=cursor)
+
+
+def by_trigger(uow: ReadUnitOfWork, session_id: str, trigger_type: TriggerType | str) -> list[Rule]:
+    """Return all enabled rules of a session that wait for a kind of trigger, by priority, then age.
+
+    Not a page: a scheduler needs them whole. A session that is not there has none.
+
+    Raises:
+        InvalidInput: there is no such kind of trigger.
+    """
+    statement = _enabled(session_id, parse_enum(TriggerType, trigger_type))
+    return list(uow.exec(statement))
+
+
+def _enabled(session_id: str, trigger_type: TriggerType) -> SelectOfScalar[Rule]:
+    return (
+        select(Rule)
+        .where(
+            col(Rule.session_id) == require(Id, session_id, field="session_id"),
+            col(Rule.trigger_type) == trigger_type,
+            col(Rule.enabled) == sa.true(),
+        )
+        .order_by(*BY_URGENCY)
+    )
+
+
+def parse_signal(signal: object) -> Signal:
+    """Return a signal, or the signal that a document says.
+
+    Raises:
+        InvalidInput: it is none of ``signals``.
+    """
+    return parse_document(signals.ADAPTER, signal)
+
+
+def match(uow: ReadUnitOfWork, session_id: str, signal: Signal) -> list[Rule]:
+    """Return the enabled rules that a signal would fire, by priority, then age. Nothing is counted.
+
+    Raises:
+        InvalidInput: the signal is none of ``signals``.
+    """
+    checked = parse_signal(signal)
+    waiting = uow.exec(candidates(session_id, checked))
+    return [rule for rule in waiting if rule.trigger.matches(checked)]
+
+
+def candidates(session_id: str, signal: Signal) -> SelectOfScalar[Rule]:
+    """Return the query for the enabled rules that wait for what a signal names; whether one fires, its trigger says."""
+    key = col(Rule.trigger_key)
+    if isinstance(signal, BeatTick):
+        return _enabled(session_id, TriggerType.BEAT)
+    if isinstance(signal, MarkerReached):
+        return _enabled(session_id, TriggerType.MARKER).where(key == signal.name)
+    if isinstance(signal, ArtifactCreated):
+        return _enabled(session_id, TriggerType.ARTIFACT).where(sa.or_(key.is_(None), key.in_(signal.tags)))
+    if isinstance(signal, JobFinished):
+        return _enabled(session_id, TriggerType.JOB_COMPLETE).where(key == signal.job_id)
+    return _enabled(session_id, TriggerType.TRANSPORT).where(key == signal.state)

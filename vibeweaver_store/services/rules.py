@@ -1,0 +1,150 @@
+"""Rules: when the trigger matches a signal, the action is handed to the caller.
+
+The whole of it under one name: what is written here, and what stands in ``rule_lookup``, ``rule_firing`` and
+``rule_deadlines``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import sqlalchemy as sa
+from sqlmodel import col
+
+from vibeweaver_store.columns import Id, StrictBool, parse_document, parse_enum, require
+from vibeweaver_store.errors import AlreadyExists, NotFound
+from vibeweaver_store.models import actions, triggers
+from vibeweaver_store.models.actions import Action, ActionType
+from vibeweaver_store.models.triggers import Trigger, TriggerType
+from vibeweaver_store.models.weaving import Priority, Rule
+from vibeweaver_store.services.rule_deadlines import DueRule, due, next_due
+from vibeweaver_store.services.rule_firing import FIRED, Firing, fire, mark_fired
+from vibeweaver_store.services.rule_lookup import by_trigger, find, get, match, page_by_session
+from vibeweaver_store.services.sessions import require_session
+from vibeweaver_store.unit_of_work import ReadUnitOfWork, UnitOfWork
+
+__all__ = [
+    "FIRED",
+    "DueRule",
+    "Firing",
+    "NewRule",
+    "add",
+    "add_many",
+    "by_trigger",
+    "delete",
+    "due",
+    "find",
+    "fire",
+    "get",
+    "mark_fired",
+    "match",
+    "next_due",
+    "page_by_session",
+    "set_enabled",
+]
+
+
+@dataclass(frozen=True, slots=True)
+class NewRule:
+    """A rule to be added, for :func:`add_many`."""
+
+    trigger: Trigger
+    action: Action
+    priority: Priority = Priority.NORMAL
+    one_shot: bool = False
+    enabled: bool = True
+
+
+def add(
+    uow: UnitOfWork,
+    session_id: str,
+    trigger: Trigger,
+    action: Action,
+    *,
+    priority: Priority = Priority.NORMAL,
+    one_shot: bool = False,
+    enabled: bool = True,
+    rule_id: str | None = None,
+) -> Rule:
+    """Add a rule to a session.
+
+    Args:
+        uow: the unit of work to write in.
+        session_id: whose rule it is.
+        trigger: what it waits for; a variant of ``triggers``, or its document.
+        action: what is handed to the caller when it fires; a variant of ``actions``, or its document.
+        priority: which of several rules goes first: critical, high, normal, low, idle.
+        one_shot: it switches itself off when it has fired.
+        enabled: a rule that is not enabled never fires.
+        rule_id: an id of your own; a UUIDv7 by default.
+
+    Raises:
+        NotFound: there is no such session.
+        InvalidInput: the trigger, the action or another value is refused.
+        AlreadyExists: the id is taken.
+    """
+    rule = _build(uow, session_id, NewRule(trigger, action, priority, one_shot, enabled), rule_id)
+    require_session(uow, session_id)
+    if rule_id is not None and find(uow, rule_id) is not None:
+        raise AlreadyExists("rule", rule_id)
+    uow.insert(rule)
+    return rule
+
+
+def add_many(uow: UnitOfWork, session_id: str, rules: Iterable[NewRule]) -> list[Rule]:
+    """Add rules to a session, in the order given, which is also the order of their age.
+
+    Raises:
+        NotFound: there is no such session.
+        InvalidInput: a rule is refused; none is added.
+    """
+    built = [_build(uow, session_id, rule) for rule in rules]
+    require_session(uow, session_id)
+    uow.insert(*built)
+    return built
+
+
+def _build(uow: ReadUnitOfWork, session_id: str, new: NewRule, rule_id: str | None = None) -> Rule:
+    trigger = parse_document(triggers.ADAPTER, new.trigger)
+    action = parse_document(actions.ADAPTER, new.action)
+    given: dict[str, Any] = {} if rule_id is None else {"id": rule_id}
+    return Rule.build(
+        **given,
+        session_id=session_id,
+        trigger_type=TriggerType(trigger.type),
+        trigger_key=trigger.key,
+        trigger=trigger,
+        action_type=ActionType(action.type),
+        action=action,
+        priority=parse_enum(Priority, new.priority),
+        one_shot=new.one_shot,
+        enabled=new.enabled,
+        created_at=uow.now(),
+    )
+
+
+def set_enabled(uow: UnitOfWork, rule_id: str, enabled: bool) -> Rule:
+    """Switch a rule on or off; one that is so already stays so.
+
+    Raises:
+        NotFound: there is no such rule.
+        InvalidInput: ``enabled`` is neither true nor false.
+    """
+    key = require(Id, rule_id, field="rule_id")
+    value = require(StrictBool, enabled, field="enabled")
+    statement = sa.update(Rule).where(col(Rule.id) == key).values(enabled=value)
+    uow.exec(statement, execution_options={"synchronize_session": False})
+    return get(uow, key)
+
+
+def delete(uow: UnitOfWork, rule_id: str) -> None:
+    """Delete a rule; what it did stays in history.
+
+    Raises:
+        NotFound: there is no such rule.
+    """
+    key = require(Id, rule_id, field="rule_id")
+    if uow.exec(sa.delete(Rule).where(col(Rule.id) == key)).rowcount == 0:
+        raise NotFound("rule", key)

@@ -1,0 +1,145 @@
+"""Sessions: make, find, change, list and delete them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import sqlalchemy as sa
+from sqlmodel import col, select
+
+from vibeweaver_store.columns import Id, require
+from vibeweaver_store.errors import AlreadyExists, NotFound
+from vibeweaver_store.models.session import DEFAULT_TEMPO_BPM, Session, SessionKind, TempoBpm
+from vibeweaver_store.paging import DEFAULT_LIMIT, Order, Page, fetch
+from vibeweaver_store.services.arguments import UNSET, Unset
+from vibeweaver_store.unit_of_work import ReadUnitOfWork, UnitOfWork
+
+
+def create(
+    uow: UnitOfWork,
+    *,
+    name: str,
+    vibe: str | None = None,
+    tempo_bpm: float = DEFAULT_TEMPO_BPM,
+    session_id: str | None = None,
+) -> Session:
+    """Make a new jam session.
+
+    Args:
+        uow: the unit of work to write in.
+        name: what people call it; not blank, and need not be unique.
+        vibe: its mood, in free words.
+        tempo_bpm: beats a minute, 1 to 999.
+        session_id: an id of your own; a UUIDv7 by default.
+
+    Raises:
+        InvalidInput: a value is blank, of a wrong type or out of range.
+        AlreadyExists: the id is taken.
+    """
+    now = uow.now()
+    require(TempoBpm, tempo_bpm, field="tempo_bpm")  # the column may be empty, for kinds without a tempo
+    given: dict[str, Any] = {} if session_id is None else {"id": session_id}
+    session = Session.build(
+        **given,
+        kind=SessionKind.JAM,
+        name=name,
+        vibe=vibe,
+        tempo_bpm=tempo_bpm,
+        created_at=now,
+        updated_at=now,
+    )
+    if session_id is not None and find(uow, session_id) is not None:
+        raise AlreadyExists("session", session_id)
+    uow.insert(session)
+    return session
+
+
+def get(uow: ReadUnitOfWork, session_id: str) -> Session:
+    """Return a session by its id.
+
+    Raises:
+        NotFound: there is none.
+        InvalidInput: the id is no text, or blank.
+    """
+    session = find(uow, session_id)
+    if session is None:
+        raise NotFound("session", session_id)
+    return session
+
+
+def find(uow: ReadUnitOfWork, session_id: str) -> Session | None:
+    """Return a session by its id, or ``None``.
+
+    Raises:
+        InvalidInput: the id is no text, or blank.
+    """
+    key = require(Id, session_id, field="session_id")
+    return uow.exec(select(Session).where(col(Session.id) == key)).one_or_none()
+
+
+def require_session(uow: ReadUnitOfWork, session_id: str) -> None:
+    """See to it that a session is there, before something is written that belongs to it.
+
+    A failed foreign key would undo the whole unit of work; this does not.
+
+    Raises:
+        NotFound: there is none.
+        InvalidInput: the id is no text, or blank.
+    """
+    key = require(Id, session_id, field="session_id")
+    statement = select(col(Session.id)).where(col(Session.id) == key)
+    if uow.exec(statement).first() is None:
+        raise NotFound("session", session_id)
+
+
+def update(
+    uow: UnitOfWork,
+    session_id: str,
+    *,
+    name: str | Unset = UNSET,
+    vibe: str | Unset | None = UNSET,
+    tempo_bpm: float | Unset = UNSET,
+) -> Session:
+    """Change what is given of a session, and nothing else; ``updated_at`` becomes now.
+
+    ``vibe=None`` takes the vibe away. Called with nothing to change, it only returns the session.
+
+    Raises:
+        NotFound: there is no such session.
+        InvalidInput: a value is blank, of a wrong type or out of range.
+    """
+    given = {"name": name, "vibe": vibe, "tempo_bpm": tempo_bpm}
+    changes = {field: value for field, value in given.items() if value is not UNSET}
+    if "tempo_bpm" in changes:
+        require(TempoBpm, tempo_bpm, field="tempo_bpm")
+    session = get(uow, session_id)
+    if not changes:
+        return session
+    checked = Session.build(**{**session.model_dump(), **changes})
+    values = {field: getattr(checked, field) for field in changes}
+    statement = sa.update(Session).where(col(Session.id) == session_id).values(**values, updated_at=uow.now())
+    uow.exec(statement)
+    return get(uow, session_id)
+
+
+def page(uow: ReadUnitOfWork, *, limit: int = DEFAULT_LIMIT, cursor: str | None = None) -> Page[Session]:
+    """Return sessions, the last changed first, ties by id.
+
+    Raises:
+        InvalidInput: the limit is not 1 to 1,000, or the cursor is not of this listing.
+    """
+    order = Order(["sessions"], [col(Session.updated_at), col(Session.id)], falling=True)
+    return fetch(uow, select(Session), order, limit=limit, cursor=cursor)
+
+
+def delete(uow: UnitOfWork, session_id: str) -> None:
+    """Delete a session and all that belongs to it: rules, markers, history, snapshots.
+
+    Raises:
+        NotFound: there is no such session.
+        InvalidInput: the id is no text, or blank.
+    """
+    key = require(Id, session_id, field="session_id")
+    deleted = uow.exec(sa.delete(Session).where(col(Session.id) == key))
+    if deleted.rowcount == 0:
+        raise NotFound("session", session_id)

@@ -1,0 +1,35 @@
+"""What can be set from outside: every field is read from the environment as ``VIBEWEAVER_<FIELD>``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+import platformdirs
+from pydantic import Field
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+
+class Settings(BaseSettings):
+    """Where the database is and how it is opened. Times are in seconds, sizes in bytes unless said otherwise."""
+
+    model_config = SettingsConfigDict(env_prefix="VIBEWEAVER_", frozen=True, extra="ignore")
+
+    database: str | None = Field(default=None, description="A path or a database URL; the per-user file when unset.")
+    busy_timeout_seconds: float = Field(
+        default=10.0, ge=0, le=3600, description="How long a call waits for other writers before StoreBusy."
+    )
+    pool_size: int = Field(default=8, ge=1, le=1000, description="Connections kept open for readers.")
+    retries: int = Field(default=5, ge=0, le=100, description="How often run and query repeat a transient failure.")
+
+    # SQLite's PRAGMAs, by their own names (https://www.sqlite.org/pragma.html).
+    journal_mode: Literal["WAL", "DELETE", "TRUNCATE"] = "WAL"
+    synchronous: Literal["OFF", "NORMAL", "FULL", "EXTRA"] = "NORMAL"
+    cache_size: int = Field(default=-20_000, description="Page cache: pages, or KiB when negative.")
+    mmap_size: int = Field(default=268_435_456, ge=0, description="Bytes of the file that are memory-mapped.")
+    temp_store: Literal["DEFAULT", "FILE", "MEMORY"] = "MEMORY"
+
+
+def default_path() -> Path:
+    """Return the per-user database file, where nothing else is said."""
+    return platformdirs.user_data_path("vibeweaver-store", appauthor=False) / "store.db"

@@ -1,0 +1,179 @@
+"""The SQLite file as a file: whose it is, who may read it, and where it lies. SQLite itself does the reading.
+
+A process must never ``open()`` and close a database file that it has connections to: closing any descriptor drops
+all POSIX locks of the process on that file (https://www.sqlite.org/howtocorrupt.html, 2.2). So even the header is
+read through a connection.
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import stat
+import warnings
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+from urllib.parse import quote
+
+from vibeweaver_store.errors import CorruptData, NetworkFileSystemWarning, StoreError, StoreUnavailable
+from vibeweaver_store.settings import Settings
+
+APPLICATION_ID = 0x56425753
+"""``VBWS``: marks a database file as a vibeweaver store's (``PRAGMA application_id``)."""
+
+VERSION_TABLE = "vibeweaver_version"
+"""Where Alembic keeps the revision; a name of its own, so that an application's migrations can live beside."""
+
+OLDEST_SQLITE = (3, 37, 0)
+"""The first version with STRICT tables."""
+
+
+@dataclass(frozen=True, slots=True)
+class FileState:
+    """What a path holds: nothing, an empty database, or a store at a revision (``None`` before its first one)."""
+
+    kind: Literal["absent", "empty", "store"]
+    revision: str | None = None
+
+
+def inspect(path: Path, settings: Settings) -> FileState:
+    """Say what a path holds, without locking or changing anything.
+
+    Raises:
+        StoreUnavailable: a folder, a device, unreadable, read-only, no SQLite database, or another application's.
+        CorruptData: an SQLite database that is damaged.
+    """
+    if sqlite3.sqlite_version_info < OLDEST_SQLITE:
+        raise StoreUnavailable(f"SQLite {sqlite3.sqlite_version} is too old; STRICT tables need 3.37 or newer")
+    if not _exists(path):
+        return FileState("absent")
+    _check_writable(path)
+    return _identify(path, settings)
+
+
+def _exists(path: Path) -> bool:
+    try:
+        mode = path.stat().st_mode
+    except FileNotFoundError:
+        return False
+    except NotADirectoryError as error:
+        raise StoreUnavailable(f"{path}: a part of the path is a file, not a folder") from error
+    except OSError as error:
+        raise StoreUnavailable(f"{path}: {error.strerror}") from error
+    if stat.S_ISDIR(mode):
+        raise StoreUnavailable(f"{path} is a folder; name a file in it")
+    if not stat.S_ISREG(mode):
+        raise StoreUnavailable(f"{path} is not a regular file")
+    return True
+
+
+def _check_writable(path: Path) -> None:
+    if not os.access(path, os.R_OK | os.W_OK):
+        raise StoreUnavailable(f"{path} cannot be read and written by this user, or lies on a read-only disk")
+    if not os.access(path.parent, os.W_OK | os.X_OK):
+        raise StoreUnavailable(f"{path.parent} is read-only; SQLite makes its -wal and -shm files beside the database")
+
+
+def _identify(path: Path, settings: Settings) -> FileState:
+    # Opened mode=rw, the last connection clears up its own side files; where a -wal is there already, mode=ro
+    # keeps it from being checkpointed into a database that may not be ours.
+    mode = "ro" if path.with_name(f"{path.name}-wal").exists() else "rw"
+    uri = f"file:{quote(str(path))}?mode={mode}"
+    try:
+        connection = sqlite3.connect(uri, uri=True, timeout=settings.busy_timeout_seconds, isolation_level=None)
+    except sqlite3.Error as error:
+        raise StoreUnavailable(f"{path}: {error}") from error
+    try:
+        return _state(connection, path)
+    except sqlite3.Error as error:
+        raise _refusal(error, path) from error
+    finally:
+        connection.close()
+
+
+def _state(connection: sqlite3.Connection, path: Path) -> FileState:
+    application_id = connection.execute("PRAGMA application_id").fetchone()[0]
+    tables = {row[0] for row in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+    if application_id not in {APPLICATION_ID, 0} or (tables and application_id == 0):
+        raise StoreUnavailable(f"{path} is the database of another application; nothing was changed")
+    if application_id == 0:
+        return FileState("empty")
+    if VERSION_TABLE not in tables:
+        return FileState("store")
+    row = connection.execute(f"SELECT version_num FROM {VERSION_TABLE}").fetchone()  # noqa: S608 - a constant
+    return FileState("store", row[0] if row else None)
+
+
+def _refusal(error: sqlite3.Error, path: Path) -> StoreError:
+    name: str = getattr(error, "sqlite_errorname", "") or ""
+    if name.startswith("SQLITE_NOTADB"):
+        return StoreUnavailable(f"{path} is not an SQLite database; nothing was changed")
+    if name.startswith("SQLITE_CORRUPT"):
+        return CorruptData(f"{path}: the database file is damaged ({error}); restore it from a backup")
+    return StoreUnavailable(f"{path}: {error}")
+
+
+def create(path: Path) -> None:
+    """Make the folder (0700) and the empty file (0600) where they are missing. The caller holds the file lock.
+
+    Raises:
+        StoreUnavailable: there is no right or no room to.
+    """
+    try:
+        descriptor = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600)
+    except FileExistsError:
+        return
+    except OSError as error:
+        raise StoreUnavailable(f"{path}: cannot be made: {error.strerror}") from error
+    os.close(descriptor)
+
+
+def create_folder(folder: Path) -> None:
+    """Make a database's folder and the missing ones above it, readable by this user only.
+
+    Raises:
+        StoreUnavailable: there is no right or no room to.
+    """
+    missing = [parent for parent in (folder, *folder.parents) if not parent.exists()]
+    try:
+        for parent in reversed(missing):
+            parent.mkdir(mode=0o700, exist_ok=True)
+    except OSError as error:
+        raise StoreUnavailable(f"{folder}: the folder cannot be made: {error.strerror}") from error
+
+
+_NETWORK_FILE_SYSTEMS = frozenset(
+    ["9p", "acfs", "afs", "afpfs", "beegfs", "ceph", "cifs", "coda", "davfs", "fuse.davfs2", "fuse.glusterfs"]
+    + ["fuse.rclone", "fuse.s3fs", "fuse.sshfs", "gfs2", "glusterfs", "gpfs", "lustre", "ncpfs", "nfs", "nfs4"]
+    + ["ocfs2", "smb2", "smb3", "smbfs"]
+)
+
+
+def warn_on_network(path: Path, mounts: Path = Path("/proc/self/mounts")) -> None:
+    """Warn when a database lies on a network file system, where it can be known (Linux)."""
+    kind = file_system(path, mounts)
+    if kind in _NETWORK_FILE_SYSTEMS:
+        warnings.warn(
+            f"{path} lies on a network file system ({kind}): SQLite's locks and WAL need a local disk "
+            "(https://www.sqlite.org/wal.html); use PostgreSQL to share a store between machines",
+            NetworkFileSystemWarning,
+            stacklevel=2,
+        )
+
+
+def file_system(path: Path, mounts: Path) -> str | None:
+    """Return the type of the file system that holds a path, or ``None`` where the system does not tell."""
+    try:
+        table = mounts.read_text(errors="replace")
+    except OSError:
+        return None
+    found: tuple[int, str | None] = (-1, None)
+    for line in table.splitlines():
+        fields = line.split(" ")
+        if len(fields) < 3:
+            continue
+        point = Path(fields[1].replace("\\040", " "))
+        if path.is_relative_to(point) and len(point.parts) >= found[0]:
+            found = (len(point.parts), fields[2])
+    return found[1]

@@ -1,0 +1,227 @@
+"""The one object that an application holds: it opens a database and runs operations on it."""
+
+from __future__ import annotations
+
+import os
+import random
+import shutil
+import time
+import weakref
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
+from pathlib import Path
+from types import TracebackType
+from typing import Concatenate, ParamSpec, Self, TypeVar
+
+from sqlalchemy.engine import URL
+
+from vibeweaver_store import locks, schema, sqlite_file
+from vibeweaver_store.engine import Engines, Target, create_engines, resolve
+from vibeweaver_store.errors import StoreBusy, StoreError, StoreUnavailable
+from vibeweaver_store.settings import Settings
+from vibeweaver_store.unit_of_work import Clock, ReadUnitOfWork, UnitOfWork, utc_now
+
+P = ParamSpec("P")
+T = TypeVar("T")
+UowT = TypeVar("UowT", bound=ReadUnitOfWork)
+
+_FIRST_PAUSE_SECONDS = 0.01
+_LONGEST_PAUSE_SECONDS = 1.0
+
+
+class Store:
+    """A database of sessions, rules, markers, history and snapshots. Open one with :meth:`open`.
+
+    Threads may share it. After ``fork`` the child has connections of its own. Close it, or use it as a context
+    manager, to give its connections back.
+    """
+
+    def __init__(self, target: Target, settings: Settings, clock: Clock) -> None:
+        self._target = target
+        self._settings = settings
+        self._clock = clock
+        self._engines: Engines = create_engines(target, settings)
+        self._queue = self._writer_queue()
+        self._open_units: weakref.WeakSet[ReadUnitOfWork] = weakref.WeakSet()
+        self._closed = False
+        self._remove_temporary = weakref.finalize(
+            self, _remove_folder, target.file.parent if target.temporary else None
+        )
+        _STORES.add(self)
+
+    @classmethod
+    def open(
+        cls,
+        database: str | Path | URL | None = None,
+        *,
+        migrate: bool | None = None,
+        settings: Settings | None = None,
+        clock: Clock = utc_now,
+    ) -> Self:
+        """Open a database, and make it first where there is none.
+
+        Args:
+            database: a path, a URL (``sqlite:///…``, ``postgresql+psycopg://…``), ``":memory:"``, or nothing: then
+                ``VIBEWEAVER_DATABASE``, then the per-user file.
+            migrate: bring an older schema up to date. By default SQLite files are migrated, after a backup beside
+                them, and PostgreSQL databases are not.
+            settings: instead of those of the environment.
+            clock: where ``uow.now()`` comes from; must give aware datetimes.
+
+        Raises:
+            InvalidInput: ``database`` is blank or a URL of an unknown backend.
+            StoreUnavailable: the file is a folder, no database, another application's, or cannot be written; the
+                server does not answer; nothing was changed.
+            SchemaMismatch: the schema is newer than this package, or older and not to be migrated.
+            CorruptData: the file is damaged.
+            MigrationFailed: a migration was rolled back.
+            StoreBusy: another process was migrating it for longer than the busy timeout.
+        """
+        settings = settings or Settings()
+        target = resolve(database, settings)
+        if target.path is not None:
+            sqlite_file.warn_on_network(target.path)
+        schema.ensure(target, settings, migrate=target.backend == "sqlite" if migrate is None else migrate)
+        return cls(target, settings, clock)
+
+    @property
+    def backend(self) -> str:
+        """``sqlite`` or ``postgresql``."""
+        return self._target.backend
+
+    @property
+    def place(self) -> str:
+        """The file or URL of the database, without a password."""
+        return self._target.place
+
+    @contextmanager
+    def begin(self) -> Iterator[UnitOfWork]:
+        """Begin a unit of work that writes: committed at the end of the block, rolled back on any exception.
+
+        Raises:
+            StoreBusy: others wrote for longer than the busy timeout, or this thread has a unit of work open already.
+            StoreUnavailable: the store is closed, or the database cannot be reached.
+        """
+        started = time.monotonic()
+        with self._queue.turn(self._settings.busy_timeout_seconds) if self._queue else nullcontext():
+            uow = UnitOfWork(self._engines.write, self._clock)
+            try:
+                with self._running(uow):
+                    yield uow
+            except StoreBusy as busy:
+                busy.waited = max(busy.waited, time.monotonic() - started)
+                raise
+
+    @contextmanager
+    def read(self) -> Iterator[ReadUnitOfWork]:
+        """Begin a unit of work that reads one consistent snapshot; a write in it is an error.
+
+        Raises:
+            StoreUnavailable: the store is closed, or the database cannot be reached.
+        """
+        with self._running(ReadUnitOfWork(self._engines.read, self._clock)) as uow:
+            yield uow
+
+    @contextmanager
+    def _running(self, uow: UowT) -> Iterator[UowT]:
+        if self._closed:
+            raise StoreUnavailable(f"{self.place}: the store is closed")
+        process = os.getpid()
+        self._open_units.add(uow)
+        try:
+            uow._start()  # noqa: SLF001 - the store is the one owner of begin and commit
+            yield uow
+            uow._finish()  # noqa: SLF001
+        finally:
+            if os.getpid() == process:
+                uow._undo()  # noqa: SLF001
+                self._open_units.discard(uow)
+
+    def run(self, operation: Callable[Concatenate[UnitOfWork, P], T], /, *args: P.args, **kwargs: P.kwargs) -> T:
+        """Run one operation in a unit of work of its own, again if the backend calls its failure transient.
+
+        Raises:
+            StoreError: whatever the operation raises; :class:`StoreBusy` when all repeats were in vain.
+        """
+        return self._repeat(self.begin, operation, *args, **kwargs)
+
+    def query(self, operation: Callable[Concatenate[ReadUnitOfWork, P], T], /, *args: P.args, **kwargs: P.kwargs) -> T:
+        """Run one reading operation on a snapshot of its own, again if the backend calls its failure transient.
+
+        Raises:
+            StoreError: whatever the operation raises; :class:`InvalidInput` when it tries to write.
+        """
+        return self._repeat(self.read, operation, *args, **kwargs)
+
+    def _repeat(
+        self,
+        begin: Callable[[], object],
+        operation: Callable[..., T],
+        /,
+        *args: object,
+        **kwargs: object,
+    ) -> T:
+        pause = _FIRST_PAUSE_SECONDS
+        for left in range(self._settings.retries, -1, -1):
+            try:
+                with begin() as uow:  # type: ignore[attr-defined]  # one of the two context managers above
+                    return operation(uow, *args, **kwargs)
+            except StoreError as error:
+                if not error.transient or left == 0:
+                    raise
+            # Full jitter: those who collided come back at different times.
+            time.sleep(random.uniform(0, pause))  # noqa: S311 - not a secret
+            pause = min(pause * 2, _LONGEST_PAUSE_SECONDS)
+        raise AssertionError("unreachable")
+
+    def close(self) -> None:
+        """Give all connections back. An in-memory store is gone after it. Closing twice is allowed."""
+        if self._closed:
+            return
+        self._closed = True
+        self._engines.dispose()
+        self._remove_temporary()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        return f"<Store {self.place}{' closed' if self._closed else ''}>"
+
+    def _writer_queue(self) -> locks.WriterQueue | None:
+        return locks.writer_queue(str(self._target.file)) if self._target.path is not None else None
+
+    def _start_anew_in_child(self) -> None:
+        """After ``fork``, in the child: let go of the parent's connections without closing them."""
+        for uow in list(self._open_units):
+            _INHERITED.extend(uow.disown())
+        _INHERITED.append((self._engines.write.pool, self._engines.read.pool))
+        self._engines.dispose(close=False)
+        self._queue = self._writer_queue()
+        self._remove_temporary.detach()
+
+
+def _remove_folder(folder: Path | None) -> None:
+    if folder is not None:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+_STORES: weakref.WeakSet[Store] = weakref.WeakSet()
+
+_INHERITED: list[object] = []
+"""Connections of a parent process, kept so that they are never collected: to close one here would end the parent's."""
+
+
+def _after_fork_in_child() -> None:
+    locks.forget_after_fork()
+    for store in list(_STORES):
+        store._start_anew_in_child()  # noqa: SLF001 - one module
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork_in_child)

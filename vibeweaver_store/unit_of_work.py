@@ -1,0 +1,199 @@
+"""One transaction as a session: what services take, and what alone may commit."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, NoReturn, TypeAlias, TypeVar
+
+import sqlalchemy as sa
+import sqlmodel
+from sqlalchemy import Engine, inspect
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
+
+from vibeweaver_store.errors import InvalidInput, StoreBusy, StoreError, StoreUnavailable
+
+Clock: TypeAlias = Callable[[], datetime]
+RowT = TypeVar("RowT", bound=sqlmodel.SQLModel)
+
+
+def utc_now() -> datetime:
+    """Return the present instant; the clock that a store uses unless it is given another."""
+    return datetime.now(UTC)
+
+
+class ReadUnitOfWork(sqlmodel.Session):
+    """One transaction that reads a consistent snapshot. The database refuses a write in it.
+
+    Services take it as their first argument. It is begun and ended by the store alone: see
+    :meth:`vibeweaver_store.Store.read`. What it returned stays readable after it ended.
+    """
+
+    def __init__(self, engine: Engine, clock: Clock) -> None:
+        # populate_existing: a row read again shows what statements have changed meanwhile, not a cached instance.
+        super().__init__(engine, expire_on_commit=False, execution_options={"populate_existing": True})
+        self._clock = clock
+        self._instant: datetime | None = None
+        self._process = os.getpid()
+        self._foreign = False
+
+    def now(self) -> datetime:
+        """Return the one instant of this transaction, in UTC."""
+        if self._instant is None:
+            instant = self._clock()
+            if instant.tzinfo is None:
+                raise InvalidInput("the store's clock gives a naive datetime; it must have a time zone")
+            self._instant = instant.astimezone(UTC)
+        return self._instant
+
+    @property
+    def backend(self) -> str:
+        """The name of the backend: ``sqlite`` or ``postgresql``."""
+        return self.get_bind().dialect.name
+
+    if not TYPE_CHECKING:  # type checkers see sqlmodel's own overloads
+
+        def exec(self, *args: Any, **kwargs: Any) -> Any:
+            """Run a statement. See :meth:`sqlmodel.Session.exec`.
+
+            Raises:
+                StoreError: an earlier write failed and undid this unit of work, or it belongs to a parent process.
+            """
+            self._check_usable()
+            return super().exec(*args, **kwargs)
+
+        def execute(self, *args: Any, **kwargs: Any) -> Any:
+            """Run a statement. See :meth:`sqlalchemy.orm.Session.execute`.
+
+            Raises:
+                StoreError: an earlier write failed and undid this unit of work, or it belongs to a parent process.
+            """
+            self._check_usable()
+            return super(sqlmodel.Session, self).execute(*args, **kwargs)
+
+    def commit(self) -> NoReturn:
+        """Refuse: whoever began the unit of work ends it, by leaving its block.
+
+        Raises:
+            StoreError: always.
+        """
+        raise StoreError("a unit of work is committed by leaving its block, not by what runs in it")
+
+    def rollback(self) -> NoReturn:
+        """Refuse: raise an exception to undo the unit of work, or nest what may fail in :meth:`savepoint`.
+
+        Raises:
+            StoreError: always.
+        """
+        raise StoreError("a unit of work is undone by raising an exception out of its block; see uow.savepoint()")
+
+    def _check_usable(self) -> None:
+        if self._foreign:
+            raise StoreUnavailable("this unit of work belongs to the parent process; begin one of your own")
+        if not self.is_active:
+            raise StoreError("a write failed in this unit of work and undid it; wrap what may fail in uow.savepoint()")
+
+    def _start(self) -> None:
+        try:
+            self.connection()
+        except PoolTimeout as error:
+            raise StoreBusy("all connections of the store are in use") from error
+
+    def _finish(self) -> None:
+        self._check_usable()
+        with _typed():
+            self.flush()
+            self._check_not_aborted()
+            try:
+                super().commit()
+            except StoreUnavailable as error:
+                # The connection broke while committing: whether it took is not known, so it is not repeated.
+                error.transient = False
+                raise
+
+    def _check_not_aborted(self) -> None:
+        # PostgreSQL answers COMMIT of a failed transaction with a ROLLBACK and no error.
+        status: Any = getattr(self.connection().connection.dbapi_connection, "info", None)
+        if status is not None and getattr(status.transaction_status, "name", "") == "INERROR":
+            raise StoreError("an error in this unit of work undid it; wrap what may fail in uow.savepoint()")
+
+    def _undo(self) -> None:
+        """Roll back and give the connection back; what goes wrong here must not hide the first error."""
+        if self._foreign:
+            return
+        with suppress(StoreError, SQLAlchemyError):
+            self.close()
+
+    def disown(self) -> list[object]:
+        """Cut a unit of work that was inherited by ``fork`` off its connection, in the child; return the connection.
+
+        A statement on it, above all its COMMIT, would write through a lock that only the parent holds.
+        """
+        self._foreign = True
+        held: list[object] = [self]
+        for connection in {id(bound): bound for bound, *_ in self._transaction_connections()}.values():
+            fairy = connection.connection
+            held.append(fairy.dbapi_connection)
+            held.append(fairy)
+        return held
+
+    def _transaction_connections(self) -> list[tuple[sa.Connection, ...]]:
+        transaction: Any = self.get_transaction()
+        return list(transaction._connections.values()) if transaction is not None else []  # noqa: SLF001
+
+
+class UnitOfWork(ReadUnitOfWork):
+    """One transaction that reads and writes: committed when its block ends, rolled back when an exception leaves it."""
+
+    def insert(self, *rows: RowT) -> None:
+        """Write new rows now, in the order given; integer keys are filled in.
+
+        Raises:
+            AlreadyExists: a key is taken; the unit of work is undone, unless within a :meth:`savepoint`.
+            InvalidInput: a value breaks a rule of the table.
+            NotFound: a row that it belongs to is not there.
+        """
+        self._check_usable()
+        self.add_all(rows)
+        self.flush()
+
+    def upsert(self, table: type[RowT]) -> Any:
+        """Return an ``INSERT`` into a table that can say ``on_conflict_do_update``, in the backend's dialect."""
+        dialect = postgresql if self.backend == "postgresql" else sqlite
+        return dialect.insert(table)
+
+    @contextmanager
+    def savepoint(self) -> Iterator[None]:
+        """Undo only what the block did when an exception leaves it; the unit of work goes on.
+
+        Raises:
+            StoreError: the unit of work was undone before.
+        """
+        self._check_usable()
+        nested = self.begin_nested()
+        try:
+            yield
+        except BaseException:
+            nested.rollback()
+            self._reload_expired()
+            raise
+        else:
+            nested.commit()
+
+    def _reload_expired(self) -> None:
+        # What a savepoint's rollback expired would be unreadable after the unit of work ended.
+        for instance in list(self.identity_map.values()):
+            if inspect(instance).expired:
+                self.refresh(instance)
+
+
+@contextmanager
+def _typed() -> Iterator[None]:
+    try:
+        yield
+    except SQLAlchemyError as error:
+        raise StoreError(f"the unit of work could not be committed: {error}") from error

@@ -94,7 +94,7 @@ class FrozenDict(dict[str, Any]):
         raise TypeError("a stored document cannot be edited in place; copy it with dict(...) and write the copy")
 
     __setitem__ = __delitem__ = __ior__ = _refuse
-    clear = pop = popitem = setdefault = update = _refuse  # type: ignore[assignment]  # all refuse, whatever the call
+    clear = pop = popitem = setdefault = update = _refuse
 
     def __reduce__(self) -> tuple[Any, ...]:
         return (type(self), (dict(self),))
@@ -114,8 +114,8 @@ class FrozenList(list[Any]):
     def _refuse(self, *_: object, **__: object) -> NoReturn:
         raise TypeError("a stored document cannot be edited in place; copy it with list(...) and write the copy")
 
-    __setitem__ = __delitem__ = __iadd__ = __imul__ = _refuse  # type: ignore[assignment]  # all refuse
-    append = clear = extend = insert = pop = remove = reverse = sort = _refuse  # type: ignore[assignment]  # likewise
+    __setitem__ = __delitem__ = __iadd__ = __imul__ = _refuse
+    append = clear = extend = insert = pop = remove = reverse = sort = _refuse
 
     def __reduce__(self) -> tuple[Any, ...]:
         return (type(self), (list(self),))
@@ -198,7 +198,7 @@ def explain(error: ValidationError) -> InvalidInput:
 # --- SQL types -------------------------------------------------------------------------------------------------
 
 TEXT = sa.Text()
-REAL = sa.REAL().with_variant(sa.Double(), "postgresql")
+REAL: TypeEngine[float] = sa.REAL().with_variant(sa.Double(), "postgresql")
 INTEGER = sa.BigInteger().with_variant(sa.INTEGER(), "sqlite")
 BLOB = sa.LargeBinary().with_variant(sa.BLOB(), "sqlite")
 

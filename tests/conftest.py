@@ -77,7 +77,7 @@ class PostgresServer:
     def run(self, statement: str) -> None:
         plain = self.url.set(drivername="postgresql").render_as_string(hide_password=False)
         with psycopg.connect(plain, autocommit=True) as connection:
-            connection.execute(statement)  # type: ignore[call-overload]  # a name of our own making
+            connection.execute(statement)
 
     def make(self, template: str | None = None) -> str:
         name = f"vibeweaver_test_{uuid.uuid4().hex}"

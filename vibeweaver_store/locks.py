@@ -1,10 +1,10 @@
-"""Who may write next: a fair queue among the threads of one process, and a lock across processes for migrations."""
+"""Who may write next among threads, who may migrate among processes, and when a process may fork."""
 
 from __future__ import annotations
 
 import threading
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -104,11 +104,59 @@ def writer_queue(database: str) -> WriterQueue:
         return queue
 
 
+class ForkGate:
+    """Lets a process fork only between units of work.
+
+    SQLite keeps its locks on a file in tables of the process, which ``fork`` copies and POSIX locks do not follow.
+    A child that inherits a connection with a transaction would wait for ever for a lock that nobody frees, or
+    believe in one that it does not hold; a thread within SQLite would leave it a mutex that nobody unlocks. So
+    before a fork the units of work of other threads are waited for, and new ones are not let in.
+    """
+
+    def __init__(self) -> None:
+        self._changed = threading.Condition()
+        self._inside: Counter[int] = Counter()
+        self._forking: int | None = None
+
+    @contextmanager
+    def passing(self) -> Iterator[None]:
+        """Be within a unit of work for the block."""
+        thread = threading.get_ident()
+        with self._changed:
+            self._changed.wait_for(lambda: self._forking is None or thread in self._inside)
+            self._inside[thread] += 1
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._inside[thread] -= 1
+                self._inside += Counter()  # drops what is zero
+                self._changed.notify_all()
+
+    def close(self, timeout_seconds: float) -> bool:
+        """Let nobody in, wait for the other threads to come out, and say whether nobody at all is left inside."""
+        thread = threading.get_ident()
+        with self._changed:
+            self._forking = thread
+            self._changed.wait_for(lambda: not set(self._inside) - {thread}, timeout_seconds)
+            return not self._inside
+
+    def open(self) -> None:
+        """Let units of work begin again."""
+        with self._changed:
+            self._forking = None
+            self._changed.notify_all()
+
+
+FORK_GATE = ForkGate()
+
+
 def forget_after_fork() -> None:
     """Drop what threads of the parent hold: they do not exist in the child."""
     global _QUEUES_GUARD  # noqa: PLW0603 - the parent's guard may be held by a thread that is gone
     _QUEUES_GUARD = threading.Lock()
     _QUEUES.clear()
+    FORK_GATE.__init__()  # type: ignore[misc]  # its lock may be held by a thread that is gone
 
 
 @contextmanager

@@ -81,7 +81,9 @@ class Store:
         target = resolve(database, settings)
         if target.path is not None:
             sqlite_file.warn_on_network(target.path)
-        schema.ensure(target, settings, migrate=target.backend == "sqlite" if migrate is None else migrate)
+        _refuse_tainted(target)
+        with locks.FORK_GATE.passing():
+            schema.ensure(target, settings, migrate=target.backend == "sqlite" if migrate is None else migrate)
         return cls(target, settings, clock)
 
     @property
@@ -126,14 +128,14 @@ class Store:
     def _running(self, uow: UowT) -> Iterator[UowT]:
         if self._closed:
             raise StoreUnavailable(f"{self.place}: the store is closed")
-        process = os.getpid()
+        _refuse_tainted(self._target)
         self._open_units.add(uow)
-        try:
-            uow._start()  # noqa: SLF001 - the store is the one owner of begin and commit
-            yield uow
-            uow._finish()  # noqa: SLF001
-        finally:
-            if os.getpid() == process:
+        with locks.FORK_GATE.passing():
+            try:
+                uow._start()  # noqa: SLF001 - the store is the one owner of begin and commit
+                yield uow
+                uow._finish()  # noqa: SLF001
+            finally:
                 uow._undo()  # noqa: SLF001
                 self._open_units.discard(uow)
 
@@ -196,12 +198,19 @@ class Store:
     def _writer_queue(self) -> locks.WriterQueue | None:
         return locks.writer_queue(str(self._target.file)) if self._target.path is not None else None
 
-    def _start_anew_in_child(self) -> None:
-        """After ``fork``, in the child: let go of the parent's connections without closing them."""
+    def _start_anew_in_child(self, *, quiet: bool) -> None:
+        """After ``fork``, in the child: part with the parent's connections."""
         for uow in list(self._open_units):
             _INHERITED.extend(uow.disown())
-        _INHERITED.append((self._engines.write.pool, self._engines.read.pool))
-        self._engines.dispose(close=False)
+        if self._target.path is not None and quiet:
+            # Between units of work SQLite's connections can be closed here as the parent would; kept, their copies
+            # of the process's lock tables would make this child believe in locks that only the parent holds.
+            self._engines.dispose()
+        else:
+            _INHERITED.append((self._engines.write.pool, self._engines.read.pool))
+            self._engines.dispose(close=False)
+        if self._target.path is not None and not quiet:
+            _TAINTED.add(self._target.path)
         self._queue = self._writer_queue()
         self._remove_temporary.detach()
 
@@ -211,17 +220,44 @@ def _remove_folder(folder: Path | None) -> None:
         shutil.rmtree(folder, ignore_errors=True)
 
 
+# --- fork ------------------------------------------------------------------------------------------------------
+
 _STORES: weakref.WeakSet[Store] = weakref.WeakSet()
 
 _INHERITED: list[object] = []
 """Connections of a parent process, kept so that they are never collected: to close one here would end the parent's."""
 
+_TAINTED: set[Path] = set()
+"""Files that cannot be used in this process, since it was forked amid a unit of work on one."""
+
+_LONGEST_WAIT_TO_FORK_SECONDS = 10.0
+
+_quiet_at_fork = True
+
+
+def _refuse_tainted(target: Target) -> None:
+    if target.path in _TAINTED:
+        raise StoreUnavailable(
+            f"{target.place}: this process was forked while its parent was amid a unit of work on it; fork between "
+            "units of work, or start the process anew (multiprocessing's spawn)"
+        )
+
+
+def _before_fork() -> None:
+    global _quiet_at_fork  # noqa: PLW0603 - handed over to the child by the fork itself
+    if _STORES:
+        _quiet_at_fork = locks.FORK_GATE.close(_LONGEST_WAIT_TO_FORK_SECONDS)
+
+
+def _after_fork_in_parent() -> None:
+    locks.FORK_GATE.open()
+
 
 def _after_fork_in_child() -> None:
     locks.forget_after_fork()
     for store in list(_STORES):
-        store._start_anew_in_child()  # noqa: SLF001 - one module
+        store._start_anew_in_child(quiet=_quiet_at_fork)  # noqa: SLF001 - one module
 
 
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_fork_in_child)
+    os.register_at_fork(before=_before_fork, after_in_parent=_after_fork_in_parent, after_in_child=_after_fork_in_child)

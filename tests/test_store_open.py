@@ -1,0 +1,364 @@
+"""Opening a database: what is made, what is refused, and what is never changed."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import stat
+import subprocess
+import sys
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from urllib.parse import quote
+
+import pytest
+
+from tests.conftest import PostgresServer, needs_postgres
+from vibeweaver_store import (
+    CorruptData,
+    InvalidInput,
+    NetworkFileSystemWarning,
+    SchemaMismatch,
+    Settings,
+    Store,
+    StoreError,
+    StoreUnavailable,
+    schema,
+    sessions,
+    sqlite_file,
+)
+
+
+def mode_of(path: Path) -> int:
+    return stat.S_IMODE(path.stat().st_mode)
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def test_a_missing_file_is_made_for_this_user_only_with_its_folders(tmp_path: Path) -> None:
+    path = tmp_path / "deep" / "er" / "late-set.db"
+
+    Store.open(path).close()
+
+    assert mode_of(path) == 0o600
+    assert mode_of(path.parent) == mode_of(path.parent.parent) == 0o700
+
+
+def test_a_new_file_is_marked_as_ours_in_its_header(tmp_path: Path) -> None:
+    path = tmp_path / "a.db"
+
+    Store.open(path).close()
+
+    assert int.from_bytes(path.read_bytes()[68:72], "big") == sqlite_file.APPLICATION_ID
+
+
+def test_an_empty_file_is_taken_as_a_new_database(tmp_path: Path) -> None:
+    path = tmp_path / "a.db"
+    path.touch()
+
+    with Store.open(path) as store:
+        assert store.run(sessions.create, name="jam").name == "jam"
+
+
+@pytest.mark.parametrize("given", ["path", "text", "url", "sqlalchemy driver"])
+def test_a_file_may_be_named_by_path_by_text_or_by_url(tmp_path: Path, given: str) -> None:
+    path = tmp_path / "a b%20ü.db"
+    spellings: dict[str, str | Path] = {
+        "path": path,
+        "text": str(path),
+        "url": f"sqlite:///{quote(str(path))}",
+        "sqlalchemy driver": f"sqlite+pysqlite:///{quote(str(path))}",
+    }
+
+    Store.open(spellings[given]).close()
+
+    assert path.is_file()
+
+
+def test_nothing_named_means_the_environment_then_the_users_own_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
+    with Store.open() as store:
+        assert Path(store.place).is_relative_to(tmp_path / "data")
+    monkeypatch.setenv("VIBEWEAVER_DATABASE", str(tmp_path / "named.db"))
+    with Store.open() as store:
+        assert store.place == str(tmp_path / "named.db")
+
+
+def make_text_file(path: Path) -> None:
+    path.write_text("a shopping list, and no database at all\n" * 50)
+
+
+def make_short_file(path: Path) -> None:
+    path.write_bytes(b"hi")
+
+
+def make_foreign_database(path: Path) -> None:
+    with sqlite3.connect(path) as connection:
+        connection.execute("CREATE TABLE recipes (name TEXT)")
+    connection.close()
+
+
+def make_foreign_wal_database(path: Path) -> None:
+    with sqlite3.connect(path) as connection:
+        connection.execute("PRAGMA journal_mode = WAL")
+        connection.execute("CREATE TABLE recipes (name TEXT)")
+    connection.close()
+
+
+def make_marked_foreign_database(path: Path) -> None:
+    with sqlite3.connect(path) as connection:
+        connection.execute("PRAGMA application_id = 42")
+        connection.execute("CREATE TABLE sessions (id TEXT)")
+    connection.close()
+
+
+def make_folder(path: Path) -> None:
+    path.mkdir()
+
+
+def make_fifo(path: Path) -> None:
+    os.mkfifo(path)
+
+
+def make_newer_database(path: Path) -> None:
+    Store.open(path).close()
+    path.with_name(f"{path.name}.lock").unlink()
+    with sqlite3.connect(path) as connection:
+        connection.execute("UPDATE vibeweaver_version SET version_num = '9999'")
+    connection.close()
+
+
+@pytest.mark.parametrize(
+    ("make", "error", "says"),
+    [
+        (make_text_file, StoreUnavailable, "not an SQLite database"),
+        (make_short_file, StoreUnavailable, "not an SQLite database"),
+        (make_foreign_database, StoreUnavailable, "another application"),
+        (make_foreign_wal_database, StoreUnavailable, "another application"),
+        (make_marked_foreign_database, StoreUnavailable, "another application"),
+        (make_folder, StoreUnavailable, "is a folder"),
+        (make_fifo, StoreUnavailable, "not a regular file"),
+        (make_newer_database, SchemaMismatch, "upgrade the package"),
+    ],
+)
+def test_what_is_not_ours_is_refused_and_left_as_it_was(
+    tmp_path: Path, make: Callable[[Path], None], error: type[StoreError], says: str
+) -> None:
+    path = tmp_path / "thing.db"
+    make(path)
+    before = contents(tmp_path) if path.is_file() else {}
+
+    with pytest.raises(error, match=says) as caught:
+        Store.open(path)
+
+    assert str(path) in str(caught.value)
+    assert (contents(tmp_path) if path.is_file() else {}) == before
+    assert sorted(entry.name for entry in tmp_path.iterdir()) == ["thing.db"]
+
+
+def test_a_newer_schema_says_what_was_found_and_what_is_known(tmp_path: Path) -> None:
+    path = tmp_path / "a.db"
+    make_newer_database(path)
+
+    with pytest.raises(SchemaMismatch) as caught:
+        Store.open(path)
+
+    assert (caught.value.found, caught.value.expected) == ("9999", schema.head())
+
+
+def test_a_damaged_file_is_corrupt_data(sqlite_path: Path) -> None:
+    damaged = bytearray(sqlite_path.read_bytes())
+    damaged[100:4096] = b"\xff" * 3996
+    sqlite_path.write_bytes(damaged)
+
+    with pytest.raises(CorruptData, match="damaged"):
+        Store.open(sqlite_path)
+
+
+@pytest.mark.parametrize(
+    ("database", "says"),
+    [
+        ("mysql://root@127.0.0.1/x", "does not run on 'mysql'"),
+        ("postgresql+asyncpg://127.0.0.1/x", "does not run on"),
+        ("nonsense://x", "does not run on 'nonsense'"),
+        ("sqlite://host/x.db", "three slashes"),
+        ("sqlite:///x.db?mode=ro", "options in an SQLite URL"),
+        ("://", "cannot be read"),
+        ("", "not the path"),
+        ("   ", "not the path"),
+        ("a\x00b.db", "not the path"),
+    ],
+)
+def test_a_name_that_is_no_database_is_invalid_input(database: str, says: str) -> None:
+    with pytest.raises(InvalidInput, match=says):
+        Store.open(database)
+
+
+def test_a_part_of_the_path_that_is_a_file_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+
+    with pytest.raises(StoreUnavailable, match="a file, not a folder"):
+        Store.open(tmp_path / "file" / "a.db")
+
+
+_AS_NOBODY = """
+import os, sys
+from vibeweaver_store import Store, StoreUnavailable
+os.setgid(65534); os.setuid(65534)
+try:
+    Store.open(sys.argv[1])
+except StoreUnavailable as error:
+    print(error)
+"""
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
+@pytest.mark.parametrize(
+    ("folder_mode", "file_mode", "says"),
+    [
+        (0o555, None, "cannot make"),
+        (0o555, 0o666, "read-only"),
+        (0o777, 0o444, "cannot be read and written"),
+        (0o777, 0o000, "cannot be read and written"),
+    ],
+)
+def test_a_place_without_the_right_to_write_is_refused(
+    sqlite_template: Path, folder_mode: int, file_mode: int | None, says: str
+) -> None:
+    # Not under pytest's own folder, which other users may not enter.
+    import tempfile
+
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        path = folder / "a.db"
+        if file_mode is not None:
+            path.write_bytes(sqlite_template.read_bytes())
+            path.chmod(file_mode)
+        folder.chmod(folder_mode)
+        before = sorted(entry.name for entry in folder.iterdir())
+        environment = {**os.environ, "PYTHONDONTWRITEBYTECODE": "1"}
+
+        done = subprocess.run(
+            [sys.executable, "-c", _AS_NOBODY, str(path)], capture_output=True, text=True, env=environment, check=False
+        )
+
+        assert says in done.stdout, done.stderr
+        assert sorted(entry.name for entry in folder.iterdir()) == before
+
+
+def test_with_migrate_false_nothing_is_made(tmp_path: Path) -> None:
+    with pytest.raises(StoreUnavailable, match="db init"):
+        Store.open(tmp_path / "a.db", migrate=False)
+
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_with_migrate_false_an_older_schema_is_refused_with_the_command_to_run(tmp_path: Path) -> None:
+    path = tmp_path / "a.db"
+    schema.upgrade(path)
+    schema.downgrade(path, "base")
+
+    with pytest.raises(SchemaMismatch, match="db upgrade"):
+        Store.open(path, migrate=False)
+
+
+def test_a_network_file_system_is_warned_about(tmp_path: Path) -> None:
+    mounts = tmp_path / "mounts"
+    mounts.write_text(f"/dev/sda1 / ext4 rw 0 0\nserver:/music {tmp_path}/share\\040a nfs4 rw 0 0\n")
+
+    with pytest.warns(NetworkFileSystemWarning, match="nfs4"):
+        sqlite_file.warn_on_network(tmp_path / "share a" / "store.db", mounts)
+
+
+def test_a_local_disk_is_not_warned_about(tmp_path: Path) -> None:
+    mounts = tmp_path / "mounts"
+    mounts.write_text("/dev/sda1 / ext4 rw 0 0\nserver:/music /srv nfs4 rw 0 0\n")
+
+    sqlite_file.warn_on_network(tmp_path / "store.db", mounts)  # a warning would be an error here
+
+
+def test_where_the_system_tells_no_file_systems_there_is_no_warning(tmp_path: Path) -> None:
+    assert sqlite_file.file_system(tmp_path, tmp_path / "absent") is None
+
+
+def test_a_memory_store_is_one_database_for_all_threads() -> None:
+    with Store.open(":memory:") as store:
+        threads = [
+            threading.Thread(target=store.run, args=(sessions.create,), kwargs={"name": f"jam {n}"}) for n in range(16)
+        ]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+
+        assert {jam.name for jam in store.query(sessions.page).items} == {f"jam {n}" for n in range(16)}
+
+
+def test_two_memory_stores_share_nothing() -> None:
+    with Store.open(":memory:") as one, Store.open(":memory:") as two:
+        one.run(sessions.create, name="jam")
+
+        assert two.query(sessions.page).items == []
+
+
+def test_a_memory_store_can_be_read_while_it_is_written() -> None:
+    with Store.open(":memory:") as store, store.begin() as uow:
+        sessions.create(uow, name="jam")
+
+        assert store.query(sessions.page).items == []
+
+
+def test_a_memory_store_leaves_nothing_behind_when_closed() -> None:
+    store = Store.open(":memory:")
+    folder = store._target.file.parent
+    assert folder.is_dir()
+
+    store.close()
+
+    assert not folder.exists()
+
+
+def test_a_closed_store_is_unavailable_and_may_be_closed_again(sqlite_path: Path) -> None:
+    store = Store.open(sqlite_path)
+    store.close()
+    store.close()
+
+    with pytest.raises(StoreUnavailable, match="closed"):
+        store.query(sessions.page)
+
+
+@needs_postgres
+def test_a_postgresql_database_is_not_migrated_by_opening_it(postgres_server: PostgresServer) -> None:
+    name = postgres_server.make()
+    try:
+        with pytest.raises(SchemaMismatch, match=r"vibeweaver-store --db '.*' db upgrade"):
+            Store.open(postgres_server.url_of(name))
+        with Store.open(postgres_server.url_of(name), migrate=True) as store:
+            assert store.run(sessions.create, name="jam").name == "jam"
+    finally:
+        postgres_server.drop(name)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "postgresql://vibe:s3cret@127.0.0.1:1/nothing",
+        pytest.param("postgresql://vibe:s3cret@{server}/no_such_database", marks=needs_postgres),
+    ],
+)
+def test_a_server_that_does_not_answer_is_unavailable_and_no_password_is_told(
+    url: str, request: pytest.FixtureRequest
+) -> None:
+    if "{server}" in url:
+        server: PostgresServer = request.getfixturevalue("postgres_server")
+        url = url.replace("{server}", f"{server.url.host}:{server.url.port or 5432}")
+
+    with pytest.raises(StoreUnavailable) as caught:
+        Store.open(url, settings=Settings(busy_timeout_seconds=1))
+
+    assert "s3cret" not in str(caught.value)

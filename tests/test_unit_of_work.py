@@ -1,0 +1,374 @@
+"""Units of work: who may write, who commits, and what an error leaves."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import threading
+import time
+from datetime import UTC, datetime, timedelta, timezone
+from pathlib import Path
+
+import pytest
+import sqlalchemy as sa
+from sqlmodel import col, select
+
+from tests.conftest import SettableClock
+from tests.factories import HistoryEntryFactory, SessionFactory
+from vibeweaver_store import (
+    AlreadyExists,
+    InvalidInput,
+    NotFound,
+    Settings,
+    Store,
+    StoreBusy,
+    StoreError,
+    UnitOfWork,
+    history,
+    sessions,
+)
+from vibeweaver_store.models import HistoryEntry, Session
+from vibeweaver_store.unit_of_work import ReadUnitOfWork
+
+
+class Boom(Exception):
+    pass
+
+
+def test_a_block_that_ends_is_committed(store: Store, other: Store) -> None:
+    with store.begin() as uow:
+        jam = sessions.create(uow, name="late set")
+        assert other.query(sessions.find, jam.id) is None
+
+    assert other.query(sessions.get, jam.id).name == "late set"
+
+
+@pytest.mark.parametrize("error", [Boom, KeyboardInterrupt, GeneratorExit])
+def test_a_block_that_raises_is_rolled_back_and_the_error_goes_on(
+    store: Store, other: Store, error: type[BaseException]
+) -> None:
+    with pytest.raises(error), store.begin() as uow:
+        jam = sessions.create(uow, name="late set")
+        raise error
+
+    assert other.query(sessions.find, jam.id) is None
+
+
+def test_what_a_unit_of_work_returned_is_readable_after_it_ended(store: Store) -> None:
+    jam = store.run(sessions.create, name="late set", vibe="dub")
+
+    assert (jam.name, jam.vibe, jam.tempo_bpm) == ("late set", "dub", 120.0)
+
+
+def test_a_row_read_again_shows_what_statements_have_changed(store: Store) -> None:
+    with store.begin() as uow:
+        jam = sessions.create(uow, name="before")
+        uow.exec(sa.update(Session).values(name="after").execution_options(synchronize_session=False))
+
+        assert sessions.get(uow, jam.id).name == "after"
+
+
+def test_reading_refuses_a_statement_that_writes(store: Store, other: Store) -> None:
+    jam = store.run(sessions.create, name="late set")
+
+    with pytest.raises(InvalidInput, match="only reads"), store.read() as uow:
+        uow.exec(sa.delete(Session))
+
+    assert other.query(sessions.get, jam.id) == jam
+
+
+def test_reading_refuses_a_row_that_is_added(store: Store, other: Store) -> None:
+    with pytest.raises(InvalidInput, match="only reads"), store.read() as uow:
+        uow.add(SessionFactory.build())
+
+    assert other.query(sessions.page).items == []
+
+
+def test_query_refuses_an_operation_that_writes(store: Store) -> None:
+    def write(uow: ReadUnitOfWork) -> None:
+        uow.exec(sa.delete(Session))
+
+    with pytest.raises(InvalidInput, match="only reads"):
+        store.query(write)
+
+
+def test_reading_sees_one_snapshot_whatever_is_committed_meanwhile(store: Store, other: Store) -> None:
+    with store.read() as uow:
+        assert sessions.page(uow).items == []
+        other.run(sessions.create, name="meanwhile")
+
+        assert sessions.page(uow).items == []
+
+    assert len(store.query(sessions.page).items) == 1
+
+
+def test_a_savepoint_undoes_its_block_alone(store: Store, other: Store) -> None:
+    with store.begin() as uow:
+        jam = sessions.create(uow, name="kept")
+        with pytest.raises(Boom), uow.savepoint():
+            sessions.create(uow, name="lost")
+            sessions.update(uow, jam.id, name="lost too")
+            raise Boom
+
+    assert [each.name for each in other.query(sessions.page).items] == ["kept"]
+
+
+def test_savepoints_nest(store: Store, other: Store) -> None:
+    with store.begin() as uow, uow.savepoint():
+        sessions.create(uow, name="outer")
+        with pytest.raises(Boom), uow.savepoint():
+            sessions.create(uow, name="inner")
+            raise Boom
+
+    assert [each.name for each in other.query(sessions.page).items] == ["outer"]
+
+
+def test_what_a_savepoint_touched_is_readable_after_the_unit_of_work(store: Store) -> None:
+    with store.begin() as uow:
+        jam = sessions.create(uow, name="kept")
+        with pytest.raises(Boom), uow.savepoint():
+            jam.name = "edited"
+            uow.flush()
+            raise Boom
+
+    assert jam.name == "kept"
+
+
+def test_a_failed_insert_in_a_savepoint_lets_the_unit_of_work_go_on(store: Store, other: Store) -> None:
+    taken = store.run(sessions.create, name="first").id
+    with store.begin() as uow:
+        with pytest.raises(AlreadyExists), uow.savepoint():
+            SessionFactory.create(uow=uow, id=taken)
+        second = SessionFactory.create(uow=uow)
+
+    assert {jam.id for jam in other.query(sessions.page).items} == {taken, second.id}
+
+
+def test_a_failed_insert_that_is_swallowed_does_not_commit_half(store: Store, other: Store) -> None:
+    taken = store.run(sessions.create, name="first").id
+    with pytest.raises(StoreError, match="savepoint"), store.begin() as uow:
+        sessions.create(uow, name="second")
+        with pytest.raises(AlreadyExists):
+            SessionFactory.create(uow=uow, id=taken)
+
+    assert [jam.name for jam in other.query(sessions.page).items] == ["first"]
+
+
+def test_a_unit_of_work_that_was_undone_says_so_when_it_is_used_on(store: Store) -> None:
+    taken = store.run(sessions.create, name="first").id
+    with pytest.raises(StoreError, match="undid it"), store.begin() as uow:
+        with pytest.raises(AlreadyExists):
+            SessionFactory.create(uow=uow, id=taken)
+        with pytest.raises(StoreError, match="savepoint"):
+            sessions.get(uow, taken)
+
+
+def test_an_error_found_before_writing_lets_the_unit_of_work_go_on(store: Store, other: Store) -> None:
+    with store.begin() as uow:
+        jam = sessions.create(uow, name="kept")
+        with pytest.raises(NotFound):
+            history.append(uow, "no such session", "play")
+        with pytest.raises(AlreadyExists):
+            sessions.create(uow, name="again", session_id=jam.id)
+        with pytest.raises(InvalidInput):
+            sessions.update(uow, jam.id, name="")
+
+    assert other.query(sessions.get, jam.id).name == "kept"
+
+
+@pytest.mark.parametrize("method", ["commit", "rollback"])
+def test_a_service_can_neither_commit_nor_roll_back(store: Store, method: str) -> None:
+    with pytest.raises(StoreError, match="block"), store.begin() as uow:
+        getattr(uow, method)()
+
+
+def test_now_is_one_instant_in_a_unit_of_work(store: Store, clock: SettableClock) -> None:
+    with store.begin() as uow:
+        first = uow.now()
+        clock.advance(seconds=5)
+
+        assert uow.now() == first
+
+    with store.begin() as uow:
+        assert uow.now() == first + timedelta(seconds=5)
+
+
+def test_now_is_in_utc_whatever_zone_the_clock_is_in(database: str) -> None:
+    there = datetime(2026, 6, 1, 2, 0, tzinfo=timezone(timedelta(hours=9)))
+
+    with Store.open(database, clock=lambda: there) as store, store.read() as uow:
+        assert (uow.now(), uow.now().tzinfo) == (there, UTC)
+
+
+def test_a_naive_clock_is_refused(database: str) -> None:
+    naive = datetime(2026, 6, 1)  # noqa: DTZ001 - the point of the test
+
+    with Store.open(database, clock=lambda: naive) as store, pytest.raises(InvalidInput, match="naive"):
+        store.run(sessions.create, name="jam")
+
+
+def test_an_edit_of_a_row_is_written_when_the_block_ends(store: Store, other: Store) -> None:
+    jam = store.run(sessions.create, name="before")
+    with store.begin() as uow:
+        sessions.get(uow, jam.id).name = "after"
+
+    assert other.query(sessions.get, jam.id).name == "after"
+
+
+def test_a_row_that_breaks_a_rule_of_its_table_is_invalid_input(store: Store, other: Store) -> None:
+    jam = store.run(sessions.create, name="jam")
+
+    with pytest.raises(InvalidInput, match="sessions_tempo_bpm"), store.begin() as uow:
+        sessions.get(uow, jam.id).tempo_bpm = 5000.0
+
+    assert other.query(sessions.get, jam.id) == jam
+
+
+def test_a_value_of_a_wrong_type_is_refused_by_the_table_too(store: Store) -> None:
+    jam = store.run(sessions.create, name="jam")
+
+    with pytest.raises(InvalidInput), store.begin() as uow:
+        sessions.get(uow, jam.id).tempo_bpm = "fast"  # type: ignore[assignment]
+
+
+def test_a_row_without_its_parent_is_not_found(store: Store) -> None:
+    with pytest.raises(NotFound), store.begin() as uow:
+        uow.insert(HistoryEntryFactory.build(session_id="no such session"))
+
+
+def test_a_second_unit_of_work_in_one_thread_is_refused_at_once(sqlite_path: Path) -> None:
+    with Store.open(sqlite_path) as store, Store.open(sqlite_path) as again, store.begin():
+        for one in (store, again):
+            started = time.monotonic()
+            with pytest.raises(StoreBusy, match="savepoint"), one.begin():
+                pass
+            assert time.monotonic() - started < 5
+
+
+def test_a_thread_that_waits_too_long_for_its_turn_is_told_how_long(sqlite_path: Path, impatient: Settings) -> None:
+    held, done = threading.Event(), threading.Event()
+
+    def hold() -> None:
+        with store.begin():
+            held.set()
+            done.wait(10)
+
+    with Store.open(sqlite_path, settings=impatient) as store:
+        thread = threading.Thread(target=hold)
+        thread.start()
+        held.wait(10)
+        with pytest.raises(StoreBusy) as caught:
+            store.run(sessions.create, name="jam")
+        done.set()
+        thread.join()
+
+    assert caught.value.waited >= 0.2
+
+
+def test_another_process_that_writes_for_too_long_is_store_busy_with_the_wait(
+    sqlite_path: Path, impatient: Settings
+) -> None:
+    holder = subprocess.Popen(
+        [
+            sys.executable,
+            "-c",
+            "import sqlite3, sys; c = sqlite3.connect(sys.argv[1], isolation_level=None);"
+            "c.execute('BEGIN IMMEDIATE'); print('held', flush=True); sys.stdin.read()",
+            str(sqlite_path),
+        ],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+    )
+    assert holder.stdout is not None
+    holder.stdout.readline()
+    try:
+        with Store.open(sqlite_path, settings=impatient) as store, pytest.raises(StoreBusy) as caught:
+            store.run(sessions.create, name="jam")
+    finally:
+        holder.communicate()
+
+    assert caught.value.waited >= 0.2
+
+
+def test_readers_do_not_wait_for_a_writer(store: Store) -> None:
+    with store.begin() as uow:
+        sessions.create(uow, name="jam")
+
+        assert store.query(sessions.page).items == []
+
+
+def test_threads_are_given_their_turns_in_the_order_they_asked(sqlite_path: Path) -> None:
+    order: list[int] = []
+    threads = []
+
+    def write(n: int) -> None:
+        with store.begin():
+            order.append(n)
+
+    with Store.open(sqlite_path) as store:
+        with store.begin():
+            for n in range(20):
+                threads.append(threading.Thread(target=write, args=(n,)))
+                threads[-1].start()
+                while len(store._queue._waiting) <= n:  # type: ignore[union-attr]  # SQLite has a queue
+                    time.sleep(0.001)
+        for thread in threads:
+            thread.join()
+
+    assert order == list(range(20))
+
+
+def test_an_open_unit_of_work_is_rolled_back_when_its_generator_is_dropped(store: Store, other: Store) -> None:
+    context = store.begin()
+    sessions.create(context.__enter__(), name="forgotten")
+    del context
+
+    assert other.query(sessions.page).items == []
+    assert store.run(sessions.create, name="next").name == "next"
+
+
+def test_a_transient_failure_is_run_again(store: Store, other: Store) -> None:
+    attempts: list[int] = []
+
+    def stumble(uow: UnitOfWork) -> Session:
+        attempts.append(len(attempts))
+        jam = sessions.create(uow, name=f"attempt {len(attempts)}")
+        if len(attempts) < 3:
+            raise StoreBusy("a deadlock", transient=True)
+        return jam
+
+    assert store.run(stumble).name == "attempt 3"
+    assert [jam.name for jam in other.query(sessions.page).items] == ["attempt 3"]
+
+
+def test_repeats_end(store: Store) -> None:
+    attempts: list[int] = []
+
+    def fail(uow: ReadUnitOfWork) -> None:
+        attempts.append(1)
+        raise StoreBusy("a deadlock", transient=True)
+
+    with pytest.raises(StoreBusy):
+        store.query(fail)
+
+    assert len(attempts) == 1 + Settings().retries
+
+
+def test_a_failure_that_is_not_transient_is_not_run_again(store: Store) -> None:
+    attempts: list[int] = []
+
+    def fail(uow: UnitOfWork) -> None:
+        attempts.append(1)
+        raise NotFound("session", "x")
+
+    with pytest.raises(NotFound):
+        store.run(fail)
+
+    assert len(attempts) == 1
+
+
+def test_the_drivers_exception_is_the_cause_of_ours(store: Store) -> None:
+    with pytest.raises(InvalidInput) as caught, store.begin() as uow:
+        uow.exec(select(HistoryEntry).where(col(HistoryEntry.id) == 2**70)).all()
+
+    assert caught.value.__cause__ is not None

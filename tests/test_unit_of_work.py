@@ -31,7 +31,7 @@ from vibeweaver_store.models import HistoryEntry, Session
 from vibeweaver_store.unit_of_work import ReadUnitOfWork
 
 
-class Boom(Exception):
+class BoomError(Exception):
     pass
 
 
@@ -43,7 +43,7 @@ def test_a_block_that_ends_is_committed(store: Store, other: Store) -> None:
     assert other.query(sessions.get, jam.id).name == "late set"
 
 
-@pytest.mark.parametrize("error", [Boom, KeyboardInterrupt, GeneratorExit])
+@pytest.mark.parametrize("error", [BoomError, KeyboardInterrupt, GeneratorExit])
 def test_a_block_that_raises_is_rolled_back_and_the_error_goes_on(
     store: Store, other: Store, error: type[BaseException]
 ) -> None:
@@ -105,10 +105,10 @@ def test_reading_sees_one_snapshot_whatever_is_committed_meanwhile(store: Store,
 def test_a_savepoint_undoes_its_block_alone(store: Store, other: Store) -> None:
     with store.begin() as uow:
         jam = sessions.create(uow, name="kept")
-        with pytest.raises(Boom), uow.savepoint():
+        with pytest.raises(BoomError), uow.savepoint():
             sessions.create(uow, name="lost")
             sessions.update(uow, jam.id, name="lost too")
-            raise Boom
+            raise BoomError
 
     assert [each.name for each in other.query(sessions.page).items] == ["kept"]
 
@@ -116,9 +116,9 @@ def test_a_savepoint_undoes_its_block_alone(store: Store, other: Store) -> None:
 def test_savepoints_nest(store: Store, other: Store) -> None:
     with store.begin() as uow, uow.savepoint():
         sessions.create(uow, name="outer")
-        with pytest.raises(Boom), uow.savepoint():
+        with pytest.raises(BoomError), uow.savepoint():
             sessions.create(uow, name="inner")
-            raise Boom
+            raise BoomError
 
     assert [each.name for each in other.query(sessions.page).items] == ["outer"]
 
@@ -126,10 +126,10 @@ def test_savepoints_nest(store: Store, other: Store) -> None:
 def test_what_a_savepoint_touched_is_readable_after_the_unit_of_work(store: Store) -> None:
     with store.begin() as uow:
         jam = sessions.create(uow, name="kept")
-        with pytest.raises(Boom), uow.savepoint():
+        with pytest.raises(BoomError), uow.savepoint():
             jam.name = "edited"
             uow.flush()
-            raise Boom
+            raise BoomError
 
     assert jam.name == "kept"
 
@@ -265,6 +265,15 @@ def test_a_thread_that_waits_too_long_for_its_turn_is_told_how_long(sqlite_path:
     assert caught.value.waited >= 0.2
 
 
+_HOLD = """
+import sqlite3, sys
+connection = sqlite3.connect(sys.argv[1], isolation_level=None)
+connection.execute("BEGIN IMMEDIATE")
+print("held", flush=True)
+sys.stdin.read()
+"""
+
+
 def test_another_process_that_writes_for_too_long_is_store_busy_with_the_wait(
     sqlite_path: Path, impatient: Settings
 ) -> None:
@@ -272,8 +281,7 @@ def test_another_process_that_writes_for_too_long_is_store_busy_with_the_wait(
         [
             sys.executable,
             "-c",
-            "import sqlite3, sys; c = sqlite3.connect(sys.argv[1], isolation_level=None);"
-            "c.execute('BEGIN IMMEDIATE'); print('held', flush=True); sys.stdin.read()",
+            _HOLD,
             str(sqlite_path),
         ],
         stdin=subprocess.PIPE,

@@ -1,0 +1,399 @@
+"""Migrations: up, down and up again with rows in the tables, once however many ask, and nothing lost on the way."""
+
+from __future__ import annotations
+
+import logging
+import re
+import shutil
+import sqlite3
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+
+import pytest
+import sqlalchemy as sa
+
+from tests.conftest import PostgresServer, needs_postgres
+from tests.factories import HistoryEntryFactory, MarkerFactory, RuleFactory, SnapshotFactory
+from vibeweaver_store import InvalidInput, MigrationFailed, Settings, Store, StoreBusy, schema, sessions, stats
+from vibeweaver_store.models import METADATA
+
+pytestmark = pytest.mark.migrations
+
+TOP = Path(__file__).resolve().parents[1]
+
+
+def fill(store: Store) -> str:
+    """One row at least in every table."""
+    with store.begin() as uow:
+        jam = sessions.create(uow, name="jam")
+        for factory in (RuleFactory, MarkerFactory, HistoryEntryFactory, SnapshotFactory):
+            factory.create(uow=uow, session_id=jam.id)
+        stats.record(uow, "drums", 100)
+    return jam.id
+
+
+def rows_of(database: str) -> dict[str, int]:
+    with Store.open(database) as store, store.read() as uow:
+        return {
+            table.name: uow.connection().execute(sa.select(sa.func.count()).select_from(table)).scalar_one()
+            for table in METADATA.sorted_tables
+        }
+
+
+def test_every_table_has_a_row_in_these_tests(database: str) -> None:
+    with Store.open(database) as store:
+        fill(store)
+
+    assert set(rows_of(database).values()) == {1}
+
+
+def test_up_down_and_up_again_with_rows_in_the_tables(empty_database: str) -> None:
+    assert schema.upgrade(empty_database).after == schema.head()
+    for revision in reversed(["base", *[each.number for each in schema.history()[:-1]]]):
+        with Store.open(empty_database) as store:
+            fill(store)
+        assert schema.downgrade(empty_database, revision).after == (None if revision == "base" else revision)
+        assert schema.upgrade(empty_database).after == schema.head()
+        assert schema.drift(empty_database) == []
+
+
+def test_each_migration_can_be_taken_back_alone(empty_database: str) -> None:
+    for revision in schema.history():
+        schema.upgrade(empty_database, revision.number)
+        schema.downgrade(empty_database, "-1")
+        assert schema.upgrade(empty_database, revision.number).after == revision.number
+
+
+def test_the_migrations_make_what_the_table_classes_say(empty_database: str) -> None:
+    schema.upgrade(empty_database)
+
+    assert schema.drift(empty_database) == []
+
+
+def test_a_column_without_a_migration_is_drift(database: str) -> None:
+    extra: sa.Column[str] = sa.Column("extra", sa.Text())
+    METADATA.tables["sessions"].append_column(extra)
+    try:
+        assert any("extra" in line for line in schema.drift(database))
+    finally:
+        METADATA.tables["sessions"]._columns.remove(extra)  # type: ignore[attr-defined]  # undoes the line above
+
+
+def ddl_of(path: Path) -> dict[str, str]:
+    with closing(sqlite3.connect(path)) as connection:
+        rows = connection.execute(
+            "SELECT name, sql FROM sqlite_master WHERE sql IS NOT NULL AND name NOT LIKE 'sqlite_%'"
+        )
+    return {name: " ".join(sql.split()) for name, sql in rows if name != schema.VERSION_TABLE}
+
+
+def clauses(ddl: str) -> tuple[str, list[str], str]:
+    """A CREATE statement as head, sorted parts and tail: constraints may stand in any order."""
+    match = re.fullmatch(r"(CREATE [A-Z ]+ \S+(?: ON \S+)?) ?\((.*)\)(.*)", ddl)
+    assert match is not None, ddl
+    parts = re.split(r", (?=CONSTRAINT|\w+ [A-Z]|\"\w+\" )", match[2])
+    return match[1], sorted(part.strip() for part in parts), match[3].strip()
+
+
+def test_on_sqlite_the_migrations_make_every_check_and_every_strict_of_the_table_classes(tmp_path: Path) -> None:
+    schema.upgrade(tmp_path / "migrated.db")
+    engine = sa.create_engine(f"sqlite:///{tmp_path / 'declared.db'}")
+    METADATA.create_all(engine)
+    engine.dispose()
+
+    found, wanted = ddl_of(tmp_path / "migrated.db"), ddl_of(tmp_path / "declared.db")
+
+    assert {name: clauses(ddl) for name, ddl in found.items()} == {name: clauses(ddl) for name, ddl in wanted.items()}
+
+
+def checks_of(store: Store) -> dict[str, str]:
+    with store.read() as uow:
+        rows = uow.connection().exec_driver_sql(
+            "SELECT conname, pg_get_constraintdef(oid) FROM pg_constraint WHERE conname ~ '^(ck|fk|pk|uq)_'"
+        )
+        return {row.conname: row.pg_get_constraintdef for row in rows}
+
+
+@needs_postgres
+def test_on_postgresql_the_migrations_make_every_constraint_of_the_table_classes(
+    postgres_server: PostgresServer,
+) -> None:
+    name = postgres_server.make()
+    url = postgres_server.url_of(name)
+    try:
+        with Store.open(url, migrate=True) as store:
+            found = checks_of(store)
+            schema.downgrade(url, "base")
+            METADATA.create_all(store._engines.write)
+
+            assert found == checks_of(store)
+    finally:
+        postgres_server.drop(name)
+
+
+def test_every_constraint_and_index_has_a_name_from_the_convention() -> None:
+    for table in METADATA.sorted_tables:
+        for constraint in table.constraints:
+            assert re.match(rf"(pk|fk|uq|ck)_{table.name}|\w+$", str(constraint.name)), constraint
+            assert constraint.name is not None
+        for index in table.indexes:
+            assert str(index.name).startswith(f"ix_{table.name}_"), index
+
+
+def test_a_revision_is_read_by_its_number_and_its_title() -> None:
+    numbers = [revision.number for revision in schema.history()]
+
+    assert numbers == [f"{n:04}" for n in range(1, len(numbers) + 1)]
+    assert schema.history()[0].title == "create_the_weaving_tables"
+    for revision in schema.history():
+        text = (schema.scripts() / "versions" / f"{revision.number}_{revision.title}.py").read_text()
+        assert f'revision = "{revision.number}"' in text
+
+
+@pytest.mark.parametrize("backend_name", ["sqlite", "postgresql"])
+def test_the_sql_of_the_migrations_can_be_read_without_a_database(backend_name: str) -> None:
+    text = schema.sql(backend_name)
+
+    assert "CREATE TABLE rules" in text
+    assert ("STRICT" in text) == (backend_name == "sqlite")
+    assert ("JSONB" in text) == (backend_name == "postgresql")
+
+
+@pytest.mark.parametrize("revision", ["9999", "", "head; DROP TABLE sessions", "1"])
+def test_a_revision_that_does_not_exist_is_invalid_input(tmp_path: Path, revision: str) -> None:
+    with pytest.raises(InvalidInput, match="no revision"):
+        schema.upgrade(tmp_path / "a.db", revision)
+
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_older_file_is_migrated_when_it_is_opened(tmp_path: Path) -> None:
+    path = tmp_path / "a.db"
+    schema.upgrade(path)
+    schema.downgrade(path, "base")
+
+    with Store.open(path) as store:
+        assert store.run(sessions.create, name="jam").name == "jam"
+    assert schema.current(path) == schema.head()
+
+
+def test_before_a_file_with_data_is_changed_it_is_copied_beside(sqlite_path: Path) -> None:
+    with Store.open(sqlite_path) as store:
+        session_id = fill(store)
+
+    done = schema.downgrade(sqlite_path, "base")
+
+    assert done.backup is not None
+    assert done.backup.parent == sqlite_path.parent
+    assert done.backup.stat().st_mode & 0o777 == 0o600
+    restored = sqlite_path.with_name("restored.db")
+    shutil.copyfile(done.backup, restored)
+    with Store.open(restored) as store:
+        assert store.query(sessions.get, session_id).name == "jam"
+
+
+def test_a_file_without_data_is_not_copied(tmp_path: Path) -> None:
+    schema.upgrade(tmp_path / "a.db")
+
+    assert schema.downgrade(tmp_path / "a.db", "base").backup is None
+
+
+def test_opening_a_database_at_head_takes_no_lock(sqlite_path: Path) -> None:
+    Store.open(sqlite_path).close()
+
+    assert not sqlite_path.with_name("store.db.lock").exists()
+
+
+def test_opening_at_head_does_not_even_import_alembic(sqlite_path: Path) -> None:
+    script = (
+        "import sys; from vibeweaver_store import Store; Store.open(sys.argv[1]); assert 'alembic' not in sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", script, str(sqlite_path)], check=True)
+
+
+def test_threads_that_migrate_different_files_do_not_mix_them_up(tmp_path: Path) -> None:
+    errors: list[BaseException] = []
+
+    def migrate(n: int) -> None:
+        try:
+            Store.open(tmp_path / f"{n}.db").close()
+        except BaseException as error:  # noqa: BLE001 - handed to the test's own thread
+            errors.append(error)
+
+    threads = [threading.Thread(target=migrate, args=(n,)) for n in range(12)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    assert errors == []
+    assert {schema.current(tmp_path / f"{n}.db") for n in range(12)} == {schema.head()}
+
+
+def test_threads_that_open_one_fresh_database_migrate_it_once(empty_database: str) -> None:
+    errors: list[BaseException] = []
+
+    def migrate() -> None:
+        try:
+            Store.open(empty_database, migrate=True).close()
+        except BaseException as error:  # noqa: BLE001 - handed to the test's own thread
+            errors.append(error)
+
+    threads = [threading.Thread(target=migrate) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    assert errors == []
+    assert schema.current(empty_database) == schema.head()
+
+
+def test_a_migration_that_another_process_holds_up_is_store_busy(tmp_path: Path, impatient: Settings) -> None:
+    import filelock
+
+    lock = filelock.FileLock(tmp_path / "a.db.lock")
+    with lock, pytest.raises(StoreBusy, match="another process"):
+        Store.open(tmp_path / "a.db", settings=impatient)
+
+    assert not (tmp_path / "a.db").exists()
+
+
+def test_the_applications_logging_is_left_alone(tmp_path: Path) -> None:
+    root = logging.getLogger()
+    before = (root.level, list(root.handlers), logging.getLogger("alembic").level, logging.root.manager.disable)
+    mine = logging.getLogger("mine")
+
+    Store.open(tmp_path / "a.db").close()
+
+    assert (root.level, list(root.handlers), logging.getLogger("alembic").level, logging.root.manager.disable) == before
+    assert not mine.disabled
+
+
+def test_migrating_prints_nothing(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    Store.open(tmp_path / "a.db").close()
+
+    assert capfd.readouterr() == ("", "")
+
+
+# --- migrations that go wrong ----------------------------------------------------------------------------------
+
+_BAD = """
+import sqlalchemy as sa
+from alembic import op
+revision = "0002"
+down_revision = "0001"
+branch_labels = None
+depends_on = None
+def upgrade():
+    op.add_column("sessions", sa.Column("extra", sa.Text()))
+    {body}
+def downgrade():
+    op.drop_column("sessions", "extra")
+"""
+
+
+@contextmanager
+def with_migration(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, body: str) -> Iterator[None]:
+    """The migrations with one more, in a folder of their own."""
+    scripts = tmp_path / "scripts"
+    shutil.copytree(schema.scripts(), scripts, ignore=shutil.ignore_patterns("__pycache__"))
+    (scripts / "versions" / "0002_go_wrong.py").write_text(_BAD.format(body=body))
+    with monkeypatch.context() as patch:
+        patch.setattr(schema, "scripts", lambda: scripts)
+        schema.history.cache_clear()
+        yield
+    schema.history.cache_clear()
+
+
+@pytest.mark.parametrize(
+    ("body", "says"),
+    [
+        ('raise RuntimeError("half way")', "half way"),
+        ('op.execute("SELECT * FROM nowhere")', "nowhere"),
+    ],
+)
+def test_a_migration_that_fails_is_rolled_back_whole(
+    database: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, body: str, says: str
+) -> None:
+    with Store.open(database) as store:
+        fill(store)
+    before = rows_of(database)
+
+    with with_migration(tmp_path, monkeypatch, body), pytest.raises(MigrationFailed, match=says):
+        schema.upgrade(database)
+
+    assert schema.current(database) == "0001"
+    assert schema.drift(database) == []
+    assert rows_of(database) == before
+
+
+@pytest.mark.parametrize(
+    ("body", "says"),
+    [
+        ('op.execute("DELETE FROM history")', "lose rows"),
+        ('op.execute("DELETE FROM sessions")', "without their parent"),
+    ],
+)
+def test_on_sqlite_a_migration_that_loses_rows_or_parents_is_rolled_back(
+    sqlite_path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, body: str, says: str
+) -> None:
+    with Store.open(sqlite_path) as store:
+        fill(store)
+    before = rows_of(str(sqlite_path))
+
+    with with_migration(tmp_path, monkeypatch, body), pytest.raises(MigrationFailed, match=says) as caught:
+        schema.upgrade(sqlite_path)
+
+    assert caught.value.backup is not None
+    assert rows_of(str(sqlite_path)) == before
+
+
+def test_on_sqlite_a_table_can_be_rebuilt_without_losing_what_belongs_to_it(
+    sqlite_path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with Store.open(sqlite_path) as store:
+        fill(store)
+    before = rows_of(str(sqlite_path))
+    rebuild = 'with op.batch_alter_table("sessions", recreate="always", table_kwargs={"sqlite_strict": True}): pass'
+
+    with with_migration(tmp_path, monkeypatch, rebuild):
+        assert schema.upgrade(sqlite_path).after == "0002"
+        schema.downgrade(sqlite_path, "0001")
+
+    assert rows_of(str(sqlite_path)) == before
+
+
+# --- Alembic's own command line --------------------------------------------------------------------------------
+
+
+def alembic(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    import os
+
+    return subprocess.run(
+        [sys.executable, "-m", "alembic", *arguments],
+        cwd=TOP,
+        capture_output=True,
+        text=True,
+        env={**os.environ, **environment},
+        check=False,
+    )
+
+
+def test_alembics_own_commands_go_the_same_way(empty_database: str) -> None:
+    done = alembic("-x", f"database={empty_database}", "upgrade", "head")
+    assert done.returncode == 0, done.stderr
+    assert schema.current(empty_database) == schema.head()
+
+    checked = alembic("check", VIBEWEAVER_DATABASE=empty_database)
+    assert checked.returncode == 0, checked.stdout + checked.stderr
+
+
+def test_a_change_of_the_table_classes_without_a_migration_fails_alembic_check(database: str) -> None:
+    schema.downgrade(database, "base")
+
+    assert alembic("check", VIBEWEAVER_DATABASE=database).returncode != 0

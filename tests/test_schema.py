@@ -20,6 +20,7 @@ from tests.conftest import PostgresServer, needs_postgres
 from tests.factories import HistoryEntryFactory, MarkerFactory, RuleFactory, SnapshotFactory
 from vibeweaver_store import InvalidInput, MigrationFailed, Settings, Store, StoreBusy, schema, sessions, stats
 from vibeweaver_store.models import METADATA
+from vibeweaver_store.sqlite_file import VERSION_TABLE
 
 pytestmark = pytest.mark.migrations
 
@@ -80,15 +81,14 @@ def test_a_column_without_a_migration_is_drift(database: str) -> None:
     try:
         assert any("extra" in line for line in schema.drift(database))
     finally:
-        METADATA.tables["sessions"]._columns.remove(extra)  # type: ignore[attr-defined]  # undoes the line above
+        METADATA.tables["sessions"]._columns.remove(extra)
 
 
 def ddl_of(path: Path) -> dict[str, str]:
+    made = "SELECT name, sql FROM sqlite_master WHERE sql IS NOT NULL AND name NOT LIKE 'sqlite_%'"
     with closing(sqlite3.connect(path)) as connection:
-        rows = connection.execute(
-            "SELECT name, sql FROM sqlite_master WHERE sql IS NOT NULL AND name NOT LIKE 'sqlite_%'"
-        )
-    return {name: " ".join(sql.split()) for name, sql in rows if name != schema.VERSION_TABLE}
+        rows = connection.execute(made).fetchall()
+    return {name: " ".join(sql.split()) for name, sql in rows if name != VERSION_TABLE}
 
 
 def clauses(ddl: str) -> tuple[str, list[str], str]:
@@ -306,8 +306,10 @@ def with_migration(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, body: str) -
     with monkeypatch.context() as patch:
         patch.setattr(schema, "scripts", lambda: scripts)
         schema.history.cache_clear()
-        yield
-    schema.history.cache_clear()
+        try:
+            yield
+        finally:
+            schema.history.cache_clear()
 
 
 @pytest.mark.parametrize(

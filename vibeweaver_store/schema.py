@@ -25,9 +25,11 @@ from sqlalchemy.engine import URL
 from vibeweaver_store import sqlite_file
 from vibeweaver_store.engine import Target, connected, postgresql_engine, resolve, sqlite_engine
 from vibeweaver_store.errors import (
+    CorruptData,
     InvalidInput,
     MigrationFailed,
     SchemaMismatch,
+    StoreBusy,
     StoreError,
     StoreUnavailable,
 )
@@ -228,7 +230,7 @@ class MigrationRun:
         config.attributes["connection"] = self.connection
         try:
             getattr(alembic_command, command)(config, revision)
-        except StoreError:
+        except (CorruptData, StoreBusy, StoreUnavailable):
             raise
         except Exception as error:
             raise MigrationFailed(

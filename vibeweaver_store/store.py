@@ -11,13 +11,14 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from types import TracebackType
-from typing import Concatenate, ParamSpec, Self, TypeVar
+from typing import Any, Concatenate, ParamSpec, Self, TypeVar
 
 from sqlalchemy.engine import URL
 
 from vibeweaver_store import locks, schema, sqlite_file
 from vibeweaver_store.engine import Engines, Target, create_engines, resolve
 from vibeweaver_store.errors import StoreBusy, StoreError, StoreUnavailable
+from vibeweaver_store.paging import Page
 from vibeweaver_store.settings import Settings
 from vibeweaver_store.unit_of_work import Clock, ReadUnitOfWork, UnitOfWork, utc_now
 
@@ -154,6 +155,25 @@ class Store:
             StoreError: whatever the operation raises; :class:`InvalidInput` when it tries to write.
         """
         return self._repeat(self.read, operation, *args, **kwargs)
+
+    def iterate(
+        self, listing: Callable[Concatenate[ReadUnitOfWork, P], Page[T]], /, *args: P.args, **kwargs: P.kwargs
+    ) -> Iterator[T]:
+        """Yield all items of a listing, page by page; no transaction is held open in between.
+
+        ``store.iterate(sessions.page)``, ``store.iterate(markers.page, jam.id, limit=1000)``: what takes a cursor and
+        returns a :class:`~vibeweaver_store.paging.Page`.
+
+        Raises:
+            StoreError: whatever the listing raises.
+        """
+        following: dict[str, Any] = {}
+        while True:
+            page = self._repeat(self.read, listing, *args, **{**kwargs, **following})
+            yield from page.items
+            if page.next_cursor is None:
+                return
+            following = {"cursor": page.next_cursor}
 
     def _repeat(
         self,

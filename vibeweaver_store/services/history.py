@@ -10,7 +10,6 @@ from typing import Any
 import sqlalchemy as sa
 from sqlmodel import col, select
 
-from vibeweaver_store import paging
 from vibeweaver_store.columns import Id, Name, StrictBool, require
 from vibeweaver_store.models.weaving import HistoryEntry
 from vibeweaver_store.paging import DEFAULT_LIMIT, MAX_LIMIT, Order, Page, fetch
@@ -154,17 +153,7 @@ def iterate(
     Raises:
         InvalidInput: as :func:`page` does.
     """
-    return paging.iterate(
-        lambda cursor: store.query(
-            page,
-            session_id,
-            limit=page_size,
-            cursor=cursor,
-            action=action,
-            success=success,
-            oldest_first=oldest_first,
-        )
-    )
+    return store.iterate(page, session_id, limit=page_size, action=action, success=success, oldest_first=oldest_first)
 
 
 def count(uow: ReadUnitOfWork, session_id: str, *, action: str | None = None, success: bool | None = None) -> int:

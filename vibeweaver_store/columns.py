@@ -8,12 +8,10 @@ name these types, so the stored form of a type never changes once it landed: a n
 from __future__ import annotations
 
 import enum
-import math
 from collections.abc import Callable
 from datetime import UTC, datetime
-from typing import Annotated, Any, NoReturn, TypeAlias, TypeVar
+from typing import Annotated, Any, TypeAlias, TypeVar
 
-import orjson
 import sqlalchemy as sa
 import uuid_utils
 from pydantic import AfterValidator, BeforeValidator, Field, Strict, TypeAdapter, ValidationError
@@ -22,9 +20,7 @@ from sqlalchemy.engine import Dialect
 from sqlalchemy.types import TypeDecorator, TypeEngine
 
 from vibeweaver_store.errors import CorruptData, InvalidInput
-
-MAX_DOCUMENT_DEPTH = 100
-"""How deep lists and objects may nest in a JSON document."""
+from vibeweaver_store.json_values import FrozenDict, check_text, dump_json, freeze, load_json
 
 _MAX_INTEGER = 2**63 - 1
 
@@ -41,16 +37,6 @@ def new_id() -> str:
 # --- Python types: what a value must be before it reaches a column ---------------------------------------------
 
 
-def _check_text(value: str) -> str:
-    if "\x00" in value:
-        raise ValueError("must not contain NUL characters")
-    try:
-        value.encode()
-    except UnicodeEncodeError:
-        raise ValueError("must be valid Unicode (it has a lone surrogate)") from None
-    return value
-
-
 def _check_not_blank(value: str) -> str:
     if not value.strip():
         raise ValueError("must not be blank")
@@ -65,7 +51,7 @@ def _to_utc(value: object) -> datetime:
     return value.astimezone(UTC)
 
 
-Text: TypeAlias = Annotated[str, Strict(), AfterValidator(_check_text)]
+Text: TypeAlias = Annotated[str, Strict(), AfterValidator(check_text)]
 """Any text that both backends can hold: no NUL, no lone surrogate. May be empty."""
 Name: TypeAlias = Annotated[Text, Field(max_length=1000), AfterValidator(_check_not_blank)]
 """Text of 1 to 1,000 characters that is not blank."""
@@ -80,96 +66,6 @@ BeatPosition: TypeAlias = Annotated[FiniteFloat, Field(ge=0)]
 Count: TypeAlias = Annotated[int, Strict(), Field(ge=0, le=_MAX_INTEGER)]
 """A whole number from 0."""
 StrictBool: TypeAlias = Annotated[bool, Strict()]
-
-
-class FrozenDict(dict[str, Any]):
-    """A JSON object as it was stored. It is a real ``dict`` that refuses edits, so that none is lost silently.
-
-    Make an editable copy with ``dict(value)``, and hand the copy to a service.
-    """
-
-    __slots__ = ()
-
-    def _refuse(self, *_: object, **__: object) -> NoReturn:
-        raise TypeError("a stored document cannot be edited in place; copy it with dict(...) and write the copy")
-
-    __setitem__ = __delitem__ = __ior__ = _refuse
-    clear = pop = popitem = setdefault = update = _refuse
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return (type(self), (dict(self),))
-
-    def __copy__(self) -> FrozenDict:
-        return self
-
-    def __deepcopy__(self, memo: object) -> FrozenDict:
-        return self
-
-
-class FrozenList(list[Any]):
-    """A JSON array as it was stored: a real ``list`` that refuses edits. Copy it with ``list(value)``."""
-
-    __slots__ = ()
-
-    def _refuse(self, *_: object, **__: object) -> NoReturn:
-        raise TypeError("a stored document cannot be edited in place; copy it with list(...) and write the copy")
-
-    __setitem__ = __delitem__ = __iadd__ = __imul__ = _refuse
-    append = clear = extend = insert = pop = remove = reverse = sort = _refuse
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return (type(self), (list(self),))
-
-    def __copy__(self) -> FrozenList:
-        return self
-
-    def __deepcopy__(self, memo: object) -> FrozenList:
-        return self
-
-
-_SCALARS = (bool, type(None))
-
-
-def freeze(value: object, *, _depth: int = 0) -> Any:
-    """Return a JSON value as it will be read back: objects and arrays that refuse edits, scalars as they are.
-
-    Raises:
-        ValueError: the value is not JSON: NaN or infinite, an integer over 64 bits, a key that is no text, text
-            that a backend cannot hold, a type that JSON does not have, or deeper than :data:`MAX_DOCUMENT_DEPTH`.
-    """
-    if isinstance(value, _SCALARS):
-        return value
-    if isinstance(value, str):
-        return _check_text(str(value))
-    if isinstance(value, int):
-        return _check_integer(int(value))
-    if isinstance(value, float):
-        return _check_float(float(value))
-    if _depth >= MAX_DOCUMENT_DEPTH:
-        raise ValueError(f"is nested more than {MAX_DOCUMENT_DEPTH} deep")
-    if isinstance(value, dict):
-        return FrozenDict((_check_key(key), freeze(item, _depth=_depth + 1)) for key, item in value.items())
-    if isinstance(value, list | tuple):
-        return FrozenList(freeze(item, _depth=_depth + 1) for item in value)
-    raise ValueError(f"holds a {type(value).__name__}, which JSON does not have")
-
-
-def _check_integer(value: int) -> int:
-    if not -_MAX_INTEGER - 1 <= value <= _MAX_INTEGER:
-        raise ValueError("holds an integer of more than 64 bits")
-    return value
-
-
-def _check_float(value: float) -> float:
-    if not math.isfinite(value):
-        raise ValueError("holds a number that is NaN or infinite")
-    return value
-
-
-def _check_key(key: object) -> str:
-    if not isinstance(key, str):
-        raise ValueError(f"has the key {key!r}, and keys must be text")  # noqa: TRY004 - pydantic reads ValueError
-    return _check_text(str(key))
 
 
 def _freeze_object(value: object) -> FrozenDict:
@@ -374,23 +270,6 @@ class UnionDocument(Json):
             return self.adapter.validate_python(document)
         except ValidationError as error:
             raise CorruptData(f"a stored document is not valid: {explain(error)}") from error
-
-
-def dump_json(value: object) -> str:
-    """Return a JSON value as compact text, objects in the order of their keys' insertion."""
-    return orjson.dumps(value).decode()
-
-
-def load_json(text: str | bytes) -> Any:
-    """Return the JSON value that a text holds.
-
-    Raises:
-        CorruptData: the text is not JSON.
-    """
-    try:
-        return orjson.loads(text)
-    except orjson.JSONDecodeError as error:
-        raise CorruptData(f"a stored document is not JSON: {error}") from error
 
 
 def parse_document(adapter: TypeAdapter[DocumentT], value: object) -> DocumentT:

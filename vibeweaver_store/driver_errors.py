@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import re
 import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from sqlalchemy import Engine, event
@@ -38,6 +40,19 @@ def install(engine: Engine, *, place: str, busy_timeout_seconds: float) -> None:
         if isinstance(original, OverflowError | UnicodeError | TypeError | ValueError):
             return InvalidInput(f"a value does not fit its column: {original}")
         return _from_postgresql(original, place, busy_timeout_seconds, disconnected=context.is_disconnect)
+
+
+@contextmanager
+def translating(place: object) -> Iterator[None]:
+    """Translate what SQLite's driver raises in the block, where it is used without an engine.
+
+    Raises:
+        StoreError: in place of the driver's exception.
+    """
+    try:
+        yield
+    except sqlite3.Error as error:
+        raise _from_sqlite(error, str(place), 0.0) from error
 
 
 # --- SQLite (https://www.sqlite.org/rescode.html) --------------------------------------------------------------

@@ -17,8 +17,8 @@ from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError, NoSuchModuleError
 
 from vibeweaver_store import driver_errors
-from vibeweaver_store.columns import dump_json
 from vibeweaver_store.errors import InvalidInput, StoreUnavailable
+from vibeweaver_store.json_values import dump_json
 from vibeweaver_store.settings import Settings, default_path
 
 # --- what to open ----------------------------------------------------------------------------------------------

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Generic, Literal, TypeAlias, TypeVar
@@ -95,6 +95,21 @@ def fetch(
         next_cursor=_leading("next", rows[-1:], order, at, more=more),
         previous_cursor=_leading("previous", rows[:1], order, at, more=more),
     )
+
+
+def iterate(fetch_page: Callable[[str | None], Page[T]]) -> Iterator[T]:
+    """Yield the items of all pages of a listing; ``fetch_page`` takes the cursor, ``None`` for the first page.
+
+    Raises:
+        StoreError: whatever fetching a page raises.
+    """
+    cursor: str | None = None
+    while True:
+        page = fetch_page(cursor)
+        yield from page.items
+        cursor = page.next_cursor
+        if cursor is None:
+            return
 
 
 def check_limit(limit: int) -> int:

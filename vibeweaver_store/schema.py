@@ -23,6 +23,7 @@ from sqlalchemy import Connection, NullPool
 from sqlalchemy.engine import URL
 
 from vibeweaver_store import sqlite_file
+from vibeweaver_store.driver_errors import translating
 from vibeweaver_store.engine import Target, connected, postgresql_engine, resolve, sqlite_engine
 from vibeweaver_store.errors import (
     CorruptData,
@@ -306,7 +307,8 @@ def _mark_as_ours(path: Path, settings: Settings) -> None:
     if sqlite_file.inspect(path, settings).kind == "store":
         return
     sqlite_file.create(path)
-    with closing(sqlite3.connect(path, timeout=settings.busy_timeout_seconds, isolation_level=None)) as connection:
+    connecting = sqlite3.connect(path, timeout=settings.busy_timeout_seconds, isolation_level=None)
+    with translating(path), closing(connecting) as connection:
         connection.execute("PRAGMA auto_vacuum = INCREMENTAL")
         connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
 

@@ -18,7 +18,7 @@ from sqlalchemy.engine import URL
 from vibeweaver_store import locks, schema, sqlite_file
 from vibeweaver_store.engine import Engines, Target, create_engines, resolve
 from vibeweaver_store.errors import StoreBusy, StoreError, StoreUnavailable
-from vibeweaver_store.paging import Page
+from vibeweaver_store.paging import Page, iterate
 from vibeweaver_store.settings import Settings
 from vibeweaver_store.unit_of_work import Clock, ReadUnitOfWork, UnitOfWork, utc_now
 
@@ -167,13 +167,12 @@ class Store:
         Raises:
             StoreError: whatever the listing raises.
         """
-        following: dict[str, Any] = {}
-        while True:
-            page = self._repeat(self.read, listing, *args, **{**kwargs, **following})
-            yield from page.items
-            if page.next_cursor is None:
-                return
-            following = {"cursor": page.next_cursor}
+
+        def fetch_page(cursor: str | None) -> Page[T]:
+            onward: dict[str, Any] = {} if cursor is None else {"cursor": cursor}
+            return self._repeat(self.read, listing, *args, **{**kwargs, **onward})
+
+        return iterate(fetch_page)
 
     def _repeat(
         self,

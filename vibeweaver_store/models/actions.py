@@ -7,7 +7,8 @@ from typing import Annotated, Literal, TypeAlias
 
 from pydantic import Field, TypeAdapter
 
-from vibeweaver_store.columns import BeatPosition, FiniteFloat, FrozenDict, JsonDocument, Name, Text
+from vibeweaver_store.columns import BeatPosition, FiniteFloat, JsonDocument, Name, Text
+from vibeweaver_store.json_values import FrozenDict
 from vibeweaver_store.models.documents import Document
 
 Duration: TypeAlias = Annotated[FiniteFloat, Field(ge=0)]

@@ -1,0 +1,88 @@
+"""What the README says is true: its example runs, its commands run, its diagram shows the tables."""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.diagram import README, in_readme, mermaid
+from vibeweaver_store import Store, sessions
+from vibeweaver_store.settings import Settings
+from vibeweaver_store.songs import ODE_TO_JOY
+
+TEXT = README.read_text()
+
+
+def blocks(language: str) -> list[str]:
+    return re.findall(rf"```{language}\n(.*?)```", TEXT, re.DOTALL)
+
+
+def section(title: str) -> str:
+    found = re.search(rf"## {title}\n(.*?)(?=\n## |\Z)", TEXT, re.DOTALL)
+    assert found is not None
+    return found[1]
+
+
+def test_the_diagram_shows_the_tables_as_they_are() -> None:
+    assert in_readme() == mermaid(), "run: python -m tests.diagram"
+
+
+def test_the_example_runs_as_it_stands(tmp_path: Path) -> None:
+    (example,) = blocks("python")
+    done = subprocess.run([sys.executable, "-c", example], cwd=tmp_path, capture_output=True, text=True, check=False)
+
+    assert done.returncode == 0, done.stderr
+    assert "four on the floor" in done.stdout
+
+
+def commands() -> list[str]:
+    shown = section("On the command line") + section("Migrating in CI")
+    lines = [
+        line.partition("  #")[0]
+        for block in re.findall(r"```sh\n(.*?)```", shown, re.DOTALL)
+        for line in block.splitlines()
+    ]
+    return [line.strip() for line in lines if line.startswith("vibeweaver-store")]
+
+
+def test_there_are_commands_to_run() -> None:
+    assert len(commands()) >= 8
+
+
+@pytest.mark.parametrize("line", commands())
+def test_each_command_runs_as_it_stands(line: str, tmp_path: Path, sqlite_template: Path) -> None:
+    shutil.copyfile(sqlite_template, tmp_path / "late-set.db")
+    shutil.copyfile(ODE_TO_JOY, tmp_path / "song.mid")
+    with Store.open(tmp_path / "late-set.db") as store:
+        store.run(sessions.create, name="late set", session_id="SESSION")
+    arguments = shlex.split(line)[1:]
+    yes = ["--yes"] if "downgrade" in arguments else []
+
+    done = subprocess.run(
+        [sys.executable, "-m", "vibeweaver_store", *arguments, *yes],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ, "VIBEWEAVER_DATABASE": "late-set.db", "XDG_DATA_HOME": str(tmp_path)},
+    )
+
+    assert done.returncode == 0, done.stderr
+
+
+def test_every_setting_is_named() -> None:
+    for field in Settings.model_fields:
+        assert f"_{field.upper()}" in TEXT, field
+
+
+def test_the_picture_is_there() -> None:
+    (picture,) = re.findall(r"!\[.*?\]\((.*?)\)", TEXT)
+
+    assert (README.parent / picture).is_file()

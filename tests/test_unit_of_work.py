@@ -23,6 +23,7 @@ from vibeweaver_store import (
     Store,
     StoreBusy,
     StoreError,
+    StoreUnavailable,
     UnitOfWork,
     history,
     sessions,
@@ -380,3 +381,29 @@ def test_the_drivers_exception_is_the_cause_of_ours(store: Store) -> None:
         uow.exec(select(HistoryEntry).where(col(HistoryEntry.id) == 2**70)).all()
 
     assert caught.value.__cause__ is not None
+
+
+def test_when_the_disk_is_full_nothing_of_the_unit_of_work_remains_though_the_error_was_swallowed(
+    sqlite_path: Path,
+) -> None:
+    with Store.open(sqlite_path) as store:
+        jam = store.run(sessions.create, name="kept")
+        with pytest.raises(StoreError, match="undid it"), store.begin() as uow:
+            sessions.update(uow, jam.id, name="half done")
+            pages = uow.connection().exec_driver_sql("PRAGMA page_count").scalar_one()
+            uow.connection().exec_driver_sql(f"PRAGMA max_page_count = {pages}")
+            with pytest.raises(StoreUnavailable, match="disk is full"):
+                history.append(uow, jam.id, "record", params="x" * 1_000_000)
+            history.append(uow, jam.id, "would commit by itself")
+
+        assert store.query(sessions.get, jam.id).name == "kept"
+        assert store.query(history.count, jam.id) == 0
+
+
+def test_a_row_that_is_gone_when_its_edit_is_written_is_a_typed_error(store: Store) -> None:
+    jam = store.run(sessions.create, name="jam")
+
+    with pytest.raises(StoreError, match="failed"), store.begin() as uow:
+        found = sessions.get(uow, jam.id)
+        uow.exec(sa.delete(Session).execution_options(synchronize_session=False))
+        found.name = "edited"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
@@ -38,7 +37,7 @@ class ReadUnitOfWork(sqlmodel.Session):
         super().__init__(engine, expire_on_commit=False, execution_options={"populate_existing": True})
         self._clock = clock
         self._instant: datetime | None = None
-        self._process = os.getpid()
+        self._driver: Any = None
         self._foreign = False
 
     def now(self) -> datetime:
@@ -64,7 +63,8 @@ class ReadUnitOfWork(sqlmodel.Session):
                 StoreError: an earlier write failed and undid this unit of work, or it belongs to a parent process.
             """
             self._check_usable()
-            return super().exec(*args, **kwargs)
+            with _typed():
+                return super().exec(*args, **kwargs)
 
         def execute(self, *args: Any, **kwargs: Any) -> Any:
             """Run a statement. See :meth:`sqlalchemy.orm.Session.execute`.
@@ -73,7 +73,8 @@ class ReadUnitOfWork(sqlmodel.Session):
                 StoreError: an earlier write failed and undid this unit of work, or it belongs to a parent process.
             """
             self._check_usable()
-            return super(sqlmodel.Session, self).execute(*args, **kwargs)
+            with _typed():
+                return super(sqlmodel.Session, self).execute(*args, **kwargs)
 
     def commit(self) -> NoReturn:
         """Refuse: whoever began the unit of work ends it, by leaving its block.
@@ -94,12 +95,20 @@ class ReadUnitOfWork(sqlmodel.Session):
     def _check_usable(self) -> None:
         if self._foreign:
             raise StoreUnavailable("this unit of work belongs to the parent process; begin one of your own")
-        if not self.is_active:
-            raise StoreError("a write failed in this unit of work and undid it; wrap what may fail in uow.savepoint()")
+        if not self.is_active or self._is_undone():
+            raise StoreError("an error in this unit of work undid it; wrap what may fail in uow.savepoint()")
+
+    def _is_undone(self) -> bool:
+        """Say whether the backend gave the transaction up: statements would fail, or commit one by one."""
+        if self.backend == "sqlite":
+            # A full disk or an I/O error ends the transaction, and what follows would commit by itself.
+            return not self._driver.in_transaction
+        # COMMIT of a failed transaction is answered with a ROLLBACK, and with no error.
+        return bool(self._driver.info.transaction_status.name == "INERROR")
 
     def _start(self) -> None:
         try:
-            self.connection()
+            self._driver = self.connection().connection.dbapi_connection
         except PoolTimeout as error:
             raise StoreBusy("all connections of the store are in use") from error
 
@@ -107,19 +116,12 @@ class ReadUnitOfWork(sqlmodel.Session):
         self._check_usable()
         with _typed():
             self.flush()
-            self._check_not_aborted()
             try:
                 super().commit()
             except StoreUnavailable as error:
                 # The connection broke while committing: whether it took is not known, so it is not repeated.
                 error.transient = False
                 raise
-
-    def _check_not_aborted(self) -> None:
-        # PostgreSQL answers COMMIT of a failed transaction with a ROLLBACK and no error.
-        status: Any = getattr(self.connection().connection.dbapi_connection, "info", None)
-        if status is not None and getattr(status.transaction_status, "name", "") == "INERROR":
-            raise StoreError("an error in this unit of work undid it; wrap what may fail in uow.savepoint()")
 
     def _undo(self) -> None:
         """Roll back and give the connection back; what goes wrong here must not hide the first error."""
@@ -158,8 +160,9 @@ class UnitOfWork(ReadUnitOfWork):
             NotFound: a row that it belongs to is not there.
         """
         self._check_usable()
-        self.add_all(rows)
-        self.flush()
+        with _typed():
+            self.add_all(rows)
+            self.flush()
 
     def upsert(self, table: type[RowT]) -> Any:
         """Return an ``INSERT`` into a table that can say ``on_conflict_do_update``, in the backend's dialect."""
@@ -196,4 +199,4 @@ def _typed() -> Iterator[None]:
     try:
         yield
     except SQLAlchemyError as error:
-        raise StoreError(f"the unit of work could not be committed: {error}") from error
+        raise StoreError(f"the unit of work failed: {error}") from error

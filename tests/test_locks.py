@@ -1,0 +1,156 @@
+"""The queue of writers, the lock across processes, and the gate that forks go through."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from vibeweaver_store.errors import StoreBusy, StoreUnavailable
+from vibeweaver_store.locks import ForkGate, WriterQueue, file_lock, writer_queue
+
+
+def nothing() -> None:
+    pass
+
+
+def test_the_first_who_asks_is_given_the_turn_at_once() -> None:
+    granted: list[str] = []
+
+    WriterQueue().enter(lambda: granted.append("first"), "first")
+
+    assert granted == ["first"]
+
+
+def test_the_turn_is_handed_on_in_the_order_of_asking() -> None:
+    queue = WriterQueue()
+    granted: list[int] = []
+    tickets = [queue.enter(lambda n=n: granted.append(n), n) for n in range(5)]  # type: ignore[misc]  # n is bound
+
+    for ticket in tickets:
+        queue.leave(ticket)
+
+    assert granted == [0, 1, 2, 3, 4]
+
+
+def test_who_gives_up_waiting_is_passed_over() -> None:
+    queue = WriterQueue()
+    granted: list[str] = []
+    first = queue.enter(nothing, "first")
+    second = queue.enter(lambda: granted.append("second"), "second")
+    queue.enter(lambda: granted.append("third"), "third")
+
+    queue.leave(second)
+    queue.leave(first)
+
+    assert granted == ["third"]
+
+
+def test_who_has_the_turn_cannot_wait_for_itself() -> None:
+    queue = WriterQueue()
+    with queue.turn(1), pytest.raises(StoreBusy, match="savepoint"), queue.turn(1):
+        pass
+
+
+def test_a_turn_is_given_back_when_its_block_fails() -> None:
+    queue = WriterQueue()
+    with pytest.raises(ValueError, match="boom"), queue.turn(1):
+        raise ValueError("boom")
+
+    with queue.turn(0):
+        pass
+
+
+def test_one_file_has_one_queue_in_a_process() -> None:
+    assert writer_queue("a.db") is not writer_queue("b.db")
+    held = writer_queue("a.db")
+    assert writer_queue("a.db") is held
+
+
+def test_the_lock_on_a_file_holds_across_processes_and_goes_with_its_holder(tmp_path: Path) -> None:
+    holder = subprocess.Popen(
+        [sys.executable, "-c", _HOLD, str(tmp_path / "a.db")], stdout=subprocess.PIPE, stdin=subprocess.PIPE
+    )
+    assert holder.stdout is not None
+    holder.stdout.readline()
+    with pytest.raises(StoreBusy) as busy, file_lock(tmp_path / "a.db", 0.1):
+        pass
+    assert busy.value.waited >= 0.1
+
+    holder.kill()
+    holder.communicate()
+
+    with file_lock(tmp_path / "a.db", 5):
+        pass
+
+
+_HOLD = """
+import sys
+from pathlib import Path
+from vibeweaver_store.locks import file_lock
+with file_lock(Path(sys.argv[1]), 5):
+    print("held", flush=True)
+    sys.stdin.read()
+"""
+
+
+def test_a_lock_file_that_was_left_behind_holds_nobody_up(tmp_path: Path) -> None:
+    (tmp_path / "a.db.lock").write_text("stale")
+
+    with file_lock(tmp_path / "a.db", 0):
+        pass
+
+
+def test_a_lock_file_that_cannot_be_made_is_a_typed_error(tmp_path: Path) -> None:
+    (tmp_path / "a.db.lock").mkdir()
+
+    with pytest.raises(StoreUnavailable, match="lock file"), file_lock(tmp_path / "a.db", 0):
+        pass
+
+
+def test_a_gate_with_nobody_inside_closes_at_once_and_keeps_others_out_until_it_opens() -> None:
+    gate = ForkGate()
+    passed = threading.Event()
+
+    def pass_through() -> None:
+        with gate.passing():
+            passed.set()
+
+    assert gate.close(1)
+    thread = threading.Thread(target=pass_through)
+    thread.start()
+    assert not passed.wait(0.05)
+    gate.open()
+    assert passed.wait(5)
+    thread.join()
+
+
+def test_a_gate_closes_in_vain_when_its_own_thread_is_inside() -> None:
+    gate = ForkGate()
+    with gate.passing():
+        assert not gate.close(5)
+        gate.open()
+
+
+def test_a_gate_waits_no_longer_than_it_is_told() -> None:
+    gate = ForkGate()
+    inside, leave = threading.Event(), threading.Event()
+
+    def stay() -> None:
+        with gate.passing():
+            inside.set()
+            leave.wait(10)
+
+    thread = threading.Thread(target=stay)
+    thread.start()
+    inside.wait(5)
+    started = time.monotonic()
+    assert not gate.close(0.1)
+    assert time.monotonic() - started < 5
+    gate.open()
+    leave.set()
+    thread.join()

@@ -42,7 +42,11 @@ class Target:
 
     @property
     def file(self) -> Path:
-        """The database file of an SQLite target."""
+        """The database file of an SQLite target.
+
+        Raises:
+            InvalidInput: it is no SQLite target.
+        """
         if self.path is None:
             raise InvalidInput(f"{self.place} is not a file")
         return self.path

@@ -182,7 +182,8 @@ def downgrade(
     """Bring a database back to an older revision (``base`` for none). What the later ones added is gone.
 
     Raises:
-        The same as :func:`upgrade`.
+        StoreUnavailable: there is no such database, or it cannot be opened.
+        InvalidInput, SchemaMismatch, MigrationFailed, StoreBusy: as :func:`upgrade` does.
     """
     settings = settings or Settings()
     target = resolve(database, settings)

@@ -41,7 +41,11 @@ class ReadUnitOfWork(sqlmodel.Session):
         self._foreign = False
 
     def now(self) -> datetime:
-        """Return the one instant of this transaction, in UTC."""
+        """Return the one instant of this transaction, in UTC.
+
+        Raises:
+            InvalidInput: the store was given a clock without a time zone.
+        """
         if self._instant is None:
             instant = self._clock()
             if instant.tzinfo is None:

@@ -73,7 +73,7 @@ def _describe(uow: ReadUnitOfWork, place: str) -> StoreInfo:
         size_bytes=size,
         revision=revision,
         head=schema.head(),
-        rows={table.name: _count(uow, table) for table in METADATA.sorted_tables},
+        rows={str(table.name): _count(uow, table) for table in METADATA.sorted_tables},
         pragmas=pragmas,
     )
 

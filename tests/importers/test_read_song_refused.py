@@ -64,6 +64,29 @@ def test_smpte_time_of_an_unknown_frame_rate_is_refused(rejection: Rejection) ->
     assert "17 frames" in rejection(as_bytes([rest(1)], division=smpte(17, 40))).reason
 
 
+def test_more_changes_of_tempo_than_music_has_are_refused(
+    rejection: Rejection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(midi, "MAX_TEMPO_CHANGES", 3)
+    changes = [tempo(bpm, after=1) for bpm in (60, 70, 80)]
+
+    assert "more than 3 times" in rejection(as_bytes(changes)).reason
+
+
+# Markers
+
+
+def test_more_markers_than_a_session_should_hold_are_refused(rejection: Rejection) -> None:
+    assert "more than 10000 markers" in rejection(as_bytes([marker(f"{n}") for n in range(10_001)])).reason
+
+
+def test_a_song_may_have_10_000_markers(tmp_path: Path) -> None:
+    path = tmp_path / "file.mid"
+    path.write_bytes(as_bytes([marker(f"{n % 10_000}") for n in range(20_000)]))
+
+    assert len(read_song(path).markers) == 10_000
+
+
 # Damaged and odd files
 
 
@@ -210,10 +233,10 @@ def test_changed_bytes_give_a_song_or_a_refusal(
 
 
 def assert_sound(song: Song) -> None:
-    beats = [change.beat for change in song.tempo_map]
+    beats = [change.beat for change in song.timeline.tempo_map]
     assert beats[0] == 0
     assert all(before < after for before, after in pairwise(beats))
-    assert all(1 <= change.tempo_bpm <= 999 for change in song.tempo_map)
+    assert all(1 <= change.tempo_bpm <= 999 for change in song.timeline.tempo_map)
     assert song.markers
-    assert all(0 <= at.beat <= song.beats and 1 <= len(at.name) <= 200 for at in song.markers)
-    assert 0 <= song.duration_seconds <= song.seconds_at(song.beats) + 1e-9
+    assert all(0 <= at.beat <= song.timeline.beats and 1 <= len(at.name) <= 200 for at in song.markers)
+    assert 0 <= song.duration_seconds <= song.timeline.seconds_at(song.timeline.beats) + 1e-9

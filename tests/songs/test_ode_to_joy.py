@@ -50,7 +50,7 @@ def test_the_module_without_a_path_says_how_it_is_used() -> None:
 
 def test_the_song_has_a_name_and_lasts_162_seconds(song: Song) -> None:
     assert song.name == "Ode to Joy"
-    assert song.beats == 288
+    assert song.timeline.beats == 288
     assert song.duration_seconds == pytest.approx(162)
 
 
@@ -80,7 +80,7 @@ def test_every_section_is_a_marker(song: Song) -> None:
 
 
 def test_the_bridge_is_slower_and_the_finale_faster_than_all_else(song: Song) -> None:
-    tempos = {marker.name: song.tempo_at(marker.beat) for marker in song.markers}
+    tempos = {marker.name: song.timeline.tempo_at(marker.beat) for marker in song.markers}
 
     assert min(tempos, key=tempos.__getitem__) == "Bridge"
     assert max(tempos, key=tempos.__getitem__) == "Finale"

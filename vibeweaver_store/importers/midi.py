@@ -19,45 +19,34 @@ import math
 import os
 import stat
 import unicodedata
-from bisect import bisect_right
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from fractions import Fraction
-from functools import partial
-from itertools import pairwise
-from operator import attrgetter, itemgetter
+from operator import itemgetter
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
-import mido  # type: ignore[import-untyped]  # mido ships no types
-from mido.midifiles.meta import (  # type: ignore[import-untyped]  # mido ships no types
-    _META_SPECS,
-    KeySignatureError,
-    add_meta_spec,
-)
+from mido.midifiles import midifiles as mido_files  # type: ignore[import-untyped]  # mido ships no types
+from mido.midifiles.meta import KeySignatureError  # type: ignore[import-untyped]  # mido ships no types
 
 from vibeweaver_store.errors import ImportRejected
+from vibeweaver_store.services.transport import TempoChange, Timeline
 
 DEFAULT_BPM: Final = 120.0
 MAX_BEATS: Final = 100_000
 MAX_BPM: Final = 999
 MAX_EVENT_BYTES: Final = 4 * 1024 * 1024
 MAX_FILE_BYTES: Final = 64 * 1024 * 1024
+MAX_MARKERS: Final = 10_000
 MAX_NAME: Final = 200
+MAX_TEMPO_CHANGES: Final = 100_000
 MIN_BPM: Final = 1
 BEATS_BETWEEN_MADE_UP_MARKERS: Final = 16
 
 _SMPTE_FRAME_RATES: Final = {24: Fraction(24), 25: Fraction(25), 29: Fraction(2997, 100), 30: Fraction(30)}
+_META: Final = 0xFF
 _KEPT_EVENTS: Final = frozenset({"set_tempo", "marker", "cue_marker"})
-
-
-@dataclass(frozen=True, slots=True)
-class TempoChange:
-    """From ``beat`` on the song plays at ``tempo_bpm`` quarter notes a minute, 1 to 999."""
-
-    beat: float
-    tempo_bpm: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,9 +65,8 @@ class Song:
         name: the first track name that is not blank, else the file's name without its ending.
         source: the file's name, without its folder.
         sha256: of the file's bytes, in hexadecimal.
-        beats: the last beat that the transport reaches; 0 for a song without length.
-        duration_seconds: the exact playing time, which may end before beat ``beats``.
-        tempo_map: by beat, the first at beat 0, no two neighbours alike.
+        duration_seconds: the exact playing time, which may end before the timeline's last beat.
+        timeline: its length in beats and its tempo map, in which no two neighbours are alike.
         markers: by beat, at least one, no two alike.
 
     """
@@ -86,25 +74,9 @@ class Song:
     name: str
     source: str
     sha256: str
-    beats: int
     duration_seconds: float
-    tempo_map: tuple[TempoChange, ...]
+    timeline: Timeline
     markers: tuple[SongMarker, ...]
-    _starts: tuple[float, ...] = field(init=False, repr=False, compare=False)
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "_starts", _starts_in_seconds(self.tempo_map))
-
-    def tempo_at(self, beat: float) -> float:
-        """Give the tempo in bpm at this beat; a change counts from its own beat on.
-
-        Before beat 0 the first tempo holds, after the end the last one.
-        """
-        return self.tempo_map[_index_at(self.tempo_map, beat)].tempo_bpm
-
-    def seconds_at(self, beat: float) -> float:
-        """Give the seconds from beat 0 to this beat; negative before beat 0, and counted on after the end."""
-        return _seconds_at(self.tempo_map, self._starts, beat)
 
 
 def read_song(path: Path | str) -> Song:
@@ -115,8 +87,8 @@ def read_song(path: Path | str) -> Song:
 
     Raises:
         ImportRejected: there is no such file, it cannot be read, is empty, too large (64 MiB, or 4 MiB of
-            music), cut off, damaged or not MIDI; it has a tempo outside 1 to 999 bpm, over 100 000 beats, or
-            no usable time division.
+            music), cut off, damaged or not MIDI; it has a tempo outside 1 to 999 bpm, over 100 000 beats, 10 000
+            markers or 100 000 changes of tempo, or no usable time division.
 
     """
     path = Path(path)
@@ -124,18 +96,20 @@ def read_song(path: Path | str) -> Song:
     data = _read_bytes(path, origin)
     midi = _parse(data, origin)
     grid = _ticks_per_beat(midi.ticks_per_beat, origin)
-    timeline = _timeline(midi)
-    if timeline.end > MAX_BEATS * grid:
+    events = _events(midi)
+    if events.end > MAX_BEATS * grid:
         raise ImportRejected(origin, f"the song is longer than {MAX_BEATS} beats; is the file damaged?")
-    tempo_map = _tempo_map(timeline.tempos if midi.ticks_per_beat > 0 else (), grid, origin)
+    timeline = Timeline(
+        beats=math.ceil(events.end / grid),
+        tempo_map=_tempo_map(events.tempos if midi.ticks_per_beat > 0 else (), grid, origin),
+    )
     return Song(
         name=_first(map(_track_name, midi.tracks)) or _plain(path.stem)[:MAX_NAME] or "untitled",
         source=_plain(path.name),
         sha256=hashlib.sha256(data).hexdigest(),
-        beats=math.ceil(timeline.end / grid),
-        duration_seconds=_seconds_at(tempo_map, _starts_in_seconds(tempo_map), float(timeline.end / grid)),
-        tempo_map=tempo_map,
-        markers=_markers(timeline, grid),
+        duration_seconds=timeline.seconds_at(float(events.end / grid)),
+        timeline=timeline,
+        markers=_markers(events, grid, origin),
     )
 
 
@@ -168,14 +142,14 @@ def _refusal(status: os.stat_result) -> str:
     return "" if status.st_size else "the file is empty"
 
 
-def _parse(data: bytes, origin: str) -> Any:
+def _parse(data: bytes, origin: str) -> _File:
     """Hand the bytes to mido, and translate whatever it raises on bad ones."""
     try:
-        midi = mido.MidiFile(file=_GuardedBytes(data))
+        midi = _read_file(_GuardedBytes(data))
     except (OSError, EOFError, ValueError, LookupError, KeySignatureError) as error:
         raise ImportRejected(origin, _in_plain_words(error)) from error
-    if midi.type not in (0, 1, 2):
-        raise ImportRejected(origin, f"MIDI format {midi.type} is unknown; 0, 1 and 2 can be read")
+    if midi.kind not in (0, 1, 2):
+        raise ImportRejected(origin, f"MIDI format {midi.kind} is unknown; 0, 1 and 2 can be read")
     if not midi.tracks:
         raise ImportRejected(origin, "the file has no tracks")
     return midi
@@ -227,37 +201,58 @@ class _GuardedBytes(io.BytesIO):
         return chunk
 
 
-class _AnyMeta:
-    """Reads a meta event that mido has no name for, and keeps its time.
+class _File(NamedTuple):
+    """A file as mido's messages, before anything is made of them; ``kind`` is the format."""
 
-    mido itself drops the time of such events, so that all that follows in the track comes too early.
+    kind: int
+    ticks_per_beat: int
+    tracks: Sequence[Sequence[Any]]
+
+
+def _read_file(file: _GuardedBytes) -> _File:
+    kind, tracks, ticks_per_beat = mido_files.read_file_header(file)
+    return _File(kind, ticks_per_beat, [_read_track(file) for _ in range(tracks)])
+
+
+def _read_track(file: _GuardedBytes) -> list[Any]:
+    """Do as ``mido.midifiles.midifiles.read_track``, but keep the time of every event.
+
+    mido itself drops the time of a meta event that it has no name for, so that all that follows in the track comes
+    too early. Naming them all would do, too, but for everyone else in the process who uses mido.
     """
+    name, size = mido_files.read_chunk_header(file)
+    if name != b"MTrk":
+        raise OSError("no MTrk header at start of track")
+    end = file.tell() + size
+    running: int | None = None
+    track: list[Any] = []
+    while file.tell() != end:
+        time = mido_files.read_variable_int(file)
+        status, peeked = mido_files.read_byte(file), []
+        if status < 0x80:
+            if running is None:
+                raise OSError("running status without last_status")
+            status, peeked = running, [status]
+        elif status != _META:
+            running = status
+        message = _read_event(file, status, peeked, time)
+        message.time = time
+        track.append(message)
+    return track
 
-    attributes = ("data",)
-    defaults = ((),)
 
-    def __init__(self, code: int) -> None:
-        self.type_byte = code
-        self.type = f"unknown_meta_{code:#04x}"
-
-    def decode(self, message: Any, data: Iterable[int]) -> None:
-        message.data = tuple(data)
-
-    def encode(self, message: Any) -> list[int]:
-        return list(message.data)
-
-    def check(self, name: str, value: object) -> None:
-        """Take anything."""
-
-
-for _code in set(range(256)) - set(_META_SPECS):
-    add_meta_spec(partial(_AnyMeta, _code))
+def _read_event(file: _GuardedBytes, status: int, peeked: list[int], time: int) -> Any:
+    if status == _META:
+        return mido_files.read_meta_message(file, time)
+    if status in {0xF0, 0xF7}:
+        return mido_files.read_sysex(file, time)
+    return mido_files.read_message(file, status, peeked, time)
 
 
 # Ticks, tempos and markers
 
 
-class _Timeline(NamedTuple):
+class _Events(NamedTuple):
     """All tracks on one line, by tick; ``patterns`` begin in format 2 only, ``end`` is the last tick."""
 
     tempos: Sequence[tuple[int, int]]
@@ -285,22 +280,22 @@ def _ticks_per_beat(division: int, origin: str) -> Fraction:
     return frames * ticks_per_frame * 60 / Fraction(DEFAULT_BPM)
 
 
-def _timeline(midi: Any) -> _Timeline:
+def _events(midi: _File) -> _Events:
     """Lay the tracks over each other; in format 2 in a row, where one without length is no pattern."""
     patterns: list[tuple[int, str]] = []
     events: list[tuple[int, Any]] = []
     end = 0
     for track in midi.tracks:
-        tick = start = end if midi.type == 2 else 0
+        tick = start = end if midi.kind == 2 else 0
         for message in track:
             tick += message.time
             if message.type in _KEPT_EVENTS:
                 events.append((tick, message))
-        if midi.type == 2 and tick > start:
+        if midi.kind == 2 and tick > start:
             patterns.append((start, _track_name(track) or f"pattern {len(patterns) + 1}"))
         end = max(end, tick)
     events.sort(key=itemgetter(0))  # stable: at one tick the later track comes later
-    return _Timeline(
+    return _Events(
         tempos=[(tick, message.tempo) for tick, message in events if message.type == "set_tempo"],
         markers=_named(events, "marker"),
         cues=_named(events, "cue_marker"),
@@ -322,6 +317,8 @@ def _tempo_map(tempos: Iterable[tuple[int, int]], grid: Fraction, origin: str) -
     for tick, bpm in by_tick.items():
         if not changes or changes[-1].tempo_bpm != bpm:
             changes.append(TempoChange(float(tick / grid), bpm))
+    if len(changes) > MAX_TEMPO_CHANGES:
+        raise ImportRejected(origin, f"its tempo changes more than {MAX_TEMPO_CHANGES} times; is the file damaged?")
     return tuple(changes)
 
 
@@ -342,12 +339,19 @@ def _bpm(microseconds: int, origin: str) -> float:
     return bpm
 
 
-def _markers(timeline: _Timeline, grid: Fraction) -> tuple[SongMarker, ...]:
-    """Take the file's own markers, each once, even where several tracks repeat it; else make some up."""
-    named = timeline.markers or timeline.cues or timeline.patterns
+def _markers(events: _Events, grid: Fraction, origin: str) -> tuple[SongMarker, ...]:
+    """Take the file's own markers, each once, even where several tracks repeat it; else make some up.
+
+    Raises:
+        ImportRejected: there are more of them than a session should hold.
+
+    """
+    named = dict.fromkeys(events.markers or events.cues or events.patterns)
+    if len(named) > MAX_MARKERS:
+        raise ImportRejected(origin, f"it has more than {MAX_MARKERS} markers; is the file damaged?")
     if named:
-        return tuple(SongMarker(float(tick / grid), name) for tick, name in dict.fromkeys(named))
-    beats = range(0, math.ceil(timeline.end / grid) + 1, BEATS_BETWEEN_MADE_UP_MARKERS)
+        return tuple(SongMarker(float(tick / grid), name) for tick, name in named)
+    beats = range(0, math.ceil(events.end / grid) + 1, BEATS_BETWEEN_MADE_UP_MARKERS)
     return tuple(SongMarker(float(beat), f"beat {beat}") for beat in beats)
 
 
@@ -374,24 +378,3 @@ def _plain(text: str) -> str:
     text = text.encode("utf-8", "replace").decode("utf-8")
     spaced = (" " if char in "\t\n\r" else char for char in text)
     return "".join(char for char in spaced if unicodedata.category(char) != "Cc").strip()
-
-
-# Beats to seconds
-
-
-def _starts_in_seconds(tempo_map: Sequence[TempoChange]) -> tuple[float, ...]:
-    """Give the second at which each tempo begins."""
-    starts = [0.0]
-    for before, after in pairwise(tempo_map):
-        starts.append(starts[-1] + (after.beat - before.beat) * 60 / before.tempo_bpm)
-    return tuple(starts)
-
-
-def _index_at(tempo_map: Sequence[TempoChange], beat: float) -> int:
-    return max(bisect_right(tempo_map, beat, key=attrgetter("beat")) - 1, 0)
-
-
-def _seconds_at(tempo_map: Sequence[TempoChange], starts: Sequence[float], beat: float) -> float:
-    index = _index_at(tempo_map, beat)
-    change = tempo_map[index]
-    return starts[index] + (beat - change.beat) * 60 / change.tempo_bpm

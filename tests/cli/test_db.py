@@ -1,0 +1,154 @@
+"""``db`` on the line: it works on any schema, and opens a store only to describe one."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.cli.conftest import Line, run_line
+from vibeweaver_store import Session, Store, schema
+from vibeweaver_store.info import describe
+
+
+def test_init_makes_a_database(empty_database: str) -> None:
+    done = run_line(["db", "init", "--db", empty_database])
+
+    assert (done.code, done.err) == (0, "")
+    assert done.out.endswith(f" went from base to {schema.head()}\n")
+    assert schema.current(empty_database) == schema.head()
+
+
+def test_init_of_what_is_there_says_so(line_on_both: Line) -> None:
+    done = line_on_both("db", "init")
+
+    assert (done.code, done.err) == (0, "")
+    assert done.out.endswith(f" is at {schema.head()} already\n")
+
+
+def test_init_tells_programs_what_it_did(tmp_path: Path) -> None:
+    path = tmp_path / "new.db"
+
+    assert run_line(["--db", path, "db", "init", "--json"]).document == {
+        "place": str(path),
+        "before": None,
+        "after": schema.head(),
+        "backup": None,
+    }
+
+
+def test_current_prints_the_revision(line_on_both: Line) -> None:
+    done = line_on_both("db", "current")
+
+    assert (done.code, done.out, done.err) == (0, f"{schema.head()} (head)\n", "")
+
+
+def test_current_hints_at_the_upgrade_that_is_wanting(line_on_both: Line) -> None:
+    line_on_both("db", "downgrade", "base", "--yes")
+    done = line_on_both("db", "current")
+
+    assert (done.code, done.out) == (0, "base\n")
+    assert "db upgrade" in done.err
+    assert line_on_both("db", "current", "--json").document["revision"] is None
+
+
+def test_current_of_no_file_makes_none(tmp_path: Path) -> None:
+    done = run_line(["--db", tmp_path / "none.db", "db", "current"])
+
+    assert done.code == 6
+    assert "vibeweaver-store db init" in done.error
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_database_goes_down_and_up_again(line_on_both: Line) -> None:
+    down = line_on_both("db", "downgrade", "base", "--yes", "--json").document
+    up = line_on_both("db", "upgrade", "+1", "--json").document
+
+    assert (down["before"], down["after"]) == (schema.head(), None)
+    assert (up["before"], up["after"]) == (None, schema.history()[0].number)
+
+
+def test_downgrade_tells_where_the_copy_is(line: Line, jam: Session) -> None:
+    done = line("db", "downgrade", "--yes", "--", "-1")
+    backup = Path(done.err.removeprefix("the database as it was: ").strip())
+
+    assert done.code == 0
+    with Store.open(backup) as copy:
+        assert describe(copy).rows["sessions"] == 1
+
+
+def test_downgrade_does_nothing_unasked(line: Line) -> None:
+    done = line("db", "downgrade", "base")
+
+    assert done.code == 2
+    assert "say --yes" in done.error
+    assert line("db", "current").out == f"{schema.head()} (head)\n"
+
+
+def test_a_revision_that_is_not_known_is_refused(line: Line) -> None:
+    done = line("db", "upgrade", "9999")
+
+    assert done.code == 4
+    assert "there are base, 0001" in done.error
+
+
+def test_history_lists_the_migrations(line: Line) -> None:
+    assert line("db", "history").out.splitlines()[1].split() == ["0001", "create", "the", "weaving", "tables"]
+    assert [each["number"] for each in line("db", "history", "--json").documents] == [
+        each.number for each in schema.history()
+    ]
+
+
+def test_history_needs_no_database(tmp_path: Path) -> None:
+    assert run_line(["--db", tmp_path / "none.db", "db", "history"]).code == 0
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(("backend", "word"), [("sqlite", "STRICT"), ("postgresql", "JSONB")])
+def test_sql_prints_what_migrations_run(backend: str, word: str) -> None:
+    done = run_line(["db", "sql", "--backend", backend])
+
+    assert (done.code, done.err) == (0, "")
+    assert "CREATE TABLE sessions" in done.out
+    assert word in done.out
+
+
+def test_sql_of_no_steps_has_no_tables() -> None:
+    assert "CREATE TABLE" not in run_line(["db", "sql", "--from", "head"]).out
+
+
+def test_info_describes_a_database(line_on_both: Line) -> None:
+    line_on_both("sessions", "create", "late set")
+    document = line_on_both("db", "info", "--json").document
+
+    assert document["backend"] in {"sqlite", "postgresql"}
+    assert (document["revision"], document["head"]) == (schema.head(), schema.head())
+    assert document["rows"] == {
+        "sessions": 1,
+        "rules": 0,
+        "markers": 0,
+        "history": 0,
+        "snapshots": 0,
+        "generation_stats": 0,
+    }
+    assert document["size_bytes"] > 10_000
+    assert document["server_version"][0].isdigit()
+    assert bool(document["pragmas"]) == (document["backend"] == "sqlite")
+
+
+def test_info_shows_people_the_same(line: Line, sqlite_path: Path) -> None:
+    done = line("db", "info")
+
+    assert (done.code, done.err) == (0, "")
+    assert f"place     {sqlite_path}\n" in done.out
+    assert "journal_mode" in done.out
+    assert "\nsessions             0\n" in done.out
+
+
+def test_info_of_a_database_in_memory_leaves_nothing_behind() -> None:
+    assert run_line(["--db", ":memory:", "db", "info", "--json"]).document["place"] == ":memory:"
+
+
+def test_other_commands_make_a_missing_file(tmp_path: Path) -> None:
+    assert run_line(["--db", tmp_path / "new.db", "sessions", "list"]).code == 0
+    assert (tmp_path / "new.db").is_file()

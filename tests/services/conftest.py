@@ -1,0 +1,53 @@
+"""Fixtures of the weaving domain: a session to work in, and a store for tests that need no database of their own."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.conftest import BACKENDS
+from tests.factories import SessionFactory
+from tests.services.lasting import lasting_database
+from tests.services.scene import Scene, build_scene, make
+from vibeweaver_store import Session, Store
+
+
+@pytest.fixture(scope="module", params=BACKENDS)
+def lasting_database_of_module(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[str]:
+    with lasting_database(request, tmp_path_factory) as database:
+        yield database
+
+
+@pytest.fixture(scope="module")
+def lasting_store(lasting_database_of_module: str) -> Iterator[Store]:
+    """A store that a module's tests share: for refusals, which write nothing, and for what looks at one session."""
+    with Store.open(lasting_database_of_module) as opened:
+        yield opened
+
+
+@pytest.fixture(scope="module")
+def lasting_other(lasting_database_of_module: str) -> Iterator[Store]:
+    """A second store on the database of the first: what it reads was committed."""
+    with Store.open(lasting_database_of_module) as opened:
+        yield opened
+
+
+@pytest.fixture(scope="module")
+def lasting_jam(lasting_store: Store) -> Session:
+    """A session on the shared store; others write to it too, so look at single rows alone."""
+    return make(lasting_store, SessionFactory)
+
+
+@pytest.fixture
+def jam(store: Store) -> Session:
+    """A session at 120 bpm, where half a second is one beat."""
+    return make(store, SessionFactory, tempo_bpm=120.0)
+
+
+@pytest.fixture
+def lasting_scene(lasting_store: Store) -> Scene:
+    """Some of everything, made anew for each test on the shared store."""
+    return build_scene(lasting_store)

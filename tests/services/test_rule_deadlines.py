@@ -1,0 +1,266 @@
+"""Deadlines: which rules' work must start now, and when to look again."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.factories import RuleFactory, SessionFactory
+from tests.services.bad_input import BAD_BEATS, BAD_IDS
+from tests.services.scene import make, make_many
+from tests.services.variants import TRIGGERS
+from vibeweaver_store import (
+    InvalidInput,
+    NotFound,
+    Priority,
+    Rule,
+    Session,
+    SessionKind,
+    Store,
+    actions,
+    rules,
+    sessions,
+    stats,
+    triggers,
+)
+from vibeweaver_store.models.actions import Action
+
+DRUMS = actions.Sample(space="drums")
+END = 1e6
+"""A position after every deadline here."""
+
+
+def deadline(beat: float, action: Action = DRUMS, **values: Any) -> dict[str, Any]:
+    return {"trigger": triggers.Deadline(beat=beat), "action": action, **values}
+
+
+def start_of(store: Store, rule: Rule) -> float:
+    (due,) = store.query(rules.due, rule.session_id, END)
+    assert due.rule == rule
+    return due.start_by_beat
+
+
+# The formula: deadline - estimate x tempo / 60,000 x margin
+
+
+def test_work_of_an_unknown_space_is_expected_to_take_five_seconds(store: Store, other: Store, jam: Session) -> None:
+    rule = make(store, RuleFactory, session_id=jam.id, **deadline(64.0))
+    (due,) = other.query(rules.due, jam.id, 54.0)
+    assert (due.rule, due.deadline_beat, due.estimate_ms, due.start_by_beat) == (rule, 64.0, 5000.0, 54.0)
+
+
+@pytest.mark.parametrize(
+    ("priority", "start"),
+    [
+        (Priority.CRITICAL, 49.0),
+        (Priority.HIGH, 52.0),
+        (Priority.NORMAL, 54.0),
+        (Priority.LOW, 54.0),
+        (Priority.IDLE, 54.0),
+    ],
+)
+def test_what_matters_more_starts_earlier(store: Store, jam: Session, priority: Priority, start: float) -> None:
+    rule = make(store, RuleFactory, session_id=jam.id, **deadline(64.0, priority=priority))
+    assert start_of(store, rule) == start
+
+
+def test_the_margin_is_not_in_the_estimate(store: Store, jam: Session) -> None:
+    make(store, RuleFactory, session_id=jam.id, **deadline(64.0, priority=Priority.CRITICAL))
+    assert store.query(rules.due, jam.id, END)[0].estimate_ms == 5000.0
+
+
+@pytest.mark.parametrize(("tempo", "start"), [(1.0, 64 - 1 / 12), (60.0, 59.0), (120.0, 54.0), (999.0, -19.25)])
+def test_the_faster_the_music_the_earlier_the_start(store: Store, tempo: float, start: float) -> None:
+    session = make(store, SessionFactory, tempo_bpm=tempo)
+    rule = make(store, RuleFactory, session_id=session.id, **deadline(64.0))
+    assert start_of(store, rule) == pytest.approx(start, abs=1e-9)
+
+
+def test_a_new_tempo_moves_the_start(store: Store, jam: Session) -> None:
+    rule = make(store, RuleFactory, session_id=jam.id, **deadline(64.0))
+    store.run(sessions.update, jam.id, tempo_bpm=60.0)
+    assert start_of(store, rule) == 59.0
+
+
+@pytest.mark.parametrize(
+    "action",
+    [DRUMS, actions.SampleAndSchedule(space="drums", at=64.0)],
+    ids=["sample", "sample and schedule"],
+)
+def test_the_estimate_is_the_average_of_the_space(store: Store, jam: Session, action: Action) -> None:
+    for duration_ms in (1000, 3000):
+        store.run(stats.record, "drums", duration_ms)
+    store.run(stats.record, "bass", 60_000)
+    rule = make(store, RuleFactory, session_id=jam.id, **deadline(64.0, action))
+    assert start_of(store, rule) == 60.0
+
+
+@pytest.mark.parametrize(
+    "action",
+    [
+        actions.Schedule(content_hash="00ff", at=64.0),
+        actions.Play(),
+        actions.Seek(beat=0.0),
+        actions.Audition(content_hash="00ff", duration=4.0),
+        actions.Notify(message="drop"),
+    ],
+    ids=lambda action: action.type,
+)
+def test_an_action_that_generates_nothing_starts_at_its_deadline(store: Store, jam: Session, action: Action) -> None:
+    make(store, RuleFactory, session_id=jam.id, **deadline(64.0, action, priority=Priority.CRITICAL))
+    (due,) = store.query(rules.due, jam.id, END)
+    assert (due.estimate_ms, due.start_by_beat) == (0.0, 64.0)
+
+
+@given(
+    beat=st.floats(0, 1e6),
+    tempo=st.floats(1, 999),
+    priority=st.sampled_from(Priority),
+    durations=st.lists(st.integers(0, 600_000), max_size=5),
+)
+def test_the_start_is_what_the_formula_says(
+    lasting_store: Store, beat: float, tempo: float, priority: Priority, durations: list[int]
+) -> None:
+    session = make(lasting_store, SessionFactory, tempo_bpm=tempo)
+    for duration_ms in durations:
+        lasting_store.run(stats.record, session.id, duration_ms)  # a space of its own
+    action = actions.Sample(space=session.id)
+    rule = make(lasting_store, RuleFactory, session_id=session.id, **deadline(beat, action, priority=priority))
+    expected_ms = sum(durations) / len(durations) if durations else 5000
+    margin = {Priority.CRITICAL: 1.5, Priority.HIGH: 1.2}.get(priority, 1.0)
+    assert start_of(lasting_store, rule) == pytest.approx(beat - expected_ms * tempo / 60_000 * margin, rel=1e-9)
+
+
+# Due
+
+
+def test_a_rule_is_due_from_its_start_on(store: Store, jam: Session) -> None:
+    rule = make(store, RuleFactory, session_id=jam.id, **deadline(64.0))
+    positions = [0.0, math.nextafter(54.0, 0), 54.0, 63.9, 64.0, END]
+    found = [[due.rule for due in store.query(rules.due, jam.id, position)] for position in positions]
+    assert found == [[], [], [rule], [rule], [rule], [rule]]
+
+
+def test_what_should_have_begun_before_the_session_is_due_at_once(store: Store, jam: Session) -> None:
+    make(store, RuleFactory, session_id=jam.id, **deadline(4.0))
+    (due,) = store.query(rules.due, jam.id, 0)
+    assert due.start_by_beat == -6.0
+
+
+def test_the_most_pressing_goes_first_ties_by_priority(store: Store, jam: Session) -> None:
+    late, early, idle, high = make_many(
+        store,
+        RuleFactory,
+        deadline(64.0, actions.Play()),
+        deadline(16.0, actions.Play()),
+        deadline(32.0, actions.Play(), priority=Priority.IDLE),
+        deadline(32.0, actions.Play(), priority=Priority.HIGH),
+        session_id=jam.id,
+    )
+    assert [due.rule for due in store.query(rules.due, jam.id, END)] == [early, high, idle, late]
+
+
+def test_a_later_deadline_that_takes_longer_goes_first(store: Store, jam: Session) -> None:
+    store.run(stats.record, "orchestra", 60_000)
+    short, long = make_many(
+        store,
+        RuleFactory,
+        deadline(64.0),
+        deadline(65.0, actions.Sample(space="orchestra")),
+        session_id=jam.id,
+    )
+    assert [due.rule for due in store.query(rules.due, jam.id, END)] == [long, short]
+
+
+def test_a_deadline_that_has_fired_is_not_due_again(store: Store, other: Store, jam: Session) -> None:
+    rule = make(store, RuleFactory, session_id=jam.id, **deadline(64.0))
+    store.run(rules.mark_fired, rule.id)
+    assert other.query(rules.due, jam.id, END) == []
+
+
+def test_a_rule_that_is_off_is_not_due(store: Store, jam: Session) -> None:
+    make(store, RuleFactory, session_id=jam.id, **deadline(64.0, enabled=False))
+    assert store.query(rules.due, jam.id, END) == []
+
+
+def test_only_deadlines_are_due(store: Store, jam: Session) -> None:
+    make_many(store, RuleFactory, *[{"trigger": trigger} for trigger, _ in TRIGGERS], session_id=jam.id)
+    assert [due.deadline_beat for due in store.query(rules.due, jam.id, END)] == [64.5]
+
+
+def test_deadlines_of_other_sessions_are_not_due(store: Store, jam: Session) -> None:
+    make(store, RuleFactory, **deadline(64.0))
+    assert store.query(rules.due, jam.id, END) == []
+
+
+# Next due
+
+
+def test_the_next_is_due_at_the_first_start_after_the_position(store: Store, jam: Session) -> None:
+    make_many(store, RuleFactory, *[deadline(beat) for beat in (64.0, 32.0, 128.0)], session_id=jam.id)
+    found = [store.query(rules.next_due, jam.id, position) for position in (0, 21.9, 22.0, 54.0, 100, 118.0, 119)]
+    assert found == [22.0, 22.0, 54.0, 118.0, 118.0, None, None]
+
+
+def test_without_deadlines_none_will_be_due(store: Store, jam: Session) -> None:
+    make(store, RuleFactory, session_id=jam.id)
+    assert store.query(rules.next_due, jam.id, 0) is None
+
+
+@pytest.mark.parametrize("values", [{"enabled": False}, {"fired_count": 1}], ids=["switched off", "fired"])
+def test_what_will_not_be_due_is_not_waited_for(store: Store, jam: Session, values: dict[str, Any]) -> None:
+    make(store, RuleFactory, session_id=jam.id, **deadline(64.0, **values))
+    assert store.query(rules.next_due, jam.id, 0) is None
+
+
+@given(beats=st.lists(st.floats(0, 1000), max_size=8), position=st.floats(0, 1000))
+def test_looking_again_when_told_misses_nothing(lasting_store: Store, beats: list[float], position: float) -> None:
+    session = make(lasting_store, SessionFactory)
+    make_many(lasting_store, RuleFactory, *[deadline(beat, actions.Play()) for beat in beats], session_id=session.id)
+    looks = 0
+    upcoming: float | None = position
+    while upcoming is not None:
+        position, looks = upcoming, looks + 1
+        upcoming = lasting_store.query(rules.next_due, session.id, position)
+    assert len(lasting_store.query(rules.due, session.id, position)) == len(beats)
+    assert looks <= len(set(beats)) + 1
+
+
+# Refusals
+
+BOTH = pytest.mark.parametrize("operation", [rules.due, rules.next_due])
+
+
+@BOTH
+@pytest.mark.parametrize("position", BAD_BEATS)
+def test_a_position_that_is_none_is_refused(
+    lasting_store: Store, lasting_jam: Session, operation: Callable[..., object], position: Any
+) -> None:
+    with pytest.raises(InvalidInput) as caught:
+        lasting_store.query(operation, lasting_jam.id, position)
+    assert caught.value.field == "position_beat"
+
+
+@BOTH
+@pytest.mark.parametrize("session_id", BAD_IDS)
+def test_what_is_no_id_is_refused(lasting_store: Store, operation: Callable[..., object], session_id: Any) -> None:
+    with pytest.raises(InvalidInput):
+        lasting_store.query(operation, session_id, 0)
+
+
+@BOTH
+def test_a_session_that_is_not_there_is_an_error(lasting_store: Store, operation: Callable[..., object]) -> None:
+    with pytest.raises(NotFound, match="nowhere"):
+        lasting_store.query(operation, "nowhere", 0)
+
+
+@BOTH
+def test_without_a_tempo_deadlines_have_no_start(lasting_store: Store, operation: Callable[..., object]) -> None:
+    session = make(lasting_store, SessionFactory, kind=SessionKind.AGENT, tempo_bpm=None)
+    with pytest.raises(InvalidInput, match="no tempo"):
+        lasting_store.query(operation, session.id, 0)

@@ -1,0 +1,45 @@
+"""One call of the command line: what was said that all commands share, and the store that it names."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from pydantic import ValidationError
+
+from vibeweaver_store.columns import explain
+from vibeweaver_store.errors import InvalidInput
+from vibeweaver_store.settings import Settings
+from vibeweaver_store.store import Store
+
+
+@dataclass
+class Cli:
+    """What the options say that all commands share."""
+
+    database: str | None = None
+    debug: bool = False
+    json: bool = False
+
+    def settings(self) -> Settings:
+        """Read the settings from the environment.
+
+        Raises:
+            InvalidInput: a ``VIBEWEAVER_*`` variable has no usable value.
+        """
+        try:
+            return Settings()
+        except ValidationError as error:
+            refused = explain(error)
+            raise InvalidInput(f"VIBEWEAVER_{str(refused.field).upper()}: {refused.message}") from error
+
+    @contextmanager
+    def store(self) -> Iterator[Store]:
+        """Open the store that the line names, for the block.
+
+        Raises:
+            StoreError: it cannot be opened.
+        """
+        with Store.open(self.database, settings=self.settings()) as store:
+            yield store

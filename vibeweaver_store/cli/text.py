@@ -1,0 +1,62 @@
+"""How values read on a terminal: one line each, nothing that could move the cursor."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+import orjson
+
+_CONTROLS = (*range(0x20), *range(0x7F, 0xA0))
+_BREAKS_AND_TURNS = (0x2028, 0x2029, *range(0x202A, 0x202F), *range(0x2066, 0x206A))
+"""Line breaks by another name, and marks that turn the direction of writing."""
+_ESCAPED = (
+    {code: f"\\x{code:02x}" for code in _CONTROLS}
+    | {code: f"\\u{code:04x}" for code in _BREAKS_AND_TURNS}
+    | {ord("\n"): "\\n", ord("\r"): "\\r", ord("\t"): "\\t"}
+)
+_UNITS = ("bytes", "KiB", "MiB", "GiB", "TiB")
+
+
+def shown(value: str) -> str:
+    """Return a text with its control characters spelled out, so that it stays on its line and in its place."""
+    return value.translate(_ESCAPED)
+
+
+def one_line(message: str) -> str:
+    """Return a message of several lines as one."""
+    return shown(" ".join(part.strip() for part in message.splitlines() if part.strip()))
+
+
+def number(value: float) -> str:
+    """Return a number with up to three decimals and no needless zeros: 64, 64.5."""
+    return f"{value:.3f}".rstrip("0").rstrip(".")
+
+
+def clock(seconds: float) -> str:
+    """Return a time in minutes and seconds: 2:42, 1:02:03."""
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"
+
+
+def instant(value: datetime | None) -> str:
+    """Return an instant to the second, in UTC."""
+    return "" if value is None else f"{value:%Y-%m-%d %H:%M:%SZ}"
+
+
+def size(count: int) -> str:
+    """Return a number of bytes in the unit that suits it: 512 bytes, 1.5 MiB."""
+    amount, unit = float(count), 0
+    while amount >= 1024 and unit < len(_UNITS) - 1:
+        amount, unit = amount / 1024, unit + 1
+    return f"{number(round(amount, 1))} {_UNITS[unit]}"
+
+
+def counted(count: int, singular: str, plural: str | None = None) -> str:
+    """Return a number with its noun: 1 rule, 1,024 rules."""
+    return f"{count:,} {singular if count == 1 else plural or f'{singular}s'}"
+
+
+def compact(document: object) -> str:
+    """Return a JSON value on one line."""
+    return shown(orjson.dumps(document).decode())

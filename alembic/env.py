@@ -14,7 +14,7 @@ from alembic import context
 from vibeweaver_store import schema
 from vibeweaver_store.engine import resolve
 from vibeweaver_store.models import METADATA
-from vibeweaver_store.settings import Settings
+from vibeweaver_store.settings import load
 from vibeweaver_store.sqlite_file import VERSION_TABLE
 
 config = context.config
@@ -45,7 +45,7 @@ def _run() -> None:
     if connection is not None:
         _run_on(connection)
         return
-    settings = Settings()
+    settings = load()
     target = resolve(context.get_x_argument(as_dictionary=True).get("database"), settings)
     with schema.migrating(target, settings) as run:
         _run_on(run.connection)

@@ -19,6 +19,7 @@ import sqlalchemy as sa
 from tests.conftest import PostgresServer, needs_postgres
 from tests.factories import HistoryEntryFactory, MarkerFactory, RuleFactory, SnapshotFactory
 from vibeweaver_store import InvalidInput, MigrationFailed, Settings, Store, StoreBusy, schema, sessions, stats
+from vibeweaver_store.info import drift
 from vibeweaver_store.models import METADATA
 from vibeweaver_store.sqlite_file import VERSION_TABLE
 
@@ -59,7 +60,7 @@ def test_up_down_and_up_again_with_rows_in_the_tables(empty_database: str) -> No
             fill(store)
         assert schema.downgrade(empty_database, revision).after == (None if revision == "base" else revision)
         assert schema.upgrade(empty_database).after == schema.head()
-        assert schema.drift(empty_database) == []
+        assert drift(empty_database) == []
 
 
 def test_each_migration_can_be_taken_back_alone(empty_database: str) -> None:
@@ -72,14 +73,14 @@ def test_each_migration_can_be_taken_back_alone(empty_database: str) -> None:
 def test_the_migrations_make_what_the_table_classes_say(empty_database: str) -> None:
     schema.upgrade(empty_database)
 
-    assert schema.drift(empty_database) == []
+    assert drift(empty_database) == []
 
 
 def test_a_column_without_a_migration_is_drift(database: str) -> None:
     extra: sa.Column[str] = sa.Column("extra", sa.Text())
     METADATA.tables["sessions"].append_column(extra)
     try:
-        assert any("extra" in line for line in schema.drift(database))
+        assert any("extra" in line for line in drift(database))
     finally:
         METADATA.tables["sessions"]._columns.remove(extra)
 
@@ -330,7 +331,7 @@ def test_a_migration_that_fails_is_rolled_back_whole(
         schema.upgrade(database)
 
     assert schema.current(database) == "0001"
-    assert schema.drift(database) == []
+    assert drift(database) == []
     assert rows_of(database) == before
 
 

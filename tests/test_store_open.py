@@ -362,3 +362,10 @@ def test_a_server_that_does_not_answer_is_unavailable_and_no_password_is_told(
         Store.open(url, settings=Settings(busy_timeout_seconds=1))
 
     assert "s3cret" not in str(caught.value)
+
+
+def test_a_setting_of_the_environment_that_cannot_be_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("VIBEWEAVER_BUSY_TIMEOUT_SECONDS", "soon")
+
+    with pytest.raises(InvalidInput, match="VIBEWEAVER_BUSY_TIMEOUT_SECONDS"):
+        Store.open(":memory:")

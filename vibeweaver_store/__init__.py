@@ -1,7 +1,7 @@
 """One store for everything that a creative agent system must remember.
 
-``Store`` opens a database; the modules ``sessions``, ``rules``, ``markers``, ``history``, ``snapshots`` and ``stats``
-hold the functions to run on it; ``triggers``, ``actions`` and ``signals`` the values to give them.
+``Store`` opens a database; the modules ``sessions``, ``rules``, ``markers``, ``history``, ``snapshots``, ``stats`` and
+``transport`` hold the functions to run on it; ``triggers``, ``actions`` and ``signals`` the values to give them.
 """
 
 from vibeweaver_store import schema
@@ -34,7 +34,7 @@ from vibeweaver_store.models import (
     triggers,
 )
 from vibeweaver_store.paging import Page
-from vibeweaver_store.services import history, markers, rules, sessions, snapshots, stats
+from vibeweaver_store.services import history, markers, rules, sessions, snapshots, stats, transport
 from vibeweaver_store.settings import Settings
 from vibeweaver_store.store import Store
 from vibeweaver_store.unit_of_work import ReadUnitOfWork, UnitOfWork
@@ -78,5 +78,6 @@ __all__ = [
     "signals",
     "snapshots",
     "stats",
+    "transport",
     "triggers",
 ]

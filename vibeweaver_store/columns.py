@@ -206,7 +206,8 @@ def parse_enum(vocabulary: type[EnumT], value: object) -> EnumT:
     # True is 1 to a dict, and no priority.
     if isinstance(value, str | int) and not isinstance(value, bool) and value in known:
         return known[value]
-    members = ", ".join(str(member.value) for member in vocabulary)
+    named = issubclass(vocabulary, enum.IntEnum)
+    members = ", ".join(member.name.lower() if named else str(member.value) for member in vocabulary)
     raise InvalidInput(f"{vocabulary.__name__}: {value!r} is none of {members}")
 
 

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
+from uuid import uuid4
 
 import orjson
 from sqlalchemy import Connection, Engine, NullPool, Pool, QueuePool, create_engine, event
@@ -38,7 +39,10 @@ class Target:
         """How messages name it; a password is never shown."""
         if self.temporary:
             return ":memory:"
-        return str(self.path) if self.path else self.url.render_as_string(hide_password=True)
+        if self.path is not None:
+            return str(self.path)
+        hidden = {name: "***" for name in self.url.query if "password" in name}
+        return self.url.update_query_dict(hidden).render_as_string(hide_password=True)
 
     @property
     def file(self) -> Path:
@@ -55,7 +59,7 @@ class Target:
 def resolve(database: str | Path | URL | None, settings: Settings) -> Target:
     """Say which database is meant by a path, a URL, ``":memory:"``, or nothing (settings, then the per-user file).
 
-    Nothing is opened or made, except the private folder of an in-memory store.
+    Nothing is opened or made.
 
     Raises:
         InvalidInput: blank, not a database URL, or a backend that the store does not run on.
@@ -75,7 +79,7 @@ def _url_target(database: str | URL) -> Target:
     try:
         url = make_url(database)
         backend = url.get_backend_name()
-    except (ArgumentError, NoSuchModuleError) as error:
+    except (ArgumentError, NoSuchModuleError, ValueError) as error:
         raise InvalidInput("the database URL cannot be read; it looks like sqlite:///late-set.db") from error
     if backend == "sqlite":
         return _sqlite_url_target(url)
@@ -107,8 +111,8 @@ def _checked_path(text: str) -> str:
 def _file_target(path: Path) -> Target:
     try:
         whole = path.expanduser().resolve()
-    except (OSError, RuntimeError) as error:
-        raise StoreUnavailable(f"{path}: cannot be resolved: {error}") from error
+    except (OSError, RuntimeError, ValueError) as error:
+        raise InvalidInput(f"{str(path)!r} is not the path of a database: {error}") from error
     return Target("sqlite", URL.create("sqlite+pysqlite", database=str(whole)), whole)
 
 
@@ -120,10 +124,9 @@ def _memory_target() -> Target:
 
     SQLite's own in-memory databases are one a connection, or (shared cache, memdb) block readers behind the writer.
     """
-    memory = Path("/dev/shm")  # noqa: S108 - mkdtemp makes a folder of mode 0700 in it
+    memory = Path("/dev/shm")  # noqa: S108 - the folder in it has a name that cannot be guessed and mode 0700
     roomy = os.access(memory, os.W_OK) and shutil.disk_usage(memory).free >= _ROOM_FOR_MEMORY
-    folder = tempfile.mkdtemp(prefix="vibeweaver-", dir=memory if roomy else None)
-    path = Path(folder) / "memory.db"
+    path = (memory if roomy else Path(tempfile.gettempdir())) / f"vibeweaver-{uuid4().hex}" / "memory.db"
     return Target("sqlite", URL.create("sqlite+pysqlite", database=str(path)), path, temporary=True)
 
 

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import sqlalchemy as sa
 from sqlalchemy import Connection, NullPool
@@ -35,7 +35,7 @@ from vibeweaver_store.errors import (
     StoreUnavailable,
 )
 from vibeweaver_store.locks import file_lock
-from vibeweaver_store.settings import Settings
+from vibeweaver_store.settings import Settings, load
 from vibeweaver_store.sqlite_file import APPLICATION_ID, VERSION_TABLE, FileState
 
 if TYPE_CHECKING:
@@ -93,7 +93,7 @@ def current(database: str | Path | URL | None = None, *, settings: Settings | No
     Raises:
         StoreUnavailable: there is no such database, it cannot be reached, or is another application's.
     """
-    settings = settings or Settings()
+    settings = settings or load()
     target = resolve(database, settings)
     state = _inspect(target, settings)
     if state.kind == "absent":
@@ -135,10 +135,9 @@ def ensure(target: Target, settings: Settings, *, migrate: bool) -> None:
         return
     if state.kind == "absent":
         raise StoreUnavailable(f"{target.place}: there is no such file; make it with: vibeweaver-store db init")
-    url = target.url.render_as_string(hide_password=True) if target.path is None else target.path
     raise SchemaMismatch(
         f"{target.place}: its schema is at {state.revision or 'nothing'} and this package needs {head()}; "
-        f"run: vibeweaver-store --db '{url}' db upgrade",
+        f"run: vibeweaver-store --db '{target.place}' db upgrade",
         found=state.revision,
         expected=head(),
     )
@@ -166,14 +165,14 @@ def upgrade(
     copied first.
 
     Raises:
-        InvalidInput: no such revision.
+        InvalidInput: no such revision, or an in-memory store.
         SchemaMismatch: the database is newer than this package.
         MigrationFailed: a migration failed, broke a foreign key or lost rows; it was rolled back.
         StoreBusy: another process held the database for longer than the busy timeout.
         StoreUnavailable: the database cannot be opened.
     """
-    settings = settings or Settings()
-    return _upgrade(resolve(database, settings), settings, _checked(revision))
+    settings = settings or load()
+    return _upgrade(_lasting(resolve(database, settings)), settings, _checked(revision))
 
 
 def downgrade(
@@ -185,13 +184,21 @@ def downgrade(
         StoreUnavailable: there is no such database, or it cannot be opened.
         InvalidInput, SchemaMismatch, MigrationFailed, StoreBusy: as :func:`upgrade` does.
     """
-    settings = settings or Settings()
-    target = resolve(database, settings)
+    settings = settings or load()
+    target = _lasting(resolve(database, settings))
     wanted = _checked(revision)
     if _inspect(target, settings).kind == "absent":
         raise StoreUnavailable(f"{target.place}: there is no such file")
     with migrating(target, settings) as run:
         return run.to("downgrade", wanted)
+
+
+def _lasting(target: Target) -> Target:
+    if target.temporary:
+        raise InvalidInput(
+            "an in-memory store lives within its Store, which is made at head; there is no other to migrate"
+        )
+    return target
 
 
 def _upgrade(target: Target, settings: Settings, revision: str) -> Migration:
@@ -368,32 +375,3 @@ def sql(backend: str = "sqlite", revisions: str = "base:head") -> str:
     with _ALEMBIC:
         command.upgrade(config, revisions if stop else f"base:{start}", sql=True)
     return output.getvalue()
-
-
-def drift(database: str | Path | URL | None = None, *, settings: Settings | None = None) -> list[str]:
-    """Return how a database differs from the table classes, a line each; nothing where it does not.
-
-    Raises:
-        StoreUnavailable: there is no such database, or it cannot be reached.
-    """
-    from alembic.autogenerate import compare_metadata  # noqa: PLC0415 - slow, and needed only here
-    from alembic.migration import MigrationContext  # noqa: PLC0415
-
-    from vibeweaver_store.models import METADATA  # noqa: PLC0415 - the kernel knows no domain but here
-
-    settings = settings or Settings()
-    target = resolve(database, settings)
-    current(database, settings=settings)
-    engine = (
-        sqlite_engine(target, settings, begin="BEGIN", pool_size=0)
-        if target.path is not None
-        else postgresql_engine(target, settings, poolclass=NullPool)
-    )
-    with connected(engine) as connection:
-        options: dict[str, Any] = {"version_table": VERSION_TABLE, "compare_type": True}
-        context = MigrationContext.configure(connection, opts=options)
-        return [_describe(difference) for difference in compare_metadata(context, METADATA)]
-
-
-def _describe(difference: Any) -> str:
-    return " ".join(str(part) for part in difference if part is not None)

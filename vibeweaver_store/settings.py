@@ -6,8 +6,11 @@ from pathlib import Path
 from typing import Literal
 
 import platformdirs
-from pydantic import Field
+from pydantic import Field, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from vibeweaver_store.columns import explain
+from vibeweaver_store.errors import InvalidInput
 
 
 class Settings(BaseSettings):
@@ -28,6 +31,19 @@ class Settings(BaseSettings):
     cache_size: int = Field(default=-20_000, description="Page cache: pages, or KiB when negative.")
     mmap_size: int = Field(default=268_435_456, ge=0, description="Bytes of the file that are memory-mapped.")
     temp_store: Literal["DEFAULT", "FILE", "MEMORY"] = "MEMORY"
+
+
+def load() -> Settings:
+    """Return the settings of the environment.
+
+    Raises:
+        InvalidInput: a ``VIBEWEAVER_*`` variable has no usable value.
+    """
+    try:
+        return Settings()
+    except ValidationError as error:
+        refused = explain(error)
+        raise InvalidInput(f"VIBEWEAVER_{str(refused.field).upper()}: {refused.message}") from error
 
 
 def default_path() -> Path:

@@ -19,7 +19,7 @@ from vibeweaver_store import locks, schema, sqlite_file
 from vibeweaver_store.engine import Engines, Target, create_engines, resolve
 from vibeweaver_store.errors import StoreBusy, StoreError, StoreUnavailable
 from vibeweaver_store.paging import Page, iterate
-from vibeweaver_store.settings import Settings
+from vibeweaver_store.settings import Settings, load
 from vibeweaver_store.unit_of_work import Clock, ReadUnitOfWork, UnitOfWork, utc_now
 
 P = ParamSpec("P")
@@ -78,7 +78,7 @@ class Store:
             MigrationFailed: a migration was rolled back.
             StoreBusy: another process was migrating it for longer than the busy timeout.
         """
-        settings = settings or Settings()
+        settings = settings or load()
         target = resolve(database, settings)
         if target.path is not None:
             sqlite_file.warn_on_network(target.path)

@@ -22,7 +22,8 @@ from vibeweaver_store.cli import app
 # Typer and rich take the output for a terminal's where these say so, as they do in some people's shells and CI.
 _NO_TERMINAL: dict[str, str | None] = {
     **dict.fromkeys(["FORCE_COLOR", "PY_COLORS", "GITHUB_ACTIONS", "TTY_COMPATIBLE", "TTY_INTERACTIVE"]),
-    **{"COLUMNS": "80", "NO_COLOR": "1"},
+    "COLUMNS": "80",
+    "NO_COLOR": "1",
 }
 for _name, _value in _NO_TERMINAL.items():
     if _value is None:
@@ -106,7 +107,8 @@ def jam(look: Store) -> Session:
 
 
 def environment(**changes: str) -> dict[str, str]:
-    return {**os.environ, "COLUMNS": "80", "PYTHONWARNINGS": "error", **changes}
+    inherited = {name: value for name, value in os.environ.items() if name not in _NO_TERMINAL}
+    return {**inherited, "COLUMNS": "80", "PYTHONWARNINGS": "error", **changes}
 
 
 def run_process(*words: object, stdin: bytes | None = None, **variables: str) -> Done:

@@ -169,7 +169,7 @@ WRITERS: dict[str, Lookup] = {
     "rules.set_enabled": lambda uow, at: rules.set_enabled(uow, at.rule_id, False),
     "rules.delete": lambda uow, at: rules.delete(uow, at.rule_id),
     "markers.delete": lambda uow, at: markers.delete(uow, at.marker_id),
-    "snapshots.prune": lambda uow, at: snapshots.prune(uow, at.session_id, keep=SNAPSHOTS - 3),
+    "snapshots.prune": lambda uow, at: snapshots.prune(uow, at.session_id, keep=20),
 }
 
 WHOLE_TABLE_IN_ORDER = {"sessions", "generation_stats"}

@@ -6,11 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from pydantic import ValidationError
-
-from vibeweaver_store.columns import explain
-from vibeweaver_store.errors import InvalidInput
-from vibeweaver_store.settings import Settings
+from vibeweaver_store.settings import Settings, load
 from vibeweaver_store.store import Store
 
 
@@ -28,11 +24,7 @@ class Cli:
         Raises:
             InvalidInput: a ``VIBEWEAVER_*`` variable has no usable value.
         """
-        try:
-            return Settings()
-        except ValidationError as error:
-            refused = explain(error)
-            raise InvalidInput(f"VIBEWEAVER_{str(refused.field).upper()}: {refused.message}") from error
+        return load()
 
     @contextmanager
     def store(self) -> Iterator[Store]:

@@ -10,7 +10,6 @@ from rich.text import Text
 
 from vibeweaver_store.cli.asking import confirm
 from vibeweaver_store.cli.context import command, new_group
-from vibeweaver_store.cli.errors import LineError
 from vibeweaver_store.cli.invocation import Cli
 from vibeweaver_store.cli.notation import ACTIONS, SIGNALS, TRIGGERS
 from vibeweaver_store.cli.options import (
@@ -26,9 +25,8 @@ from vibeweaver_store.cli.options import (
 )
 from vibeweaver_store.cli.output import hint, print_deleted, print_items, print_made, print_page, print_row
 from vibeweaver_store.cli.table import Cell, Column
-from vibeweaver_store.cli.text import counted, instant, number
+from vibeweaver_store.cli.text import instant, number
 from vibeweaver_store.models import Priority, Rule
-from vibeweaver_store.paging import Page, check_limit
 from vibeweaver_store.services import rules
 from vibeweaver_store.services.rules import DueRule, Firing
 
@@ -121,29 +119,17 @@ def list_(
     session: SessionId,
     trigger: Annotated[
         str | None,
-        typer.Option(metavar="TYPE", help="Only the enabled ones of a kind: beat, marker, …", show_default=False),
+        typer.Option(metavar="TYPE", help="Only those of a kind: beat, marker, …", show_default=False),
     ] = None,
     limit: Limit = LIMIT,
     cursor: Cursor = None,
 ) -> None:
     """List a session's rules by priority, then age. What ON and DO show can be given to rules add."""
     with cli.store() as store:
-        if trigger is None:
-            page = store.query(within, session, rules.page_by_session, limit=limit, cursor=cursor)
-        else:
-            page = _first_of(store.query(within, session, rules.by_trigger, trigger), limit, cursor)
+        page = store.query(within, session, rules.page_by_session, trigger_type=trigger, limit=limit, cursor=cursor)
     columns = (ON, DO, PRIORITY, FIRED, Column("STATE", "dim"), _ID)
     add_one = f'vibeweaver-store rules add {session} --on beat:4 --do notify:"bar"'
     print_page(cli, page, columns, _row, none=f"no rules; add one: {add_one}")
-
-
-def _first_of(found: Sequence[Rule], limit: int, cursor: str | None) -> Page[Rule]:
-    check_limit(limit)
-    if cursor is not None:
-        raise LineError("the rules of one kind are listed whole: leave --cursor or --trigger out")
-    if len(found) > limit:
-        hint(f"{counted(len(found) - limit, 'more rule')}; raise --limit")
-    return Page(list(found[:limit]))
 
 
 @command(group, "show", example='rules show "$RULE"')

@@ -43,16 +43,27 @@ BY_URGENCY = (col(Rule.priority), col(Rule.created_at), col(Rule.id))
 
 
 def page_by_session(
-    uow: ReadUnitOfWork, session_id: str, *, limit: int = DEFAULT_LIMIT, cursor: str | None = None
+    uow: ReadUnitOfWork,
+    session_id: str,
+    *,
+    trigger_type: TriggerType | str | None = None,
+    limit: int = DEFAULT_LIMIT,
+    cursor: str | None = None,
 ) -> Page[Rule]:
-    """Return a session's rules, enabled or not, by priority, then age. A session that is not there has none.
+    """Return a session's rules, enabled or not, by priority, then age; of one kind of trigger where given.
+
+    A session that is not there has none. Filtered, it walks the session's rules and passes over the others.
 
     Raises:
-        InvalidInput: the limit is not 1 to 1,000, or the cursor is not of this listing.
+        InvalidInput: there is no such kind of trigger, the limit is not 1 to 1,000, or the cursor is not of this
+            listing.
     """
     key = require(Id, session_id, field="session_id")
+    wanted = None if trigger_type is None else parse_enum(TriggerType, trigger_type)
     statement = select(Rule).where(col(Rule.session_id) == key)
-    return fetch(uow, statement, Order(["rules", key], BY_URGENCY), limit=limit, cursor=cursor)
+    if wanted is not None:
+        statement = statement.where(col(Rule.trigger_type) == wanted)
+    return fetch(uow, statement, Order(["rules", key, wanted], BY_URGENCY), limit=limit, cursor=cursor)
 
 
 def by_trigger(uow: ReadUnitOfWork, session_id: str, trigger_type: TriggerType | str) -> list[Rule]:

@@ -20,7 +20,7 @@ from sqlalchemy.engine import Dialect
 from sqlalchemy.types import TypeDecorator, TypeEngine
 
 from vibeweaver_store.errors import CorruptData, InvalidInput
-from vibeweaver_store.json_values import FrozenDict, check_text, dump_json, freeze, load_json
+from vibeweaver_store.json_values import FrozenDict, check_text, dump_json, freeze, load_json, shown
 
 _MAX_INTEGER = 2**63 - 1
 
@@ -43,20 +43,34 @@ def _check_not_blank(value: str) -> str:
     return value
 
 
+def _at_most(limit: int) -> Callable[[str], str]:
+    """In bytes: names are indexed, and PostgreSQL takes 2,704 bytes of an index row."""
+
+    def check(value: str) -> str:
+        if len(value.encode()) > limit:
+            raise ValueError(f"must be at most {limit:,} bytes long")
+        return value
+
+    return check
+
+
 def _to_utc(value: object) -> datetime:
     if not isinstance(value, datetime):
         raise ValueError("must be a datetime")  # noqa: TRY004 - pydantic reads ValueError
     if value.tzinfo is None or value.utcoffset() is None:
         raise ValueError("must have a time zone; a naive datetime does not say when")
-    return value.astimezone(UTC)
+    try:
+        return value.astimezone(UTC)
+    except OverflowError:
+        raise ValueError("must lie in the years 1 to 9999 in UTC") from None
 
 
 Text: TypeAlias = Annotated[str, Strict(), AfterValidator(check_text)]
 """Any text that both backends can hold: no NUL, no lone surrogate. May be empty."""
-Name: TypeAlias = Annotated[Text, Field(max_length=1000), AfterValidator(_check_not_blank)]
-"""Text of 1 to 1,000 characters that is not blank."""
-Id: TypeAlias = Annotated[Text, Field(max_length=200), AfterValidator(_check_not_blank)]
-"""The text key of an entity: 1 to 200 characters, not blank."""
+Name: TypeAlias = Annotated[Text, AfterValidator(_at_most(1000)), AfterValidator(_check_not_blank)]
+"""Text of 1 to 1,000 bytes in UTF-8 that is not blank."""
+Id: TypeAlias = Annotated[Text, AfterValidator(_at_most(200)), AfterValidator(_check_not_blank)]
+"""The text key of an entity: 1 to 200 bytes in UTF-8, not blank."""
 Utc: TypeAlias = Annotated[datetime, BeforeValidator(_to_utc)]
 """An instant; anything with a time zone is taken and turned into UTC."""
 FiniteFloat: TypeAlias = Annotated[float, Strict(), Field(allow_inf_nan=False)]
@@ -84,11 +98,10 @@ JsonObject: TypeAlias = Annotated[Any, BeforeValidator(_freeze_object)]
 def explain(error: ValidationError) -> InvalidInput:
     """Turn pydantic's first complaint into an :class:`InvalidInput` that names the field and the value."""
     first = error.errors(include_url=False)[0]
-    field = ".".join(str(part) for part in first["loc"]) or error.title
+    # An attribute is called metadata_ where SQLAlchemy has taken the name.
+    field = ".".join(str(part) for part in first["loc"]).removesuffix("_") or error.title
     reason = first["msg"].removeprefix("Value error, ")
-    given = repr(first["input"])
-    shown = given if len(given) <= 80 else f"{given[:77]}..."
-    return InvalidInput(f"{field}: {reason} (got {shown})", field=field)
+    return InvalidInput(f"{field}: {reason} (got {shown(first['input'])})", field=field)
 
 
 # --- SQL types -------------------------------------------------------------------------------------------------
@@ -110,7 +123,7 @@ class Flag(TypeDecorator[bool]):
 
     def process_bind_param(self, value: bool | None, dialect: Dialect) -> Any:
         if value is not None and not isinstance(value, bool):
-            raise InvalidInput(f"must be true or false (got {value!r})")
+            raise InvalidInput(f"must be true or false (got {shown(value)})")
         return value
 
     def process_result_value(self, value: Any, dialect: Dialect) -> bool | None:
@@ -138,7 +151,7 @@ class UtcDateTime(TypeDecorator[datetime]):
         try:
             instant = _to_utc(value)
         except ValueError as error:
-            raise InvalidInput(f"a time {error} (got {value!r})") from error
+            raise InvalidInput(f"a time {error} (got {shown(value)})") from error
         if dialect.name == "postgresql":
             return instant
         return instant.isoformat(timespec="microseconds")[:-6] + "Z"
@@ -208,7 +221,7 @@ def parse_enum(vocabulary: type[EnumT], value: object) -> EnumT:
         return known[value]
     named = issubclass(vocabulary, enum.IntEnum)
     members = ", ".join(member.name.lower() if named else str(member.value) for member in vocabulary)
-    raise InvalidInput(f"{vocabulary.__name__}: {value!r} is none of {members}")
+    raise InvalidInput(f"{vocabulary.__name__}: {shown(value)} is none of {members}")
 
 
 def _read_enum(vocabulary: type[EnumT], value: object) -> EnumT:
@@ -295,7 +308,7 @@ def require(kind: Callable[[Any], Any] | Any, value: object, *, field: str) -> A
         return _adapter(kind).validate_python(value)
     except ValidationError as error:
         reason = error.errors(include_url=False)[0]["msg"].removeprefix("Value error, ")
-        raise InvalidInput(f"{field}: {reason} (got {str(value)[:80]!r})", field=field) from error
+        raise InvalidInput(f"{field}: {reason} (got {shown(value)})", field=field) from error
 
 
 _ADAPTERS: dict[int, TypeAdapter[Any]] = {}

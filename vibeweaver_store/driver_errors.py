@@ -114,7 +114,7 @@ def _from_postgresql(
         return _from_postgresql_transaction(state, place, said)
     if state.startswith("23"):
         return _from_postgresql_constraint(state, said, getattr(error, "diag", None))
-    if state.startswith("22"):
+    if state.startswith(("22", "54")):  # 54: over one of the server's limits
         return InvalidInput(f"{_UNFIT}: {said}")
     if state in {"XX001", "XX002"}:
         return CorruptData(f"{place}: the database is damaged ({said})")

@@ -19,7 +19,7 @@ from sqlalchemy.exc import ArgumentError, NoSuchModuleError
 
 from vibeweaver_store import driver_errors
 from vibeweaver_store.errors import InvalidInput, StoreUnavailable
-from vibeweaver_store.json_values import dump_json
+from vibeweaver_store.json_values import dump_jsonb
 from vibeweaver_store.settings import Settings, default_path
 
 # --- what to open ----------------------------------------------------------------------------------------------
@@ -267,7 +267,7 @@ def postgresql_engine(target: Target, settings: Settings, *, poolclass: type[Poo
             target.url,
             poolclass=poolclass,
             isolation_level="READ COMMITTED",
-            json_serializer=dump_json,
+            json_serializer=dump_jsonb,
             json_deserializer=orjson.loads,
             **pool,
         )

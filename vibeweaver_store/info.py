@@ -107,8 +107,8 @@ def drift(database: str | Path | URL | None = None, *, settings: Settings | None
     with connected(create_engines(target, settings).read) as connection:
         options: dict[str, Any] = {"version_table": VERSION_TABLE, "compare_type": True}
         context = MigrationContext.configure(connection, opts=options)
-        return [_describe(difference) for difference in compare_metadata(context, METADATA)]
+        return [_told(difference) for difference in compare_metadata(context, METADATA)]
 
 
-def _describe(difference: Any) -> str:
+def _told(difference: Any) -> str:
     return " ".join(str(part) for part in difference if part is not None)

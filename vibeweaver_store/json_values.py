@@ -13,6 +13,8 @@ MAX_DOCUMENT_DEPTH = 100
 """How deep lists and objects may nest in a JSON document."""
 
 _MAX_INTEGER = 2**63 - 1
+_EXACT_BELOW = 1e16
+_LONGEST_SHOWN = 80
 
 
 class FrozenDict(dict[str, Any]):
@@ -63,27 +65,27 @@ class FrozenList(list[Any]):
 _SCALARS = (bool, type(None))
 
 
-def freeze(value: object, *, _depth: int = 0) -> Any:
+def freeze(value: object, *, levels: int = MAX_DOCUMENT_DEPTH) -> Any:
     """Return a JSON value as it will be read back: objects and arrays that refuse edits, scalars as they are.
 
     Raises:
         ValueError: the value is not JSON: NaN or infinite, an integer over 64 bits, a key that is no text, text
-            that a backend cannot hold, a type that JSON does not have, or deeper than :data:`MAX_DOCUMENT_DEPTH`.
+            that a backend cannot hold, a type that JSON does not have, or nested deeper than ``levels``.
     """
     if isinstance(value, _SCALARS):
         return value
     if isinstance(value, str):
-        return check_text(str(value))
+        return check_text(str.__str__(value))
     if isinstance(value, int):
         return _check_integer(int(value))
     if isinstance(value, float):
         return _check_float(float(value))
-    if _depth >= MAX_DOCUMENT_DEPTH:
-        raise ValueError(f"is nested more than {MAX_DOCUMENT_DEPTH} deep")
+    if levels <= 0:
+        raise ValueError("is nested too deep")
     if isinstance(value, dict):
-        return FrozenDict((_check_key(key), freeze(item, _depth=_depth + 1)) for key, item in value.items())
+        return FrozenDict((_check_key(key), freeze(item, levels=levels - 1)) for key, item in value.items())
     if isinstance(value, list | tuple):
-        return FrozenList(freeze(item, _depth=_depth + 1) for item in value)
+        return FrozenList(freeze(item, levels=levels - 1) for item in value)
     raise ValueError(f"holds a {type(value).__name__}, which JSON does not have")
 
 
@@ -101,8 +103,8 @@ def _check_float(value: float) -> float:
 
 def _check_key(key: object) -> str:
     if not isinstance(key, str):
-        raise ValueError(f"has the key {key!r}, and keys must be text")  # noqa: TRY004 - pydantic reads ValueError
-    return check_text(str(key))
+        raise ValueError(f"has the key {shown(key)}, and keys must be text")  # noqa: TRY004 - pydantic reads ValueError
+    return check_text(str.__str__(key))
 
 
 def check_text(value: str) -> str:
@@ -123,6 +125,35 @@ def check_text(value: str) -> str:
 def dump_json(value: object) -> str:
     """Return a JSON value as compact text, objects in the order of their keys' insertion."""
     return orjson.dumps(value).decode()
+
+
+def dump_jsonb(value: object) -> str:
+    """Return a JSON value as text that ``JSONB`` gives back equal.
+
+    JSONB keeps numbers as decimals: ``1e16`` would come back as an integer, and from 2**60 on as another number.
+    """
+    text = dump_json(value)
+    # orjson writes large floats, and no other number, with an exponent.
+    return dump_json(_with_decimals(value)) if "e" in text else text
+
+
+def _with_decimals(value: object) -> object:
+    if isinstance(value, float) and abs(value) >= _EXACT_BELOW:
+        return orjson.Fragment(f"{value:.1f}")
+    if isinstance(value, dict):
+        return {key: _with_decimals(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_with_decimals(item) for item in value]
+    return value
+
+
+def shown(value: object) -> str:
+    """Return a value as a message may show it: short, whatever it is."""
+    try:
+        text = repr(value)
+    except Exception:  # noqa: BLE001 - an integer of thousands of digits, or a broken __repr__
+        text = f"<{type(value).__name__}>"
+    return text if len(text) <= _LONGEST_SHOWN else f"{text[: _LONGEST_SHOWN - 3]}..."
 
 
 def load_json(text: str | bytes) -> Any:

@@ -17,10 +17,12 @@ import sqlalchemy as sa
 from sqlmodel.sql.expression import Select, SelectOfScalar
 
 from vibeweaver_store.errors import InvalidInput
+from vibeweaver_store.json_values import shown
 from vibeweaver_store.unit_of_work import ReadUnitOfWork
 
 T = TypeVar("T")
 RowT = TypeVar("RowT")
+StatementT = TypeVar("StatementT", bound=sa.Select[Any])
 
 DEFAULT_LIMIT = 50
 MAX_LIMIT = 1000
@@ -46,12 +48,17 @@ class Page(Generic[T]):
 class Order:
     """The order of a listing: columns that together tell every two rows apart, all rising or all falling.
 
-    ``listing`` names the listing and everything that filters it; a cursor of another one is refused.
+    Attributes:
+        listing: names the listing and everything that filters it; a cursor of another one is refused.
+        columns: what it is ordered by.
+        falling: from the greatest to the least.
+        within: columns that the listing fixes, each with its value; with ``columns`` after them they are an index.
     """
 
     listing: Sequence[object]
     columns: Sequence[Any]
     falling: bool = False
+    within: Sequence[tuple[Any, Any]] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,12 +86,11 @@ def fetch(
     check_limit(limit)
     at = _decode(cursor, order) if cursor is not None else None
     backward = at is not None and at.way == "previous"
-    falling = order.falling != backward
     if at is not None:
-        statement = statement.where(_beyond(order.columns, at, falling=falling))
-    directed = [sa.desc(column) if falling else sa.asc(column) for column in order.columns]
+        falling = order.falling != backward
+        statement = statement.where(_beyond(_bounds(uow, order, at.key), at, falling=falling))
     # One row more than asked for tells whether there is a further page.
-    found: Any = uow.exec(statement.order_by(*directed).limit(limit + 1))
+    found: Any = uow.exec(ordered(uow, statement, order, backward=backward).limit(limit + 1))
     rows: list[RowT] = list(found)
     more = len(rows) > limit
     del rows[limit:]
@@ -95,6 +101,26 @@ def fetch(
         next_cursor=_leading("next", rows[-1:], order, at, more=more),
         previous_cursor=_leading("previous", rows[:1], order, at, more=more),
     )
+
+
+def ordered(uow: ReadUnitOfWork, statement: StatementT, order: Order, *, backward: bool = False) -> StatementT:
+    """Return a statement confined to the fixed columns of a listing, in its order or backward."""
+    fixed = [column for column, _ in order.within] if uow.backend == "postgresql" else []
+    turn = sa.desc if order.falling != backward else sa.asc
+    return statement.where(*confined(uow, order)).order_by(*[turn(column) for column in (*fixed, *order.columns)])
+
+
+def confined(uow: ReadUnitOfWork, order: Order) -> list[sa.ColumnElement[bool]]:
+    """Return the conditions that confine a statement to the fixed columns of a listing.
+
+    Where a column is fixed by ``=``, PostgreSQL leaves it out of the order, and may walk the primary key through the
+    rows of everybody else. A range of one value has it keep to the index of the listing.
+    """
+    if uow.backend != "postgresql" or not order.within:
+        return [column == value for column, value in order.within]
+    here = sa.tuple_(*[column for column, _ in order.within])
+    there = sa.tuple_(*[sa.literal(value, column.type) for column, value in order.within])
+    return [here >= there, here <= there]
 
 
 def iterate(fetch_page: Callable[[str | None], Page[T]]) -> Iterator[T]:
@@ -119,13 +145,19 @@ def check_limit(limit: int) -> int:
         InvalidInput: it is not a whole number of 1 to 1,000.
     """
     if not isinstance(limit, int) or isinstance(limit, bool) or not 1 <= limit <= MAX_LIMIT:
-        raise InvalidInput(f"limit: must be a whole number from 1 to {MAX_LIMIT:,} (got {limit!r})", field="limit")
+        raise InvalidInput(f"limit: must be a whole number from 1 to {MAX_LIMIT:,} (got {shown(limit)})", field="limit")
     return limit
 
 
-def _beyond(columns: Sequence[Any], at: _Cursor, *, falling: bool) -> sa.ColumnElement[bool]:
-    here = sa.tuple_(*columns)
-    there = sa.tuple_(*[sa.literal(value, column.type) for value, column in zip(at.key, columns, strict=True)])
+def _bounds(uow: ReadUnitOfWork, order: Order, key: Sequence[Any]) -> list[tuple[Any, Any]]:
+    """Return the columns to compare with a cursor's row, each with its value there; see :func:`confined`."""
+    fixed = list(order.within) if uow.backend == "postgresql" else []
+    return [*fixed, *zip(order.columns, key, strict=True)]
+
+
+def _beyond(bounds: Sequence[tuple[Any, Any]], at: _Cursor, *, falling: bool) -> sa.ColumnElement[bool]:
+    here = sa.tuple_(*[column for column, _ in bounds])
+    there = sa.tuple_(*[sa.literal(value, column.type) for column, value in bounds])
     if falling:
         return here <= there if at.inclusive else here < there
     return here >= there if at.inclusive else here > there
@@ -151,7 +183,11 @@ def _leading(way: Way, edge: Sequence[object], order: Order, at: _Cursor | None,
 def _encode(cursor: _Cursor, order: Order) -> str:
     key = [{"t": value.isoformat()} if isinstance(value, datetime) else value for value in cursor.key]
     payload = orjson.dumps([cursor.way, cursor.inclusive, key])
-    return base64.urlsafe_b64encode(_digest(payload, order) + payload).decode().rstrip("=")
+    return _spell(_digest(payload, order) + payload)
+
+
+def _spell(raw: bytes) -> str:
+    return base64.urlsafe_b64encode(raw).decode().rstrip("=")
 
 
 def _decode(text: str, order: Order) -> _Cursor:
@@ -165,7 +201,8 @@ def _decode(text: str, order: Order) -> _Cursor:
     except (TypeError, ValueError):
         raise refusal from None
     digest, payload = raw[:8], raw[8:]
-    if digest != _digest(payload, order):
+    # One cursor has one spelling: base64 itself would pass over spare bits, and padding of one's own.
+    if digest != _digest(payload, order) or _spell(raw) != text:
         raise refusal
     way, inclusive, key = orjson.loads(payload)
     return _Cursor(way, inclusive, [datetime.fromisoformat(v["t"]) if isinstance(v, dict) else v for v in key])

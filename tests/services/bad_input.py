@@ -27,7 +27,13 @@ NO_TEXT = {
 }
 BAD_TEXTS = cases(**NO_TEXT)
 BAD_NAMES = cases(
-    **NO_TEXT, nothing=None, empty="", blank=" \t\n", blank_of_unicode="\u3000\u2003", too_long="x" * (LONGEST_NAME + 1)
+    **NO_TEXT,
+    nothing=None,
+    empty="",
+    blank=" \t\n",
+    blank_of_unicode="\u3000\u2003",
+    too_long="x" * (LONGEST_NAME + 1),
+    too_long_in_bytes="🥁" * (LONGEST_NAME // 4 + 1),
 )
 BAD_IDS = cases(**NO_TEXT, empty="", blank="  ", too_long="x" * (LONGEST_ID + 1))
 

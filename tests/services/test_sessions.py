@@ -293,8 +293,8 @@ def test_texts_are_kept_as_they_are(lasting_store: Store, text: str) -> None:
     assert (found.name, found.vibe) == (text, text)
 
 
-def test_the_longest_name_is_kept_whatever_it_takes_in_bytes(lasting_store: Store) -> None:
-    longest = "🥁" * LONGEST_NAME
+def test_the_longest_name_in_bytes_is_kept(lasting_store: Store) -> None:
+    longest = "🥁" * (LONGEST_NAME // 4)
     made = lasting_store.run(sessions.create, name=longest)
     assert lasting_store.query(sessions.get, made.id).name == longest
 

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import enum
-from typing import Annotated, Literal, TypeAlias
+from typing import Annotated, Any, Literal, TypeAlias
 
-from pydantic import Field, TypeAdapter
+from pydantic import BeforeValidator, Field, TypeAdapter
 
-from vibeweaver_store.columns import BeatPosition, FiniteFloat, JsonDocument, Name, Text
-from vibeweaver_store.json_values import FrozenDict
+from vibeweaver_store.columns import BeatPosition, FiniteFloat, Name, Text
+from vibeweaver_store.json_values import MAX_DOCUMENT_DEPTH, FrozenDict, freeze
 from vibeweaver_store.models.documents import Document
 
 Duration: TypeAlias = Annotated[FiniteFloat, Field(ge=0)]
 Gain: TypeAlias = Annotated[FiniteFloat, Field(ge=0)]
+
+
+def _freeze_shallower(value: object) -> Any:
+    """Leave room for the documents that hold an action: history tells of a firing with its action within."""
+    return freeze(value, levels=MAX_DOCUMENT_DEPTH - 10)
 
 
 class ActionType(enum.StrEnum):
@@ -35,7 +40,7 @@ class Sample(Document):
     type: Literal["sample"] = "sample"
     space: Name
     prompt: Text | None = None
-    inference: JsonDocument = Field(default_factory=FrozenDict)
+    inference: Annotated[Any, BeforeValidator(_freeze_shallower)] = Field(default_factory=FrozenDict)
 
 
 class Schedule(Document):

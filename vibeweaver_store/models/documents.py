@@ -35,4 +35,5 @@ class Document(BaseModel, metaclass=_TypedErrors):
         InvalidInput: on being made from a value that is refused.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    # Instances are validated anew: model_copy(update=…) and model_construct() validate nothing.
+    model_config = ConfigDict(frozen=True, extra="forbid", revalidate_instances="always")

@@ -70,7 +70,11 @@ class Session(Base, table=True):
     kind: SessionKind = column(EnumText(SessionKind), default=SessionKind.JAM)
     name: Name = column(TEXT)
     vibe: Text | None = column(TEXT, default=None)
-    tempo_bpm: TempoBpm | None = column(REAL, default=DEFAULT_TEMPO_BPM)
+    tempo_bpm: TempoBpm | None = column(
+        REAL,
+        default=DEFAULT_TEMPO_BPM,
+        sa_column_kwargs={"default": None},  # or an empty tempo would be stored as the default
+    )
     status: SessionStatus = column(EnumText(SessionStatus), default=SessionStatus.CREATED)
     created_at: Utc = column(UtcDateTime)
     updated_at: Utc = column(UtcDateTime)

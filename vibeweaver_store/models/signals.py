@@ -24,7 +24,7 @@ class BeatTick(Document):
             InvalidInput: the position is negative, NaN or infinite.
         """
         position: float = require(BeatPosition, position_beat, field="position_beat")
-        return cls(beat=int(position + 0.5))
+        return cls(beat=int(position) + (position % 1 >= 0.5))
 
 
 class MarkerReached(Document):
@@ -36,14 +36,16 @@ class MarkerReached(Document):
 
 
 def _distinct(tags: object) -> object:
-    return tuple(dict.fromkeys(tags)) if isinstance(tags, list | tuple | set | frozenset) else tags
+    if isinstance(tags, list | tuple | set | frozenset) and all(isinstance(tag, str) for tag in tags):
+        return tuple(dict.fromkeys(tags))
+    return tags
 
 
 class ArtifactCreated(Document):
-    """Something was made (a sample, a file), and these are its tags."""
+    """Something was made (a sample, a file), and these are its tags, 1,000 at most."""
 
     type: Literal["artifact_created"] = "artifact_created"
-    tags: Annotated[tuple[Name, ...], BeforeValidator(_distinct)] = ()
+    tags: Annotated[tuple[Name, ...], Field(max_length=1000), BeforeValidator(_distinct)] = ()
 
 
 class JobFinished(Document):

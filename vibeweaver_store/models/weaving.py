@@ -192,5 +192,6 @@ class GenerationStats(Base, table=True):
     @property
     def standard_deviation_ms(self) -> float:
         """The population standard deviation, in milliseconds; 0 for one sample."""
-        variance = self.sum_of_squares_ms2 / self.sample_count - self.average_ms**2
-        return math.sqrt(max(0.0, variance))
+        # In whole numbers: the difference of two large floats would lose its digits.
+        spread = self.sample_count * int(self.sum_of_squares_ms2) - self.total_ms**2
+        return math.sqrt(max(0, spread)) / self.sample_count

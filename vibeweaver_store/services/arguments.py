@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import enum
 
+from vibeweaver_store.errors import InvalidInput
+from vibeweaver_store.json_values import shown
+
 
 class Unset(enum.Enum):
     """The type of :data:`UNSET`."""
@@ -13,3 +16,13 @@ class Unset(enum.Enum):
 
 UNSET = Unset.UNSET
 """An argument that was not given, where ``None`` is a value of its own."""
+
+
+def expect(kind: type[object], value: object, *, field: str) -> None:
+    """See to it that an item of a list is what the service takes.
+
+    Raises:
+        InvalidInput: it is something else.
+    """
+    if not isinstance(value, kind):
+        raise InvalidInput(f"{field}: must hold {kind.__name__} (got {shown(value)})", field=field)

@@ -13,6 +13,7 @@ from sqlmodel import col, select
 from vibeweaver_store.columns import Id, Name, StrictBool, require
 from vibeweaver_store.models.weaving import HistoryEntry
 from vibeweaver_store.paging import DEFAULT_LIMIT, MAX_LIMIT, Order, Page, fetch
+from vibeweaver_store.services.arguments import expect
 from vibeweaver_store.services.sessions import require_session
 from vibeweaver_store.store import Store
 from vibeweaver_store.unit_of_work import ReadUnitOfWork, UnitOfWork
@@ -76,6 +77,7 @@ def append_many(uow: UnitOfWork, session_id: str, entries: Iterable[NewEntry]) -
 
 
 def _build(uow: ReadUnitOfWork, session_id: str, new: NewEntry) -> HistoryEntry:
+    expect(NewEntry, new, field="entries")
     return HistoryEntry.build(
         session_id=session_id,
         action=new.action,
@@ -121,20 +123,24 @@ def page(
         ["history", session_id, action, success, oldest_first],
         [col(HistoryEntry.id)],
         falling=not oldest_first,
+        within=_within(session_id, action),
     )
-    statement = select(HistoryEntry).where(*_filters(session_id, action, success))
-    return fetch(uow, statement, order, limit=limit, cursor=cursor)
+    return fetch(uow, select(HistoryEntry).where(*_succeeded(success)), order, limit=limit, cursor=cursor)
 
 
-def _filters(session_id: str, action: str | None, success: bool | None) -> list[sa.ColumnElement[bool]]:
-    filters = [col(HistoryEntry.session_id) == require(Id, session_id, field="session_id")]
+def _within(session_id: str, action: str | None) -> list[tuple[Any, str]]:
+    fixed = [(col(HistoryEntry.session_id), require(Id, session_id, field="session_id"))]
     if action is not None:
-        filters.append(col(HistoryEntry.action) == require(Name, action, field="action"))
-    if success is not None:
-        # A literal, not a bound value: the index of failures only serves a query that says so.
-        wanted = require(StrictBool, success, field="success")
-        filters.append(col(HistoryEntry.success) == (sa.true() if wanted else sa.false()))
-    return filters
+        fixed.append((col(HistoryEntry.action), require(Name, action, field="action")))
+    return fixed
+
+
+def _succeeded(success: bool | None) -> list[sa.ColumnElement[bool]]:
+    if success is None:
+        return []
+    # A literal, not a bound value: the index of failures only serves a query that says so.
+    wanted = require(StrictBool, success, field="success")
+    return [col(HistoryEntry.success) == (sa.true() if wanted else sa.false())]
 
 
 def iterate(
@@ -162,5 +168,6 @@ def count(uow: ReadUnitOfWork, session_id: str, *, action: str | None = None, su
     Raises:
         InvalidInput: a filter is of a wrong type.
     """
-    statement = select(sa.func.count()).select_from(HistoryEntry).where(*_filters(session_id, action, success))
+    fixed = [column == value for column, value in _within(session_id, action)]
+    statement = select(sa.func.count()).select_from(HistoryEntry).where(*fixed, *_succeeded(success))
     return uow.exec(statement).one()

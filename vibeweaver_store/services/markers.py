@@ -13,6 +13,7 @@ from vibeweaver_store.columns import BeatPosition, Id, require
 from vibeweaver_store.errors import AlreadyExists, InvalidInput, NotFound
 from vibeweaver_store.models.weaving import Marker
 from vibeweaver_store.paging import DEFAULT_LIMIT, Order, Page, fetch
+from vibeweaver_store.services.arguments import expect
 from vibeweaver_store.services.sessions import require_session
 from vibeweaver_store.unit_of_work import ReadUnitOfWork, UnitOfWork
 
@@ -72,6 +73,7 @@ def add_many(uow: UnitOfWork, session_id: str, markers: Iterable[NewMarker]) -> 
 
 
 def _build(uow: ReadUnitOfWork, session_id: str, new: NewMarker, marker_id: str | None = None) -> Marker:
+    expect(NewMarker, new, field="markers")
     given: dict[str, Any] = {} if marker_id is None else {"id": marker_id}
     metadata = dict(new.metadata) if isinstance(new.metadata, Mapping) else new.metadata
     return Marker.build(
@@ -101,6 +103,9 @@ def find(uow: ReadUnitOfWork, marker_id: str) -> Marker | None:
     return uow.exec(select(Marker).where(col(Marker.id) == key)).one_or_none()
 
 
+_BY_BEAT = (col(Marker.beat), col(Marker.id))
+
+
 def page(
     uow: ReadUnitOfWork, session_id: str, *, limit: int = DEFAULT_LIMIT, cursor: str | None = None
 ) -> Page[Marker]:
@@ -110,8 +115,8 @@ def page(
         InvalidInput: the limit is not 1 to 1,000, or the cursor is not of this listing.
     """
     key = require(Id, session_id, field="session_id")
-    order = Order(["markers", key], [col(Marker.beat), col(Marker.id)])
-    return fetch(uow, select(Marker).where(col(Marker.session_id) == key), order, limit=limit, cursor=cursor)
+    order = Order(["markers", key], _BY_BEAT, within=[(col(Marker.session_id), key)])
+    return fetch(uow, select(Marker), order, limit=limit, cursor=cursor)
 
 
 def between(
@@ -134,8 +139,8 @@ def between(
     last: float = require(BeatPosition, to_beat, field="to_beat")
     if last < first:
         raise InvalidInput(f"to_beat: {last} lies before from_beat {first}", field="to_beat")
-    statement = select(Marker).where(col(Marker.session_id) == key, col(Marker.beat) >= first, col(Marker.beat) < last)
-    order = Order(["markers between", key, first, last], [col(Marker.beat), col(Marker.id)])
+    statement = select(Marker).where(col(Marker.beat) >= first, col(Marker.beat) < last)
+    order = Order(["markers between", key, first, last], _BY_BEAT, within=[(col(Marker.session_id), key)])
     return fetch(uow, statement, order, limit=limit, cursor=cursor)
 
 

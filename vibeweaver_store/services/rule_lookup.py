@@ -60,10 +60,11 @@ def page_by_session(
     """
     key = require(Id, session_id, field="session_id")
     wanted = None if trigger_type is None else parse_enum(TriggerType, trigger_type)
-    statement = select(Rule).where(col(Rule.session_id) == key)
+    statement = select(Rule)
     if wanted is not None:
         statement = statement.where(col(Rule.trigger_type) == wanted)
-    return fetch(uow, statement, Order(["rules", key, wanted], BY_URGENCY), limit=limit, cursor=cursor)
+    order = Order(["rules", key, wanted], BY_URGENCY, within=[(col(Rule.session_id), key)])
+    return fetch(uow, statement, order, limit=limit, cursor=cursor)
 
 
 def by_trigger(uow: ReadUnitOfWork, session_id: str, trigger_type: TriggerType | str) -> list[Rule]:

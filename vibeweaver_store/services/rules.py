@@ -19,6 +19,7 @@ from vibeweaver_store.models import actions, triggers
 from vibeweaver_store.models.actions import Action, ActionType
 from vibeweaver_store.models.triggers import Trigger, TriggerType
 from vibeweaver_store.models.weaving import Priority, Rule
+from vibeweaver_store.services.arguments import expect
 from vibeweaver_store.services.rule_deadlines import DueRule, due, next_due
 from vibeweaver_store.services.rule_firing import FIRED, Firing, fire, mark_fired
 from vibeweaver_store.services.rule_lookup import by_trigger, find, get, match, page_by_session
@@ -107,6 +108,7 @@ def add_many(uow: UnitOfWork, session_id: str, rules: Iterable[NewRule]) -> list
 
 
 def _build(uow: ReadUnitOfWork, session_id: str, new: NewRule, rule_id: str | None = None) -> Rule:
+    expect(NewRule, new, field="rules")
     trigger = parse_document(triggers.ADAPTER, new.trigger)
     action = parse_document(actions.ADAPTER, new.action)
     given: dict[str, Any] = {} if rule_id is None else {"id": rule_id}

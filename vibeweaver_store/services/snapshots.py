@@ -14,7 +14,7 @@ from sqlmodel import col, select
 from vibeweaver_store.columns import Count, Id, require
 from vibeweaver_store.errors import CorruptData, InvalidInput, NotFound
 from vibeweaver_store.models.weaving import Snapshot
-from vibeweaver_store.paging import DEFAULT_LIMIT, Order, Page, fetch
+from vibeweaver_store.paging import DEFAULT_LIMIT, Order, Page, confined, fetch, ordered
 from vibeweaver_store.services.sessions import require_session
 from vibeweaver_store.unit_of_work import ReadUnitOfWork, UnitOfWork
 
@@ -44,6 +44,13 @@ _INFO_COLUMNS: tuple[Any, ...] = (
     col(Snapshot.label),
     col(Snapshot.captured_at),
 )
+
+
+def _order(session_id: str) -> Order:
+    """Newest first."""
+    return Order(
+        ["snapshots", session_id], [col(Snapshot.id)], falling=True, within=[(col(Snapshot.session_id), session_id)]
+    )
 
 
 def save(
@@ -97,10 +104,10 @@ def load(uow: ReadUnitOfWork, session_id: str, snapshot_id: int | None = None) -
         CorruptData: the state is not what was saved: its checksum does not hold.
     """
     key = require(Id, session_id, field="session_id")
-    statement = select(Snapshot).where(col(Snapshot.session_id) == key)
+    statement = select(Snapshot)
     if snapshot_id is not None:
         statement = statement.where(col(Snapshot.id) == require(Count, snapshot_id, field="snapshot_id"))
-    snapshot = uow.exec(statement.order_by(sa.desc(col(Snapshot.id))).limit(1)).one_or_none()
+    snapshot: Snapshot | None = uow.exec(ordered(uow, statement, _order(key)).limit(1)).one_or_none()
     if snapshot is None:
         raise NotFound("snapshot of session", key if snapshot_id is None else (key, snapshot_id))
     found = hashlib.sha256(snapshot.state).hexdigest()
@@ -120,9 +127,7 @@ def page(
         InvalidInput: the limit is not 1 to 1,000, or the cursor is not of this listing.
     """
     key = require(Id, session_id, field="session_id")
-    statement = select(*_INFO_COLUMNS).where(col(Snapshot.session_id) == key)
-    order = Order(["snapshots", key], [col(Snapshot.id)], falling=True)
-    found = fetch(uow, statement, order, limit=limit, cursor=cursor)
+    found = fetch(uow, select(*_INFO_COLUMNS), _order(key), limit=limit, cursor=cursor)
     return Page([SnapshotInfo(*row) for row in found.items], found.next_cursor, found.previous_cursor)
 
 
@@ -134,14 +139,8 @@ def prune(uow: UnitOfWork, session_id: str, *, keep: int) -> int:
     """
     key = require(Id, session_id, field="session_id")
     kept = require(_Keep, keep, field="keep")
-    oldest_kept = (
-        select(col(Snapshot.id))
-        .where(col(Snapshot.session_id) == key)
-        .order_by(sa.desc(col(Snapshot.id)))
-        .offset(kept - 1)
-        .limit(1)
-        .scalar_subquery()
-    )
-    statement = sa.delete(Snapshot).where(col(Snapshot.session_id) == key, col(Snapshot.id) < oldest_kept)
+    newest = ordered(uow, select(col(Snapshot.id)), _order(key))
+    oldest_kept = newest.offset(kept - 1).limit(1).scalar_subquery()
+    statement = sa.delete(Snapshot).where(*confined(uow, _order(key)), col(Snapshot.id) < oldest_kept)
     deleted: int = uow.exec(statement, execution_options={"synchronize_session": False}).rowcount
     return deleted

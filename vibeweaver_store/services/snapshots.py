@@ -141,6 +141,8 @@ def prune(uow: UnitOfWork, session_id: str, *, keep: int) -> int:
     kept = require(_Keep, keep, field="keep")
     newest = ordered(uow, select(col(Snapshot.id)), _order(key))
     oldest_kept = newest.offset(kept - 1).limit(1).scalar_subquery()
-    statement = sa.delete(Snapshot).where(*confined(uow, _order(key)), col(Snapshot.id) < oldest_kept)
+    # As a row, so that PostgreSQL goes by the session's index, and not through everybody's older snapshots.
+    older = sa.tuple_(col(Snapshot.session_id), col(Snapshot.id)) < sa.tuple_(sa.literal(key), oldest_kept)
+    statement = sa.delete(Snapshot).where(*confined(uow, _order(key)), older)
     deleted: int = uow.exec(statement, execution_options={"synchronize_session": False}).rowcount
     return deleted

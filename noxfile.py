@@ -8,6 +8,8 @@ nox.options.default_venv_backend = "venv"
 nox.options.reuse_existing_virtualenvs = True
 nox.options.error_on_external_run = True
 
+nox.options.sessions = ["lint", "types", "tests", "migrations"]
+
 SOURCES = ("vibeweaver_store", "alembic", "tests", "benchmarks", "noxfile.py")
 
 
@@ -37,3 +39,10 @@ def migrations(session: nox.Session) -> None:
     session.run("pytest", "-n", "auto", "-m", "migrations", *session.posargs)
     session.run("vibeweaver-store", "db", "sql", "--backend", "sqlite")
     session.run("vibeweaver-store", "db", "sql", "--backend", "postgresql")
+
+
+@nox.session
+def bench(session: nox.Session) -> None:
+    """What the services cost beside the bare driver, as ratios in one run. No part of the tests."""
+    session.install("--quiet", "--editable", ".")
+    session.run("python", "benchmarks/weaving.py", *session.posargs)

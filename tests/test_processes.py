@@ -306,6 +306,41 @@ def test_a_fork_waits_for_the_units_of_work_of_other_threads(sqlite_path: Path) 
         assert store.run(sessions.create, name="parent").name == "parent"
 
 
+_FORK_WHILE_OPENING = """
+import os, sys, threading, time
+from pathlib import Path
+from vibeweaver_store import Store, schema
+slow, opening = schema._mark_as_ours, threading.Event()
+def mark(path, settings):
+    opening.set()
+    time.sleep(0.5)
+    slow(path, settings)
+schema._mark_as_ours = mark
+thread = threading.Thread(target=Store.open, args=(sys.argv[1] + "/first.db",))
+thread.start()
+opening.wait()
+child = os.fork()
+if child == 0:
+    schema._mark_as_ours = slow
+    Store.open(sys.argv[1] + "/second.db").close()
+    os._exit(0)
+thread.join()
+print(os.waitpid(child, 0)[1])
+"""
+
+
+def test_a_fork_waits_for_a_thread_that_is_opening_its_first_store(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", _FORK_WHILE_OPENING, str(tmp_path)],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    )
+
+    assert done.stdout == "0\n"
+
+
 def names(store: Store) -> list[str]:
     return [jam.name for jam in store.query(sessions.page).items]
 

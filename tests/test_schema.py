@@ -172,6 +172,27 @@ def test_a_revision_that_does_not_exist_is_invalid_input(tmp_path: Path, revisio
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize("steps", ["+9", "-9"])
+def test_more_steps_than_there_are_is_invalid_input(database: str, steps: str) -> None:
+    move = schema.upgrade if steps.startswith("+") else schema.downgrade
+
+    with pytest.raises(InvalidInput, match=re.escape(steps)):
+        move(database, steps)
+
+    assert schema.current(database) == schema.head()
+
+
+@pytest.mark.parametrize("revisions", [":", "+1:-1", "9999", "base:9999"])
+def test_a_range_that_does_not_exist_has_no_sql(revisions: str) -> None:
+    with pytest.raises(InvalidInput):
+        schema.sql("sqlite", revisions)
+
+
+def test_an_in_memory_store_cannot_be_migrated_from_outside() -> None:
+    with pytest.raises(InvalidInput, match="in-memory"):
+        schema.upgrade(":memory:")
+
+
 def test_an_older_file_is_migrated_when_it_is_opened(tmp_path: Path) -> None:
     path = tmp_path / "a.db"
     schema.upgrade(path)

@@ -22,6 +22,7 @@ from vibeweaver_store import (
     SchemaMismatch,
     Settings,
     Store,
+    StoreBusy,
     StoreError,
     StoreUnavailable,
     schema,
@@ -369,3 +370,83 @@ def test_a_setting_of_the_environment_that_cannot_be_is_named(monkeypatch: pytes
 
     with pytest.raises(InvalidInput, match="VIBEWEAVER_BUSY_TIMEOUT_SECONDS"):
         Store.open(":memory:")
+
+
+_CRASH_AMID_A_TRANSACTION = """
+import os, sqlite3, sys
+connection = sqlite3.connect(sys.argv[1], isolation_level=None)
+connection.execute("PRAGMA cache_size = 1")
+connection.execute("CREATE TABLE recipes (name TEXT)")
+connection.execute("BEGIN")
+connection.executemany("INSERT INTO recipes VALUES (?)", [("x" * 1000,) for _ in range(1000)])
+os._exit(0)
+"""
+
+
+def test_the_unfinished_transaction_of_another_application_is_not_taken_back(tmp_path: Path) -> None:
+    path = tmp_path / "f.db"
+    subprocess.run([sys.executable, "-c", _CRASH_AMID_A_TRANSACTION, str(path)], check=True)
+    before = contents(tmp_path)
+    assert "f.db-journal" in before
+
+    with pytest.raises(StoreUnavailable, match="nothing was changed"):
+        Store.open(path)
+
+    assert contents(tmp_path) == before
+
+
+def test_a_file_that_another_process_keeps_to_itself_is_store_busy(sqlite_path: Path, impatient: Settings) -> None:
+    with sqlite3.connect(sqlite_path, isolation_level=None) as holder:
+        holder.execute("PRAGMA locking_mode = EXCLUSIVE")
+        holder.execute("PRAGMA journal_mode = DELETE")
+        holder.execute("BEGIN EXCLUSIVE")
+        with pytest.raises(StoreBusy) as busy:
+            Store.open(sqlite_path, settings=impatient)
+    holder.close()
+
+    assert busy.value.waited >= 0.2
+
+
+@pytest.mark.parametrize("again", [None, "another store"])
+def test_a_file_that_is_deleted_or_replaced_under_an_open_store_is_unavailable_and_not_made_anew(
+    tmp_path: Path, sqlite_path: Path, again: str | None
+) -> None:
+    with Store.open(sqlite_path) as store:
+        store.run(sessions.create, name="jam")
+        sqlite_path.rename(tmp_path / "moved.db")
+        if again:
+            Store.open(sqlite_path).close()
+        for use in (store.query, store.run):
+            with pytest.raises(StoreUnavailable, match="deleted or replaced"):
+                use(sessions.page)
+
+    assert sqlite_path.exists() == bool(again)
+
+
+def test_a_name_that_is_no_unicode_can_be_opened_twice(tmp_path: Path) -> None:
+    path = Path(os.fsdecode(bytes(tmp_path) + b"/caf\xe9.db"))
+    Store.open(path).close()
+
+    with Store.open(path) as store:
+        assert store.run(sessions.create, name="jam").name == "jam"
+
+
+@pytest.mark.parametrize("url", ["postgresql://h:s3cret/x", "postgresql://u@127.0.0.1:1/x?password=s3cret"])
+def test_no_password_is_told_wherever_it_stands_in_a_url(url: str) -> None:
+    with pytest.raises(StoreError) as caught:
+        Store.open(url)
+
+    assert "s3cret" not in str(caught.value)
+
+
+def test_opening_many_times_leaves_no_descriptor_open(sqlite_path: Path) -> None:
+    folder = Path("/proc/self/fd")
+    if not folder.is_dir():
+        pytest.skip("this system does not list descriptors")
+    Store.open(sqlite_path).close()
+    before = len(list(folder.iterdir()))
+    for _ in range(100):
+        with Store.open(sqlite_path) as store:
+            store.query(sessions.page)
+
+    assert len(list(folder.iterdir())) <= before + 1

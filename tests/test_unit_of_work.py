@@ -6,6 +6,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
 
@@ -204,7 +205,7 @@ def test_now_is_in_utc_whatever_zone_the_clock_is_in(database: str) -> None:
 def test_a_naive_clock_is_refused(database: str) -> None:
     naive = datetime(2026, 6, 1)  # noqa: DTZ001 - the point of the test
 
-    with Store.open(database, clock=lambda: naive) as store, pytest.raises(InvalidInput, match="naive"):
+    with Store.open(database, clock=lambda: naive) as store, pytest.raises(InvalidInput, match="time zone"):
         store.run(sessions.create, name="jam")
 
 
@@ -407,3 +408,93 @@ def test_a_row_that_is_gone_when_its_edit_is_written_is_a_typed_error(store: Sto
         found = sessions.get(uow, jam.id)
         uow.exec(sa.delete(Session).execution_options(synchronize_session=False))
         found.name = "edited"
+
+
+# --- used in ways it is not meant for --------------------------------------------------------------------------
+
+AFTER_THE_END: dict[str, Callable[[UnitOfWork], object]] = {
+    "a service that writes": lambda uow: sessions.create(uow, name="ghost"),
+    "a service that reads": sessions.page,
+    "a row that is added": lambda uow: uow.insert(SessionFactory.build()),
+    "a savepoint": lambda uow: uow.savepoint().__enter__(),
+    "a connection": lambda uow: uow.connection(),
+    "scalars": lambda uow: uow.scalars(sa.select(Session)),
+    "get": lambda uow: uow.get(Session, "x"),
+}
+
+
+@pytest.mark.parametrize("use", AFTER_THE_END.values(), ids=AFTER_THE_END)
+def test_a_unit_of_work_that_has_ended_refuses_all_use_and_holds_nobody_up(
+    store: Store, other: Store, use: Callable[[UnitOfWork], object]
+) -> None:
+    with store.begin() as uow:
+        pass
+
+    with pytest.raises(StoreError, match="has ended"):
+        use(uow)
+
+    assert other.run(sessions.create, name="next").name == "next"
+    assert len(store.query(sessions.page).items) == 1
+
+
+@pytest.mark.parametrize("method", ["close", "reset", "invalidate", "begin", "begin_nested"])
+def test_what_runs_in_a_unit_of_work_cannot_end_it(store: Store, other: Store, method: str) -> None:
+    with store.begin() as uow:
+        sessions.create(uow, name="kept")
+        with pytest.raises(StoreError, match="savepoint"):
+            getattr(uow, method)()
+
+    assert len(other.query(sessions.page).items) == 1
+
+
+def test_a_failed_statement_that_is_swallowed_does_not_commit_half_on_either_backend(
+    store: Store, other: Store
+) -> None:
+    taken = store.run(sessions.create, name="first")
+    with pytest.raises(StoreError, match="undid it"), store.begin() as uow:
+        sessions.create(uow, name="second")
+        with pytest.raises(AlreadyExists):
+            uow.exec(sa.insert(Session).values(taken.model_dump()))
+
+    assert [jam.name for jam in other.query(sessions.page).items] == ["first"]
+
+
+def test_an_error_swallowed_within_a_savepoint_undoes_it_and_no_more(store: Store, other: Store) -> None:
+    taken = store.run(sessions.create, name="first").id
+    with store.begin() as uow:
+        sessions.create(uow, name="second")
+        with pytest.raises(StoreError, match="undid it"), uow.savepoint():
+            sessions.create(uow, name="lost")
+            with pytest.raises(AlreadyExists):
+                SessionFactory.create(uow=uow, id=taken)
+        sessions.create(uow, name="third")
+
+    assert {jam.name for jam in other.query(sessions.page).items} == {"first", "second", "third"}
+
+
+def test_a_thread_that_left_a_unit_of_work_open_and_died_is_not_taken_for_another(
+    sqlite_path: Path, impatient: Settings
+) -> None:
+    left: list[object] = []
+
+    def leave() -> None:
+        context = store.begin()
+        left.append((context, context.__enter__()))
+
+    told: list[str] = []
+
+    def ask() -> None:
+        try:
+            store.run(sessions.create, name="jam")
+        except StoreBusy as busy:
+            told.append(str(busy))
+
+    with Store.open(sqlite_path, settings=impatient) as store:
+        for work in (leave, ask):
+            thread = threading.Thread(target=work)
+            thread.start()
+            thread.join()
+        left.clear()
+
+    assert len(told) == 1
+    assert "other threads" in told[0]

@@ -286,7 +286,7 @@ class UnionDocument(Json):
             raise CorruptData(f"a stored document is not valid: {explain(error)}") from error
 
 
-def parse_document(adapter: TypeAdapter[DocumentT], value: object) -> DocumentT:
+def parse_document(adapter: TypeAdapter[DocumentT], value: object, *, field: str) -> DocumentT:
     """Return a document of a union, from a variant or from what JSON says of one.
 
     Raises:
@@ -295,7 +295,11 @@ def parse_document(adapter: TypeAdapter[DocumentT], value: object) -> DocumentT:
     try:
         return adapter.validate_python(value)
     except ValidationError as error:
-        raise explain(error) from error
+        first = error.errors(include_url=False)[0]
+        inner = ".".join(str(part) for part in first["loc"])
+        reason = first["msg"].removeprefix("Value error, ")
+        where = f"{field}: {inner}" if inner else field
+        raise InvalidInput(f"{where}: {reason} (got {shown(first['input'])})", field=field) from error
 
 
 def require(kind: Callable[[Any], Any] | Any, value: object, *, field: str) -> Any:

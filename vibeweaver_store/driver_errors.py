@@ -15,6 +15,7 @@ from typing import Any
 
 from sqlalchemy import Engine, event
 from sqlalchemy.engine.interfaces import ExceptionContext
+from sqlalchemy.exc import ProgrammingError
 
 from vibeweaver_store.errors import (
     AlreadyExists,
@@ -27,7 +28,7 @@ from vibeweaver_store.errors import (
 )
 
 
-def install(engine: Engine, *, place: str, busy_timeout_seconds: float) -> None:
+def install(engine: Engine, *, place: str, busy_timeout_seconds: float, reads_only: bool = False) -> None:
     """Translate every error that a driver raises on this engine. ``place`` names the database in messages."""
 
     @event.listens_for(engine, "handle_error")
@@ -36,9 +37,11 @@ def install(engine: Engine, *, place: str, busy_timeout_seconds: float) -> None:
         if isinstance(original, StoreError):
             return original
         if isinstance(original, sqlite3.Error):
-            return _from_sqlite(original, place, busy_timeout_seconds)
+            return from_sqlite(original, place, busy_timeout_seconds, reads_only=reads_only)
         if isinstance(original, OverflowError | UnicodeError | TypeError | ValueError):
             return InvalidInput(f"a value does not fit its column: {original}")
+        if not getattr(original, "sqlstate", None) and isinstance(context.sqlalchemy_exception, ProgrammingError):
+            return InvalidInput(f"{_UNFIT}: {original}")  # psycopg's own word, before anything was sent
         return _from_postgresql(original, place, busy_timeout_seconds, disconnected=context.is_disconnect)
 
 
@@ -52,7 +55,7 @@ def translating(place: object) -> Iterator[None]:
     try:
         yield
     except sqlite3.Error as error:
-        raise _from_sqlite(error, str(place), 0.0) from error
+        raise from_sqlite(error, str(place), 0.0) from error
 
 
 # --- SQLite (https://www.sqlite.org/rescode.html) --------------------------------------------------------------
@@ -61,15 +64,18 @@ _UNFIT = "a value does not fit its column"
 _SQLITE_UNAVAILABLE = ("SQLITE_CANTOPEN", "SQLITE_IOERR", "SQLITE_READONLY", "SQLITE_PERM", "SQLITE_AUTH")
 
 
-def _from_sqlite(error: sqlite3.Error, place: str, busy_timeout_seconds: float) -> StoreError:
+def from_sqlite(
+    error: sqlite3.Error, place: str, busy_timeout_seconds: float, *, reads_only: bool = False
+) -> StoreError:
+    """Return ours for an exception of SQLite's driver. ``reads_only``: the connection was not to write."""
     name: str = getattr(error, "sqlite_errorname", "") or ""
     said = str(error)
     if name.startswith("SQLITE_CONSTRAINT"):
         return _from_sqlite_constraint(name, said)
     if name.startswith(("SQLITE_BUSY", "SQLITE_LOCKED")):
         return StoreBusy(f"{place}: other processes are writing to it ({said})", waited=busy_timeout_seconds)
-    if name == "SQLITE_READONLY":
-        return InvalidInput(f"{place}: this unit of work only reads, or the file is read-only; write in store.begin()")
+    if name == "SQLITE_READONLY" and reads_only:
+        return InvalidInput(f"{place}: this unit of work only reads; write in store.begin()")
     if name.startswith(("SQLITE_CORRUPT", "SQLITE_NOTADB")):
         return CorruptData(f"{place}: the database file is damaged ({said}); restore it from a backup")
     if name == "SQLITE_FULL":
@@ -109,7 +115,7 @@ def _from_postgresql(
     if state in _TRANSIENT:
         return StoreBusy(f"{place}: the transaction {_TRANSIENT[state]} with another one", transient=True)
     if state == "55P03":
-        return StoreBusy(f"{place}: another transaction holds the row", waited=busy_timeout_seconds)
+        return StoreBusy(f"{place}: another transaction holds what this one waits for", waited=busy_timeout_seconds)
     if state.startswith("25"):
         return _from_postgresql_transaction(state, place, said)
     if state.startswith("23"):
@@ -133,14 +139,18 @@ def _from_postgresql_transaction(state: str, place: str, said: str) -> StoreErro
     return StoreError(f"{place}: {said}")
 
 
+_KEY = re.compile(r"^Key \(.*?\)=\((?P<key>.*)\) (already exists|is not present in table \"(?P<parent>\w+)\")")
+
+
 def _from_postgresql_constraint(state: str, said: str, diagnosis: Any) -> StoreError:
     constraint: str = getattr(diagnosis, "constraint_name", None) or ""
     column: str | None = getattr(diagnosis, "column_name", None)
+    told = _KEY.match(getattr(diagnosis, "message_detail", None) or "")
+    key = told["key"] if told else said
     if state == "23505":
-        table = re.sub(r"^(pk|uq)_", "", constraint)
-        return AlreadyExists(_entity(table), getattr(diagnosis, "message_detail", None) or said)
+        return AlreadyExists(_entity(re.sub(r"^(pk|uq)_", "", constraint)), key)
     if state == "23503":
-        return NotFound("row that this one belongs to", "")
+        return NotFound(_entity(told["parent"] if told and told["parent"] else ""), key)
     if state == "23514":
         return _from_check(constraint)
     return InvalidInput(f"{column or said} must be given", field=column)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import sqlite3
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,7 +18,7 @@ from sqlalchemy import Connection, Engine, NullPool, Pool, QueuePool, create_eng
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError, NoSuchModuleError
 
-from vibeweaver_store import driver_errors
+from vibeweaver_store import driver_errors, sqlite_file
 from vibeweaver_store.errors import InvalidInput, StoreUnavailable
 from vibeweaver_store.json_values import dump_jsonb
 from vibeweaver_store.settings import Settings, default_path
@@ -41,8 +42,8 @@ class Target:
             return ":memory:"
         if self.path is not None:
             return str(self.path)
-        hidden = {name: "***" for name in self.url.query if "password" in name}
-        return self.url.update_query_dict(hidden).render_as_string(hide_password=True)
+        secret = [name for name in self.url.query if "password" in name]
+        return self.url.difference_update_query(secret).render_as_string(hide_password=True)
 
     @property
     def file(self) -> Path:
@@ -179,17 +180,24 @@ def sqlite_engine(
     pool: dict[str, Any] = {"poolclass": NullPool}
     if pool_size:
         pool = {"poolclass": QueuePool, "pool_size": pool_size, "max_overflow": 0 if pool_size == 1 else -1}
+        pool["pool_timeout"] = settings.busy_timeout_seconds
+    path = target.file
     engine = create_engine(
         target.url,
-        # isolation_level=None turns the driver's implicit BEGIN off (sqlite3.Connection.isolation_level).
-        connect_args={
-            "isolation_level": None,
-            "check_same_thread": False,
-            "timeout": settings.busy_timeout_seconds,
-        },
+        # A file that is gone is not made anew: only opening a store makes one.
+        creator=lambda: sqlite3.connect(
+            sqlite_file.uri(path, "rw"),
+            uri=True,
+            # isolation_level=None turns the driver's implicit BEGIN off (sqlite3.Connection.isolation_level).
+            isolation_level=None,
+            check_same_thread=False,
+            timeout=settings.busy_timeout_seconds,
+        ),
         **pool,
     )
-    driver_errors.install(engine, place=target.place, busy_timeout_seconds=settings.busy_timeout_seconds)
+    driver_errors.install(
+        engine, place=target.place, busy_timeout_seconds=settings.busy_timeout_seconds, reads_only=query_only
+    )
     pragmas = _pragmas(settings, query_only=query_only, foreign_keys=foreign_keys)
 
     @event.listens_for(engine, "connect")
@@ -262,6 +270,7 @@ def postgresql_engine(target: Target, settings: Settings, *, poolclass: type[Poo
     pool: dict[str, Any] = {}
     if poolclass is QueuePool:
         pool = {"pool_size": settings.pool_size, "max_overflow": settings.pool_size, "pool_pre_ping": True}
+        pool["pool_timeout"] = settings.busy_timeout_seconds
     try:
         engine = create_engine(
             target.url,

@@ -68,7 +68,7 @@ class WriterQueue:
         """
         started = time.monotonic()
         arrived = threading.Event()
-        ticket = self.enter(arrived.set, threading.get_ident())
+        ticket = self.enter(arrived.set, _this_thread())
         try:
             if not arrived.wait(timeout_seconds):
                 waited = time.monotonic() - started
@@ -89,6 +89,16 @@ class Ticket:
     def __init__(self, granted: Callable[[], None], owner: object) -> None:
         self.granted = granted
         self.owner = owner
+
+
+_thread = threading.local()
+
+
+def _this_thread() -> object:
+    """Return what no other thread has, unlike its number, which a later thread may be given again."""
+    if not hasattr(_thread, "token"):
+        _thread.token = object()
+    return _thread.token
 
 
 _QUEUES: WeakValueDictionary[str, WriterQueue] = WeakValueDictionary()
@@ -151,12 +161,23 @@ class ForkGate:
 FORK_GATE = ForkGate()
 
 
+class _Migrating:
+    """Alembic keeps its context in module globals: two threads that migrate two databases would mix them up."""
+
+    def __init__(self) -> None:
+        self.lock = threading.Lock()
+
+
+MIGRATING = _Migrating()
+
+
 def forget_after_fork() -> None:
     """Drop what threads of the parent hold: they do not exist in the child."""
     global _QUEUES_GUARD  # noqa: PLW0603 - the parent's guard may be held by a thread that is gone
     _QUEUES_GUARD = threading.Lock()
     _QUEUES.clear()
     FORK_GATE.__init__()  # type: ignore[misc]  # its lock may be held by a thread that is gone
+    MIGRATING.__init__()  # type: ignore[misc]  # likewise
 
 
 @contextmanager

@@ -9,7 +9,6 @@ from __future__ import annotations
 import io
 import re
 import sqlite3
-import threading
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
@@ -34,15 +33,12 @@ from vibeweaver_store.errors import (
     StoreError,
     StoreUnavailable,
 )
-from vibeweaver_store.locks import file_lock
+from vibeweaver_store.locks import FORK_GATE, MIGRATING, file_lock
 from vibeweaver_store.settings import Settings, load
 from vibeweaver_store.sqlite_file import APPLICATION_ID, VERSION_TABLE, FileState
 
 if TYPE_CHECKING:
     from alembic.config import Config
-
-_ALEMBIC = threading.Lock()
-"""Alembic keeps its context in module globals: two threads that migrate two databases would mix them up."""
 
 _ADVISORY_LOCK = APPLICATION_ID
 _VERSION = sa.table(VERSION_TABLE, sa.column("version_num"))
@@ -103,8 +99,9 @@ def current(database: str | Path | URL | None = None, *, settings: Settings | No
 
 def _inspect(target: Target, settings: Settings) -> FileState:
     if target.path is not None:
-        return sqlite_file.inspect(target.path, settings)
-    with connected(postgresql_engine(target, settings, poolclass=NullPool)) as connection:
+        with FORK_GATE.passing():
+            return sqlite_file.inspect(target.path, settings)
+    with FORK_GATE.passing(), connected(postgresql_engine(target, settings, poolclass=NullPool)) as connection:
         return FileState("store", _recorded(connection))
 
 
@@ -167,7 +164,7 @@ def upgrade(
     Raises:
         InvalidInput: no such revision, or an in-memory store.
         SchemaMismatch: the database is newer than this package.
-        MigrationFailed: a migration failed, broke a foreign key or lost rows; it was rolled back.
+        MigrationFailed: a migration failed or, on SQLite, broke a foreign key or lost rows; it was rolled back.
         StoreBusy: another process held the database for longer than the busy timeout.
         StoreUnavailable: the database cannot be opened.
     """
@@ -208,7 +205,7 @@ def _upgrade(target: Target, settings: Settings, revision: str) -> Migration:
 
 def _checked(revision: str) -> str:
     known = {"head", "base", *(entry.number for entry in history())}
-    if revision not in known and not re.fullmatch(r"[+-]\d{1,4}", revision):
+    if revision not in known and not (isinstance(revision, str) and re.fullmatch(r"[+-]\d{1,4}", revision)):
         numbers = ", ".join(entry.number for entry in history())
         raise InvalidInput(f"no revision {revision!r}; there are base, {numbers}, head, or steps as +1 and -1")
     return revision
@@ -229,9 +226,12 @@ class MigrationRun:
 
         Raises:
             MigrationFailed: anything went wrong; the caller's transaction is to be rolled back.
+            InvalidInput: the revision cannot be reached from here.
         """
         if command == "upgrade" and revision == "head" and self.before == head():
             return Migration(self.before, self.before)
+        from alembic.util import CommandError  # noqa: PLC0415
+
         from alembic import command as alembic_command  # noqa: PLC0415 - slow, and needed only here
 
         counts = self._prepare()
@@ -241,6 +241,8 @@ class MigrationRun:
             getattr(alembic_command, command)(config, revision)
         except (CorruptData, StoreBusy, StoreUnavailable):
             raise
+        except CommandError as error:
+            raise InvalidInput(f"{self.target.place}: no {command} to {revision}: {error}") from error
         except Exception as error:
             raise MigrationFailed(
                 f"{self.target.place}: the migration from {self.before or 'base'} to {revision} failed and was "
@@ -293,7 +295,7 @@ def migrating(target: Target, settings: Settings) -> Iterator[MigrationRun]:
             yield run
         return
     sqlite_file.create_folder(target.path.parent)
-    with file_lock(target.path, settings.busy_timeout_seconds), _ALEMBIC:
+    with FORK_GATE.passing(), file_lock(target.path, settings.busy_timeout_seconds), MIGRATING.lock:
         _mark_as_ours(target.path, settings)
         # Foreign keys are off before BEGIN (they cannot be switched within): with them on, rebuilding a table
         # would delete its children by cascade.
@@ -305,7 +307,7 @@ def migrating(target: Target, settings: Settings) -> Iterator[MigrationRun]:
 @contextmanager
 def _migrating_postgresql(target: Target, settings: Settings) -> Iterator[MigrationRun]:
     engine = postgresql_engine(target, settings, poolclass=NullPool)
-    with _ALEMBIC, connected(engine) as connection, connection.begin():
+    with FORK_GATE.passing(), MIGRATING.lock, connected(engine) as connection, connection.begin():
         connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_ADVISORY_LOCK)))
         yield MigrationRun(connection, target)
 
@@ -317,6 +319,7 @@ def _mark_as_ours(path: Path, settings: Settings) -> None:
     sqlite_file.create(path)
     connecting = sqlite3.connect(path, timeout=settings.busy_timeout_seconds, isolation_level=None)
     with translating(path), closing(connecting) as connection:
+        # Can only be chosen before there are tables; space is given back in steps, when somebody asks for it.
         connection.execute("PRAGMA auto_vacuum = INCREMENTAL")
         connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
 
@@ -364,14 +367,20 @@ def sql(backend: str = "sqlite", revisions: str = "base:head") -> str:
     """
     if backend not in {"sqlite", "postgresql"}:
         raise InvalidInput(f"no backend {backend!r}; there are sqlite and postgresql")
-    start, _, stop = revisions.partition(":")
-    for revision in filter(None, (start, stop)):
-        _checked(revision)
+    start, colon, stop = revisions.partition(":")
+    for revision in (start, stop) if colon else (start,):
+        if _checked(revision)[0] in "+-":
+            raise InvalidInput(f"steps like {revision!r} need a database to count from; name a revision")
+    from alembic.util import CommandError  # noqa: PLC0415
+
     from alembic import command  # noqa: PLC0415 - slow, and needed only here
 
     output = io.StringIO()
     config = alembic_config(output)
     config.attributes["dialect"] = backend
-    with _ALEMBIC:
-        command.upgrade(config, revisions if stop else f"base:{start}", sql=True)
+    try:
+        with MIGRATING.lock:
+            command.upgrade(config, f"{start}:{stop}" if stop else f"base:{start}", sql=True)
+    except CommandError as error:
+        raise InvalidInput(f"no such range of revisions: {revisions!r} ({error})") from error
     return output.getvalue()

@@ -16,7 +16,8 @@ from pathlib import Path
 from typing import Literal
 from urllib.parse import quote
 
-from vibeweaver_store.errors import CorruptData, NetworkFileSystemWarning, StoreError, StoreUnavailable
+from vibeweaver_store.driver_errors import from_sqlite
+from vibeweaver_store.errors import NetworkFileSystemWarning, StoreError, StoreUnavailable
 from vibeweaver_store.settings import Settings
 
 APPLICATION_ID = 0x56425753
@@ -43,6 +44,7 @@ def inspect(path: Path, settings: Settings) -> FileState:
     Raises:
         StoreUnavailable: a folder, a device, unreadable, read-only, no SQLite database, or another application's.
         CorruptData: an SQLite database that is damaged.
+        StoreBusy: another process held it exclusively for longer than the busy timeout.
     """
     if sqlite3.sqlite_version_info < OLDEST_SQLITE:
         raise StoreUnavailable(f"SQLite {sqlite3.sqlite_version} is too old; STRICT tables need 3.37 or newer")
@@ -75,19 +77,33 @@ def _check_writable(path: Path) -> None:
         raise StoreUnavailable(f"{path.parent} is read-only; SQLite makes its -wal and -shm files beside the database")
 
 
-def _identify(path: Path, settings: Settings) -> FileState:
-    # Opened mode=rw, the last connection clears up its own side files; where a -wal is there already, mode=ro
-    # keeps it from being checkpointed into a database that may not be ours.
-    mode = "ro" if path.with_name(f"{path.name}-wal").exists() else "rw"
-    uri = f"file:{quote(str(path))}?mode={mode}"
+def uri(path: Path, mode: Literal["ro", "rw"]) -> str:
+    """Return the URI of a database file, which is not made where it is missing."""
+    return f"file:{quote(os.fsencode(path))}?mode={mode}"
+
+
+def identity(path: Path) -> tuple[int, int] | None:
+    """Return what tells a file from another one of its name; ``None`` where it is gone."""
     try:
-        connection = sqlite3.connect(uri, uri=True, timeout=settings.busy_timeout_seconds, isolation_level=None)
+        status = path.stat()
+    except OSError:
+        return None
+    return status.st_dev, status.st_ino
+
+
+def _identify(path: Path, settings: Settings) -> FileState:
+    # Opened mode=rw, the last connection clears up its own side files; where a -wal or a -journal is there already,
+    # mode=ro keeps it from being written into a database that may not be ours.
+    unfinished = any(path.with_name(f"{path.name}{ending}").exists() for ending in ("-wal", "-journal"))
+    where = uri(path, "ro" if unfinished else "rw")
+    try:
+        connection = sqlite3.connect(where, uri=True, timeout=settings.busy_timeout_seconds, isolation_level=None)
     except sqlite3.Error as error:
         raise StoreUnavailable(f"{path}: {error}") from error
     try:
         return _state(connection, path)
     except sqlite3.Error as error:
-        raise _refusal(error, path) from error
+        raise _refusal(error, path, settings) from error
     finally:
         connection.close()
 
@@ -105,13 +121,16 @@ def _state(connection: sqlite3.Connection, path: Path) -> FileState:
     return FileState("store", row[0] if row else None)
 
 
-def _refusal(error: sqlite3.Error, path: Path) -> StoreError:
+def _refusal(error: sqlite3.Error, path: Path, settings: Settings) -> StoreError:
     name: str = getattr(error, "sqlite_errorname", "") or ""
     if name.startswith("SQLITE_NOTADB"):
         return StoreUnavailable(f"{path} is not an SQLite database; nothing was changed")
-    if name.startswith("SQLITE_CORRUPT"):
-        return CorruptData(f"{path}: the database file is damaged ({error}); restore it from a backup")
-    return StoreUnavailable(f"{path}: {error}")
+    if name.startswith("SQLITE_READONLY"):
+        return StoreUnavailable(
+            f"{path} has an unfinished transaction beside it ({path.name}-journal), which its own application is to "
+            "take back first; nothing was changed"
+        )
+    return from_sqlite(error, str(path), settings.busy_timeout_seconds)
 
 
 def create(path: Path) -> None:

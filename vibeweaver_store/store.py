@@ -17,7 +17,7 @@ from sqlalchemy.engine import URL
 
 from vibeweaver_store import locks, schema, sqlite_file
 from vibeweaver_store.engine import Engines, Target, create_engines, resolve
-from vibeweaver_store.errors import StoreBusy, StoreError, StoreUnavailable
+from vibeweaver_store.errors import StoreError, StoreUnavailable
 from vibeweaver_store.paging import Page, iterate
 from vibeweaver_store.settings import Settings, load
 from vibeweaver_store.unit_of_work import Clock, ReadUnitOfWork, UnitOfWork, utc_now
@@ -43,6 +43,7 @@ class Store:
         self._clock = clock
         self._engines: Engines = create_engines(target, settings)
         self._queue = self._writer_queue()
+        self._file = sqlite_file.identity(target.path) if target.path is not None else None
         self._open_units: weakref.WeakSet[ReadUnitOfWork] = weakref.WeakSet()
         self._closed = False
         self._remove_temporary = weakref.finalize(
@@ -83,8 +84,7 @@ class Store:
         if target.path is not None:
             sqlite_file.warn_on_network(target.path)
         _refuse_tainted(target)
-        with locks.FORK_GATE.passing():
-            schema.ensure(target, settings, migrate=target.backend == "sqlite" if migrate is None else migrate)
+        schema.ensure(target, settings, migrate=target.backend == "sqlite" if migrate is None else migrate)
         return cls(target, settings, clock)
 
     @property
@@ -105,15 +105,10 @@ class Store:
             StoreBusy: others wrote for longer than the busy timeout, or this thread has a unit of work open already.
             StoreUnavailable: the store is closed, or the database cannot be reached.
         """
-        started = time.monotonic()
-        with self._queue.turn(self._settings.busy_timeout_seconds) if self._queue else nullcontext():
-            uow = UnitOfWork(self._engines.write, self._clock)
-            try:
-                with self._running(uow):
-                    yield uow
-            except StoreBusy as busy:
-                busy.waited = max(busy.waited, time.monotonic() - started)
-                raise
+        asked_at = time.monotonic()
+        turn = self._queue.turn(self._settings.busy_timeout_seconds) if self._queue else nullcontext()
+        with turn, self._running(UnitOfWork(self._engines.write, self._clock), asked_at) as uow:
+            yield uow
 
     @contextmanager
     def read(self) -> Iterator[ReadUnitOfWork]:
@@ -122,18 +117,20 @@ class Store:
         Raises:
             StoreUnavailable: the store is closed, or the database cannot be reached.
         """
-        with self._running(ReadUnitOfWork(self._engines.read, self._clock)) as uow:
+        with self._running(ReadUnitOfWork(self._engines.read, self._clock), time.monotonic()) as uow:
             yield uow
 
     @contextmanager
-    def _running(self, uow: UowT) -> Iterator[UowT]:
+    def _running(self, uow: UowT, asked_at: float) -> Iterator[UowT]:
         if self._closed:
             raise StoreUnavailable(f"{self.place}: the store is closed")
         _refuse_tainted(self._target)
+        if self._target.path is not None and sqlite_file.identity(self._target.path) != self._file:
+            raise StoreUnavailable(f"{self.place}: the file was deleted or replaced under the open store")
         self._open_units.add(uow)
         with locks.FORK_GATE.passing():
             try:
-                uow._start()  # noqa: SLF001 - the store is the one owner of begin and commit
+                uow._start(asked_at)  # noqa: SLF001 - the store is the one owner of begin and commit
                 yield uow
                 uow._finish()  # noqa: SLF001
             finally:
@@ -264,8 +261,7 @@ def _refuse_tainted(target: Target) -> None:
 
 def _before_fork() -> None:
     global _quiet_at_fork  # noqa: PLW0603 - handed over to the child by the fork itself
-    if _STORES:
-        _quiet_at_fork = locks.FORK_GATE.close(_LONGEST_WAIT_TO_FORK_SECONDS)
+    _quiet_at_fork = locks.FORK_GATE.close(_LONGEST_WAIT_TO_FORK_SECONDS)
 
 
 def _after_fork_in_parent() -> None:

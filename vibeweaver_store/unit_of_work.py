@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
@@ -13,8 +14,10 @@ from sqlalchemy import Engine, inspect
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
+from sqlalchemy.orm import SessionTransaction
 
 from vibeweaver_store.errors import InvalidInput, StoreBusy, StoreError, StoreUnavailable
+from vibeweaver_store.json_values import shown
 
 Clock: TypeAlias = Callable[[], datetime]
 RowT = TypeVar("RowT", bound=sqlmodel.SQLModel)
@@ -38,7 +41,9 @@ class ReadUnitOfWork(sqlmodel.Session):
         self._clock = clock
         self._instant: datetime | None = None
         self._driver: Any = None
+        self._failed = False
         self._foreign = False
+        self._ended = False
 
     def now(self) -> datetime:
         """Return the one instant of this transaction, in UTC.
@@ -48,15 +53,16 @@ class ReadUnitOfWork(sqlmodel.Session):
         """
         if self._instant is None:
             instant = self._clock()
-            if instant.tzinfo is None:
-                raise InvalidInput("the store's clock gives a naive datetime; it must have a time zone")
+            if not isinstance(instant, datetime) or instant.tzinfo is None:
+                raise InvalidInput(f"the store's clock gives {shown(instant)}; it must give datetimes with a time zone")
             self._instant = instant.astimezone(UTC)
         return self._instant
 
     @property
     def backend(self) -> str:
         """The name of the backend: ``sqlite`` or ``postgresql``."""
-        return self.get_bind().dialect.name
+        assert self.bind is not None  # noqa: S101 - given on being made
+        return self.bind.dialect.name
 
     if not TYPE_CHECKING:  # type checkers see sqlmodel's own overloads
 
@@ -64,42 +70,57 @@ class ReadUnitOfWork(sqlmodel.Session):
             """Run a statement. See :meth:`sqlmodel.Session.exec`.
 
             Raises:
-                StoreError: an earlier write failed and undid this unit of work, or it belongs to a parent process.
+                StoreError: the statement failed; or an earlier error undid this unit of work, or it has ended.
             """
-            self._check_usable()
-            with _typed():
+            with self._noting_failure():
                 return super().exec(*args, **kwargs)
 
         def execute(self, *args: Any, **kwargs: Any) -> Any:
             """Run a statement. See :meth:`sqlalchemy.orm.Session.execute`.
 
             Raises:
-                StoreError: an earlier write failed and undid this unit of work, or it belongs to a parent process.
+                StoreError: the statement failed; or an earlier error undid this unit of work, or it has ended.
             """
-            self._check_usable()
-            with _typed():
+            with self._noting_failure():
                 return super(sqlmodel.Session, self).execute(*args, **kwargs)
 
-    def commit(self) -> NoReturn:
-        """Refuse: whoever began the unit of work ends it, by leaving its block.
+        def get_bind(self, *args: Any, **kwargs: Any) -> Any:
+            """Return the engine, which SQLAlchemy asks for before whatever it sends.
 
-        Raises:
-            StoreError: always.
-        """
-        raise StoreError("a unit of work is committed by leaving its block, not by what runs in it")
+            Raises:
+                StoreError: the unit of work has ended; a session would begin another transaction by itself.
+            """
+            self._check_present()
+            return super().get_bind(*args, **kwargs)
 
-    def rollback(self) -> NoReturn:
-        """Refuse: raise an exception to undo the unit of work, or nest what may fail in :meth:`savepoint`.
+    def _refuse(self, *_: object, **__: object) -> NoReturn:
+        raise StoreError(
+            "a unit of work is committed by leaving its block, and undone by raising an exception out of it; "
+            "what may fail goes into uow.savepoint()"
+        )
 
-        Raises:
-            StoreError: always.
-        """
-        raise StoreError("a unit of work is undone by raising an exception out of its block; see uow.savepoint()")
+    begin = begin_nested = commit = rollback = close = reset = invalidate = _refuse
 
-    def _check_usable(self) -> None:
+    @contextmanager
+    def _noting_failure(self) -> Iterator[None]:
+        """Remember an error, which undoes the unit of work on either backend, though it were swallowed."""
+        self._check_usable()
+        try:
+            with _typed():
+                yield
+        except StoreError:
+            self._failed = True
+            raise
+
+    def _check_present(self) -> None:
         if self._foreign:
             raise StoreUnavailable("this unit of work belongs to the parent process; begin one of your own")
-        if not self.is_active or self._is_undone():
+        if self._ended:
+            raise StoreError("this unit of work has ended; begin another one")
+
+    def _check_usable(self) -> None:
+        self._check_present()
+        if self._failed or not self.is_active or self._is_undone():
             raise StoreError("an error in this unit of work undid it; wrap what may fail in uow.savepoint()")
 
     def _is_undone(self) -> bool:
@@ -110,15 +131,17 @@ class ReadUnitOfWork(sqlmodel.Session):
         # COMMIT of a failed transaction is answered with a ROLLBACK, and with no error.
         return bool(self._driver.info.transaction_status.name == "INERROR")
 
-    def _start(self) -> None:
+    def _start(self, asked_at: float) -> None:
         try:
             self._driver = self.connection().connection.dbapi_connection
         except PoolTimeout as error:
-            raise StoreBusy("all connections of the store are in use") from error
+            raise StoreBusy("all connections of the store are in use", waited=time.monotonic() - asked_at) from error
+        except StoreBusy as busy:
+            busy.waited = time.monotonic() - asked_at
+            raise
 
     def _finish(self) -> None:
-        self._check_usable()
-        with _typed():
+        with self._noting_failure():
             self.flush()
             try:
                 super().commit()
@@ -129,10 +152,11 @@ class ReadUnitOfWork(sqlmodel.Session):
 
     def _undo(self) -> None:
         """Roll back and give the connection back; what goes wrong here must not hide the first error."""
+        self._ended = True
         if self._foreign:
             return
         with suppress(StoreError, SQLAlchemyError):
-            self.close()
+            super().close()
 
     def disown(self) -> list[object]:
         """Cut a unit of work that was inherited by ``fork`` off its connection, in the child; return the connection.
@@ -163,8 +187,7 @@ class UnitOfWork(ReadUnitOfWork):
             InvalidInput: a value breaks a rule of the table.
             NotFound: a row that it belongs to is not there.
         """
-        self._check_usable()
-        with _typed():
+        with self._noting_failure():
             self.add_all(rows)
             self.flush()
 
@@ -177,19 +200,24 @@ class UnitOfWork(ReadUnitOfWork):
     def savepoint(self) -> Iterator[None]:
         """Undo only what the block did when an exception leaves it; the unit of work goes on.
 
+        An error is to be caught outside the block: one that was swallowed within undoes the savepoint all the same.
+
         Raises:
-            StoreError: the unit of work was undone before.
+            StoreError: the unit of work was undone before, or an error was swallowed in the block.
         """
         self._check_usable()
-        nested = self.begin_nested()
+        with _typed():
+            nested: SessionTransaction = super(ReadUnitOfWork, self).begin(nested=True)
         try:
             yield
+            with self._noting_failure():
+                nested.commit()
         except BaseException:
-            nested.rollback()
-            self._reload_expired()
+            with suppress(StoreError, SQLAlchemyError):
+                nested.rollback()
+                self._reload_expired()
+            self._failed = False
             raise
-        else:
-            nested.commit()
 
     def _reload_expired(self) -> None:
         # What a savepoint's rollback expired would be unreadable after the unit of work ended.

@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
 import pytest
 
-from tests.factories import RuleFactory
+from tests.conftest import SettableClock
+from tests.factories import RuleFactory, SessionFactory
 from tests.services.scene import make, make_many
 from vibeweaver_store import (
     IllegalTransition,
+    NotFound,
     Rule,
     Session,
+    Settings,
     Store,
+    actions,
     history,
     markers,
     rules,
@@ -195,5 +200,49 @@ def test_a_session_that_is_deleted_meanwhile_leaves_nothing_behind(store: Store,
 
 def test_saving_and_keeping_leaves_no_more_than_is_kept(store: Store, other: Store, jam: Session) -> None:
     at_once(store, other, work=lambda each, number: each.run(snapshots.save, jam.id, bytes(number), keep=3))
-    store.run(snapshots.prune, jam.id, keep=3)
     assert len(other.query(snapshots.page, jam.id).items) == 3
+
+
+# Listing and deleting meanwhile
+
+
+def test_an_entry_that_is_committed_late_is_not_passed_over_by_who_goes_by_the_key(store: Store, other: Store) -> None:
+    session = make(store, SessionFactory)
+    begun = threading.Event()
+
+    def slowly() -> None:
+        with other.begin() as uow:
+            history.append(uow, session.id, "slow")
+            begun.set()
+            time.sleep(0.3)
+
+    thread = threading.Thread(target=slowly)
+    thread.start()
+    begun.wait(30)
+    for n in range(3):
+        store.run(history.append, session.id, f"fast {n}")
+    first = store.query(history.page, session.id, limit=2, oldest_first=True)
+    thread.join()
+    rest = store.query(history.page, session.id, limit=2, oldest_first=True, cursor=first.next_cursor)
+    assert [entry.action for entry in first.items + rest.items] == ["slow", "fast 0", "fast 1", "fast 2"]
+
+
+def test_firing_while_the_session_is_deleted_runs_into_no_deadlock(database: str, clock: SettableClock) -> None:
+    once = Settings(retries=0)  # a deadlock would be an error here, and not be run again
+    with Store.open(database, settings=once, clock=clock) as store:
+        for _ in range(5):
+            session = make(store, SessionFactory)
+            beats = [rules.NewRule(triggers.Beat(divisor=1), actions.Play()) for _ in range(10)]
+            store.run(rules.add_many, session.id, beats)
+
+            def work(each: Store, number: int, session_id: str = session.id) -> None:
+                try:
+                    if number == THREADS // 2:
+                        each.run(sessions.delete, session_id)
+                    else:
+                        each.run(rules.fire, session_id, TICK)
+                except NotFound:
+                    pass
+
+            at_once(store, work=work)
+            assert store.query(sessions.find, session.id) is None

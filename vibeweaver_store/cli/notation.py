@@ -198,10 +198,10 @@ class Notation(Generic[T]):
         if isinstance(document, str):
             return self.parse(document)
         try:
-            value: T = parse_document(self.adapter, document)
+            value: T = parse_document(self.adapter, document, field=self.what)
         except InvalidInput as error:
             like = self._example_of(document)
-            raise InvalidInput(f"{self.what}: {error.message}; for short, write it like {like}") from error
+            raise InvalidInput(f"{error.message}; for short, write it like {like}") from error
         return value
 
     def written(self, value: T) -> str:

@@ -13,8 +13,8 @@ from sqlmodel import col, select
 from vibeweaver_store.columns import Id, Name, StrictBool, require
 from vibeweaver_store.models.weaving import HistoryEntry
 from vibeweaver_store.paging import DEFAULT_LIMIT, MAX_LIMIT, Order, Page, fetch
-from vibeweaver_store.services.arguments import expect
-from vibeweaver_store.services.sessions import require_session
+from vibeweaver_store.services.arguments import expect_many
+from vibeweaver_store.services.sessions import hold
 from vibeweaver_store.store import Store
 from vibeweaver_store.unit_of_work import ReadUnitOfWork, UnitOfWork
 
@@ -55,7 +55,7 @@ def append(
         InvalidInput: the action is blank, or a value is not JSON.
     """
     entry = _build(uow, session_id, NewEntry(action, params, result, success))
-    require_session(uow, session_id)
+    hold(uow, session_id)
     uow.insert(entry)
     return entry
 
@@ -67,8 +67,8 @@ def append_many(uow: UnitOfWork, session_id: str, entries: Iterable[NewEntry]) -
         NotFound: there is no such session.
         InvalidInput: an entry is refused; what was appended before it goes with the unit of work.
     """
-    require_session(uow, session_id)
-    remaining = iter(entries)
+    hold(uow, session_id)
+    remaining = expect_many(NewEntry, entries, field="entries")
     count = 0
     while batch := [_values(uow, session_id, entry) for entry in islice(remaining, _BATCH)]:
         uow.execute(sa.insert(HistoryEntry), batch)
@@ -77,7 +77,6 @@ def append_many(uow: UnitOfWork, session_id: str, entries: Iterable[NewEntry]) -
 
 
 def _build(uow: ReadUnitOfWork, session_id: str, new: NewEntry) -> HistoryEntry:
-    expect(NewEntry, new, field="entries")
     return HistoryEntry.build(
         session_id=session_id,
         action=new.action,

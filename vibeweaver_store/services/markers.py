@@ -13,7 +13,7 @@ from vibeweaver_store.columns import BeatPosition, Id, require
 from vibeweaver_store.errors import AlreadyExists, InvalidInput, NotFound
 from vibeweaver_store.models.weaving import Marker
 from vibeweaver_store.paging import DEFAULT_LIMIT, Order, Page, fetch
-from vibeweaver_store.services.arguments import expect
+from vibeweaver_store.services.arguments import expect_many
 from vibeweaver_store.services.sessions import require_session
 from vibeweaver_store.unit_of_work import ReadUnitOfWork, UnitOfWork
 
@@ -66,14 +66,13 @@ def add_many(uow: UnitOfWork, session_id: str, markers: Iterable[NewMarker]) -> 
         NotFound: there is no such session.
         InvalidInput: a marker is refused; none is added.
     """
-    built = [_build(uow, session_id, marker) for marker in markers]
+    built = [_build(uow, session_id, marker) for marker in expect_many(NewMarker, markers, field="markers")]
     require_session(uow, session_id)
     uow.insert(*built)
     return built
 
 
 def _build(uow: ReadUnitOfWork, session_id: str, new: NewMarker, marker_id: str | None = None) -> Marker:
-    expect(NewMarker, new, field="markers")
     given: dict[str, Any] = {} if marker_id is None else {"id": marker_id}
     metadata = dict(new.metadata) if isinstance(new.metadata, Mapping) else new.metadata
     return Marker.build(

@@ -19,7 +19,7 @@ from vibeweaver_store.models.signals import Signal
 from vibeweaver_store.models.triggers import TriggerType
 from vibeweaver_store.models.weaving import HistoryEntry, Rule
 from vibeweaver_store.services.rule_lookup import candidates, get, parse_signal
-from vibeweaver_store.services.sessions import require_session
+from vibeweaver_store.services.sessions import hold
 from vibeweaver_store.unit_of_work import UnitOfWork
 
 FIRED = "rule.fired"
@@ -45,7 +45,7 @@ class Firing:
 def fire(uow: UnitOfWork, session_id: str, signal: Signal) -> list[Firing]:
     """Fire the rules that a signal matches: count, stamp, switch one-shots off, and write each into history.
 
-    It takes the same few statements however many rules match. However many processes fire the same signal at once,
+    It takes the same four statements however many rules match. However many processes fire the same signal at once,
     a one-shot fires once and no count is lost: SQLite has one writer at a time, and on PostgreSQL the rules are
     locked, so that who comes second sees the one-shot switched off.
 
@@ -57,10 +57,10 @@ def fire(uow: UnitOfWork, session_id: str, signal: Signal) -> list[Firing]:
         InvalidInput: the signal is none of ``signals``.
     """
     checked = parse_signal(signal)
+    hold(uow, session_id)  # before its rules, as whoever deletes it does: the other way round is a deadlock
     locked = uow.exec(candidates(session_id, checked).with_for_update())
     matched = [rule for rule in locked if rule.trigger.matches(checked)]
     if not matched:
-        require_session(uow, session_id)
         return []
     _count(uow, matched, uow.now())
     _record(uow, matched, checked)
@@ -119,6 +119,7 @@ def mark_fired(uow: UnitOfWork, rule_id: str, at: datetime | None = None) -> Rul
     """
     key = require(Id, rule_id, field="rule_id")
     instant: datetime = require(Utc, uow.now() if at is None else at, field="at")
+    hold(uow, get(uow, key).session_id)
     unspent = sa.or_(col(Rule.trigger_type) != TriggerType.DEADLINE, col(Rule.fired_count) == 0)
     statement = (
         sa.update(Rule)

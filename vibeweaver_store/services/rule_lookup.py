@@ -97,7 +97,7 @@ def parse_signal(signal: object) -> Signal:
     Raises:
         InvalidInput: it is none of ``signals``.
     """
-    return parse_document(signals.ADAPTER, signal)
+    return parse_document(signals.ADAPTER, signal, field="signal")
 
 
 def match(uow: ReadUnitOfWork, session_id: str, signal: Signal) -> list[Rule]:

@@ -19,7 +19,7 @@ from vibeweaver_store.models import actions, triggers
 from vibeweaver_store.models.actions import Action, ActionType
 from vibeweaver_store.models.triggers import Trigger, TriggerType
 from vibeweaver_store.models.weaving import Priority, Rule
-from vibeweaver_store.services.arguments import expect
+from vibeweaver_store.services.arguments import expect_many
 from vibeweaver_store.services.rule_deadlines import DueRule, due, next_due
 from vibeweaver_store.services.rule_firing import FIRED, Firing, fire, mark_fired
 from vibeweaver_store.services.rule_lookup import by_trigger, find, get, match, page_by_session
@@ -101,16 +101,15 @@ def add_many(uow: UnitOfWork, session_id: str, rules: Iterable[NewRule]) -> list
         NotFound: there is no such session.
         InvalidInput: a rule is refused; none is added.
     """
-    built = [_build(uow, session_id, rule) for rule in rules]
+    built = [_build(uow, session_id, rule) for rule in expect_many(NewRule, rules, field="rules")]
     require_session(uow, session_id)
     uow.insert(*built)
     return built
 
 
 def _build(uow: ReadUnitOfWork, session_id: str, new: NewRule, rule_id: str | None = None) -> Rule:
-    expect(NewRule, new, field="rules")
-    trigger = parse_document(triggers.ADAPTER, new.trigger)
-    action = parse_document(actions.ADAPTER, new.action)
+    trigger = parse_document(triggers.ADAPTER, new.trigger, field="trigger")
+    action = parse_document(actions.ADAPTER, new.action, field="action")
     given: dict[str, Any] = {} if rule_id is None else {"id": rule_id}
     return Rule.build(
         **given,

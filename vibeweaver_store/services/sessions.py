@@ -92,6 +92,23 @@ def require_session(uow: ReadUnitOfWork, session_id: str) -> None:
         raise NotFound("session", session_id)
 
 
+def hold(uow: UnitOfWork, session_id: str) -> None:
+    """See to it that a session is there, and let nobody else append to it until the unit of work ends.
+
+    On PostgreSQL the keys of a log are drawn when rows are written and seen when they are committed: without waiting
+    for each other, a reader that goes by the key would pass over one that is committed late. SQLite has one writer.
+
+    Raises:
+        NotFound: there is none.
+        InvalidInput: the id is no text, or blank.
+    """
+    key = require(Id, session_id, field="session_id")
+    # NO KEY: rows that refer to the session can still be added meanwhile.
+    statement = select(col(Session.id)).where(col(Session.id) == key).with_for_update(key_share=True)
+    if uow.exec(statement).first() is None:
+        raise NotFound("session", session_id)
+
+
 def update(
     uow: UnitOfWork,
     session_id: str,

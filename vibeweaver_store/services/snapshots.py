@@ -15,7 +15,7 @@ from vibeweaver_store.columns import Count, Id, require
 from vibeweaver_store.errors import CorruptData, InvalidInput, NotFound
 from vibeweaver_store.models.weaving import Snapshot
 from vibeweaver_store.paging import DEFAULT_LIMIT, Order, Page, confined, fetch, ordered
-from vibeweaver_store.services.sessions import require_session
+from vibeweaver_store.services.sessions import hold
 from vibeweaver_store.unit_of_work import ReadUnitOfWork, UnitOfWork
 
 MAX_STATE_BYTES = 256 * 1024 * 1024
@@ -89,7 +89,7 @@ def save(
         label=label,
         captured_at=uow.now(),
     )
-    require_session(uow, session_id)
+    hold(uow, session_id)
     uow.insert(snapshot)
     if keep is not None:
         prune(uow, session_id, keep=keep)

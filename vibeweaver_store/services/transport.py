@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from operator import attrgetter
 
-from vibeweaver_store.columns import Count, require
+from vibeweaver_store.columns import Count, FiniteFloat, require
 from vibeweaver_store.errors import IllegalTransition, InvalidInput, NotFound, StoreError
 from vibeweaver_store.models import Marker
 from vibeweaver_store.models.signals import BeatTick, MarkerReached, TransportChanged
@@ -81,7 +81,8 @@ def _check_tempo_map(tempo_map: Sequence[TempoChange]) -> None:
     if not tempo_map or tempo_map[0].beat != 0:
         raise InvalidInput("tempo_map: must begin with a tempo at beat 0", field="tempo_map")
     for change in tempo_map:
-        if not 1 <= change.tempo_bpm <= 999:
+        require(FiniteFloat, change.beat, field="tempo_map")
+        if not 1 <= require(FiniteFloat, change.tempo_bpm, field="tempo_map") <= 999:
             raise InvalidInput(f"tempo_map: {change.tempo_bpm} bpm is outside 1 to 999", field="tempo_map")
     if not math.isfinite(tempo_map[-1].beat) or any(not a.beat < b.beat for a, b in pairwise(tempo_map)):
         raise InvalidInput("tempo_map: its changes must be in the order of their beats", field="tempo_map")

@@ -147,6 +147,7 @@ class ForkGate:
         """Let nobody in, wait for the other threads to come out, and say whether nobody at all is left inside."""
         thread = threading.get_ident()
         with self._changed:
+            self._changed.wait_for(lambda: self._forking is None, timeout_seconds)  # one fork at a time
             self._forking = thread
             self._changed.wait_for(lambda: not set(self._inside) - {thread}, timeout_seconds)
             return not self._inside

@@ -1,6 +1,8 @@
 """Pages by keyset: a cursor says after which row to go on, so a page at any depth costs what the first costs.
 
-A listing is stable while rows are added: a row that was there is met once, whatever is added around it.
+A listing is stable while rows are added: a row that was there is met once, whatever is added around it. A row that is
+changed meanwhile so that it stands elsewhere (a session that is updated, in the list by last update) may be met twice
+or not at all.
 """
 
 from __future__ import annotations

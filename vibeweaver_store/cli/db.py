@@ -131,8 +131,6 @@ def _print_info(found: StoreInfo, place: str) -> None:
 
 
 def _place(cli: Cli) -> str:
-    if cli.database == ":memory:":
-        return cli.database  # to resolve it would make it
     return without_passwords(resolve(cli.database, cli.settings()).place, cli.database)
 
 

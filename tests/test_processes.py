@@ -19,14 +19,14 @@ from vibeweaver_store import Store, StoreUnavailable, history, rules, schema, se
 from vibeweaver_store.models import actions
 
 PROCESSES = 8
-WRITES = 500
+WRITES = {"sqlite": 500, "postgresql": 100}
 
 _MIXED_WRITES = """
 import json, random, sys
 from vibeweaver_store import Store, history, markers, rules, sessions, snapshots, stats, triggers, actions, signals
 database, process, writes = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
 sys.stdin.readline()  # all start together
-store = Store.open(database)
+store = Store.open(database, migrate=True)
 chance = random.Random(process)
 jam = store.run(sessions.create, name=f"jam {process}", session_id=f"jam-{process}")
 store.run(rules.add, jam.id, triggers.Beat(divisor=1), actions.Play())
@@ -76,14 +76,15 @@ def count_rows(store: Store, table: str) -> int:
         return int(uow.connection().exec_driver_sql(f"SELECT count(*) FROM {table}").scalar_one())
 
 
-def test_eight_processes_open_and_migrate_a_fresh_file_and_write_at_once_without_error_or_loss(tmp_path: Path) -> None:
-    path = tmp_path / "fresh.db"
-    processes = [start(_MIXED_WRITES, path, n, WRITES) for n in range(PROCESSES)]
+def test_eight_processes_open_and_migrate_a_fresh_database_and_write_at_once_without_error_or_loss(
+    empty_database: str, backend: str
+) -> None:
+    processes = [start(_MIXED_WRITES, empty_database, n, WRITES[backend]) for n in range(PROCESSES)]
     go(processes)
     reports: list[dict[str, int]] = [json.loads(finish(process)) for process in processes]
 
     total = {what: sum(report[what] for report in reports) for what in reports[0]}
-    with Store.open(path) as store:
+    with Store.open(empty_database) as store:
         assert count_rows(store, "sessions") == PROCESSES
         assert count_rows(store, "rules") == PROCESSES
         assert count_rows(store, "markers") == total["markers"]
@@ -92,7 +93,7 @@ def test_eight_processes_open_and_migrate_a_fresh_file_and_write_at_once_without
         assert store.query(stats.get, "drums").sample_count == total["samples"]
         fired = [store.query(rules.by_trigger, f"jam-{n}", "beat")[0].fired_count for n in range(PROCESSES)]
         assert fired == [report["fired"] for report in reports]
-    assert sum(total.values()) == PROCESSES * WRITES
+    assert sum(total.values()) == PROCESSES * WRITES[backend]
 
 
 _OPEN = """
@@ -114,6 +115,31 @@ def test_processes_that_open_a_fresh_file_together_migrate_it_once(tmp_path: Pat
     assert sorted(each.name for each in tmp_path.iterdir()) == ["fresh.db", "fresh.db.lock"]
     with Store.open(path) as store:
         assert count_rows(store, "sessions") == PROCESSES
+
+
+_HALF_A_MIGRATION = """
+import sys, time
+from vibeweaver_store import Store, schema
+def dawdle(run, counts):
+    print("migrated, not committed", flush=True)
+    time.sleep(60)
+schema.MigrationRun._check = dawdle
+schema.downgrade(sys.argv[1], "base")
+"""
+
+
+def test_of_a_process_killed_amid_a_migration_nothing_of_it_remains(database: str) -> None:
+    with Store.open(database) as store:
+        jam = store.run(sessions.create, name="kept")
+    process = start(_HALF_A_MIGRATION, database)
+    assert process.stdout is not None
+    process.stdout.readline()
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+
+    with Store.open(database) as store:
+        assert store.query(sessions.get, jam.id).name == "kept"
+    assert schema.current(database) == schema.head()
 
 
 _HALF_A_UNIT_OF_WORK = """

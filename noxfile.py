@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import nox
 
 nox.options.default_venv_backend = "venv"
@@ -39,6 +41,16 @@ def migrations(session: nox.Session) -> None:
     session.run("pytest", "-n", "auto", "-m", "migrations", *session.posargs)
     session.run("vibeweaver-store", "db", "sql", "--backend", "sqlite")
     session.run("vibeweaver-store", "db", "sql", "--backend", "postgresql")
+
+
+@nox.session
+def minimums(session: nox.Session) -> None:
+    """The tests on the lowest versions that the ranges of pyproject.toml allow."""
+    project = nox.project.load_toml("pyproject.toml")["project"]
+    ranges = [*project["dependencies"], *project["optional-dependencies"]["postgres"]]
+    lowest = [re.sub(r">=([^,]+),.*", r"==\1", requirement) for requirement in ranges]
+    session.install("--quiet", "--editable", ".[dev]", *lowest)
+    session.run("pytest", "-n", "auto", *session.posargs)
 
 
 @nox.session

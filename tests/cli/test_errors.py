@@ -11,7 +11,7 @@ import pytest
 from sqlalchemy.engine import make_url
 
 from tests.cli.conftest import Line, run_line
-from tests.conftest import PostgresServer
+from tests.conftest import PostgresServer, needs_postgres
 from vibeweaver_store import Store, errors
 from vibeweaver_store.cli.errors import EXIT_CODES, exit_code, without_passwords
 from vibeweaver_store.errors import (
@@ -183,6 +183,7 @@ def test_a_password_is_in_no_message_and_no_traceback(url: str, words: list[str]
     assert PASSWORD not in done.out + done.err
 
 
+@needs_postgres
 def test_a_password_is_in_no_description(postgres_server: PostgresServer) -> None:
     name = postgres_server.make()
     url = make_url(postgres_server.url_of(name)).set(password=PASSWORD).render_as_string(hide_password=False)

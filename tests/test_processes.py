@@ -311,6 +311,24 @@ def test_a_child_that_leaves_the_block_it_was_forked_in_commits_nothing(store: S
     assert len(other.query(sessions.page).items) == 1
 
 
+def test_a_child_forked_within_a_savepoint_takes_nothing_back(store: Store, other: Store) -> None:
+    child = -1
+    try:
+        with store.begin() as uow:
+            sessions.create(uow, name="before")
+            with uow.savepoint():
+                sessions.create(uow, name="within")
+                child = os.fork()
+                if child == 0:
+                    raise ValueError("the child leaves the savepoint by an exception")
+                os.waitpid(child, 0)
+    finally:
+        if child == 0:
+            os._exit(0)
+
+    assert sorted(names(other)) == ["before", "within"]
+
+
 def test_a_fork_waits_for_the_units_of_work_of_other_threads(sqlite_path: Path) -> None:
     held = threading.Event()
 

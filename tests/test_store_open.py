@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import sqlite3
 import stat
 import subprocess
@@ -409,13 +410,15 @@ def test_a_file_that_another_process_keeps_to_itself_is_store_busy(sqlite_path: 
 
 @pytest.mark.parametrize("again", [None, "another store"])
 def test_a_file_that_is_deleted_or_replaced_under_an_open_store_is_unavailable_and_not_made_anew(
-    tmp_path: Path, sqlite_path: Path, again: str | None
+    tmp_path: Path, sqlite_path: Path, sqlite_template: Path, again: str | None
 ) -> None:
     with Store.open(sqlite_path) as store:
         store.run(sessions.create, name="jam")
         sqlite_path.rename(tmp_path / "moved.db")
         if again:
-            Store.open(sqlite_path).close()
+            shutil.copyfile(sqlite_template, sqlite_path)
+            with pytest.raises(StoreUnavailable, match="close that store"):
+                Store.open(sqlite_path)
         for use in (store.query, store.run):
             with pytest.raises(StoreUnavailable, match="deleted or replaced"):
                 use(sessions.page)
@@ -450,3 +453,14 @@ def test_opening_many_times_leaves_no_descriptor_open(sqlite_path: Path) -> None
             store.query(sessions.page)
 
     assert len(list(folder.iterdir())) <= before + 1
+
+
+def test_closing_amid_use_closes_what_is_in_use_when_it_ends(sqlite_path: Path) -> None:
+    store = Store.open(sqlite_path)
+    with store.read() as uow:
+        sessions.page(uow)
+        driver: sqlite3.Connection = uow._driver
+        store.close()
+
+    with pytest.raises(sqlite3.ProgrammingError, match="closed"):
+        driver.execute("SELECT 1")

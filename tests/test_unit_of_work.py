@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import subprocess
 import sys
 import threading
@@ -420,6 +421,8 @@ AFTER_THE_END: dict[str, Callable[[UnitOfWork], object]] = {
     "a connection": lambda uow: uow.connection(),
     "scalars": lambda uow: uow.scalars(sa.select(Session)),
     "get": lambda uow: uow.get(Session, "x"),
+    "flush": lambda uow: uow.flush(),
+    "refresh": lambda uow: uow.refresh(SessionFactory.build()),
 }
 
 
@@ -498,3 +501,52 @@ def test_a_thread_that_left_a_unit_of_work_open_and_died_is_not_taken_for_anothe
 
     assert len(told) == 1
     assert "other threads" in told[0]
+
+
+@pytest.mark.parametrize("method", ["execute", "exec", "scalar", "scalars"])
+def test_a_failed_statement_undoes_the_unit_of_work_by_whatever_method_it_was_sent(
+    store: Store, other: Store, method: str
+) -> None:
+    with pytest.raises(StoreError, match="undid it"), store.begin() as uow:
+        sessions.create(uow, name="lost")
+        with pytest.raises(StoreError):
+            getattr(uow, method)(sa.text("SELECT nonsense"))
+
+    assert other.query(sessions.page).items == []
+
+
+def test_a_row_is_readable_after_a_savepoint_in_which_a_statement_failed(store: Store) -> None:
+    taken = store.run(sessions.create, name="jam")
+    with store.begin() as uow:
+        found = sessions.get(uow, taken.id)
+        with pytest.raises(AlreadyExists), uow.savepoint():
+            found.name = "edited"
+            uow.flush()
+            uow.exec(sa.insert(Session).values(taken.model_dump()))
+
+    assert found.name == "jam"
+
+
+def test_ctrl_c_amid_a_statement_goes_on_as_it_is_and_leaves_nothing_locked(store: Store, other: Store) -> None:
+    calls: list[int] = []
+
+    def slow(uow: UnitOfWork) -> None:
+        calls.append(1)
+        sessions.create(uow, name="lost")
+        rows = "WITH RECURSIVE n(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM n WHERE x < 3000000) SELECT sum(x) FROM n"
+        for _ in range(100):
+            uow.execute(sa.text(rows)).all()
+
+    before = signal.signal(signal.SIGALRM, signal.default_int_handler)
+    signal.setitimer(signal.ITIMER_REAL, 0.2)
+    try:
+        with pytest.raises(KeyboardInterrupt) as interrupted:
+            store.run(slow)
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+
+    assert len(calls) == 1
+    assert interrupted.value is not None  # it is held here, with all that its traceback holds
+    assert other.run(sessions.create, name="next").name == "next"
+    assert [jam.name for jam in store.query(sessions.page).items] == ["next"]

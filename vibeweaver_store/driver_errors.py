@@ -32,8 +32,13 @@ def install(engine: Engine, *, place: str, busy_timeout_seconds: float, reads_on
     """Translate every error that a driver raises on this engine. ``place`` names the database in messages."""
 
     @event.listens_for(engine, "handle_error")
-    def translate(context: ExceptionContext) -> StoreError:
+    def translate(context: ExceptionContext) -> StoreError | None:
         original = context.original_exception
+        if not isinstance(original, Exception):
+            # Ctrl-C goes on as it is. SQLite's connection is sound, and is to be rolled back; thrown away with a
+            # cursor on it, as SQLAlchemy would, it would keep the write lock.
+            context.is_disconnect = context.is_disconnect and context.dialect.name != "sqlite"
+            return None
         if isinstance(original, StoreError):
             return original
         if isinstance(original, sqlite3.Error):

@@ -126,14 +126,14 @@ class ForkGate:
     def __init__(self) -> None:
         self._changed = threading.Condition()
         self._inside: Counter[int] = Counter()
-        self._forking: int | None = None
+        self._forking = 0
 
     @contextmanager
     def passing(self) -> Iterator[None]:
         """Be within a unit of work for the block."""
         thread = threading.get_ident()
         with self._changed:
-            self._changed.wait_for(lambda: self._forking is None or thread in self._inside)
+            self._changed.wait_for(lambda: not self._forking or thread in self._inside)
             self._inside[thread] += 1
         try:
             yield
@@ -147,15 +147,14 @@ class ForkGate:
         """Let nobody in, wait for the other threads to come out, and say whether nobody at all is left inside."""
         thread = threading.get_ident()
         with self._changed:
-            self._changed.wait_for(lambda: self._forking is None, timeout_seconds)  # one fork at a time
-            self._forking = thread
+            self._forking += 1
             self._changed.wait_for(lambda: not set(self._inside) - {thread}, timeout_seconds)
             return not self._inside
 
     def open(self) -> None:
         """Let units of work begin again."""
         with self._changed:
-            self._forking = None
+            self._forking -= 1
             self._changed.notify_all()
 
 

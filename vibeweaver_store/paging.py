@@ -107,7 +107,7 @@ def fetch(
 
 def ordered(uow: ReadUnitOfWork, statement: StatementT, order: Order, *, backward: bool = False) -> StatementT:
     """Return a statement confined to the fixed columns of a listing, in its order or backward."""
-    fixed = [column for column, _ in order.within] if uow.backend == "postgresql" else []
+    fixed = [column for column, _ in _ranged(uow, order)]
     turn = sa.desc if order.falling != backward else sa.asc
     return statement.where(*confined(uow, order)).order_by(*[turn(column) for column in (*fixed, *order.columns)])
 
@@ -118,11 +118,14 @@ def confined(uow: ReadUnitOfWork, order: Order) -> list[sa.ColumnElement[bool]]:
     Where a column is fixed by ``=``, PostgreSQL leaves it out of the order, and may walk the primary key through the
     rows of everybody else. A range of one value has it keep to the index of the listing.
     """
-    if uow.backend != "postgresql" or not order.within:
-        return [column == value for column, value in order.within]
-    here = sa.tuple_(*[column for column, _ in order.within])
-    there = sa.tuple_(*[sa.literal(value, column.type) for column, value in order.within])
-    return [here >= there, here <= there]
+    ranged = _ranged(uow, order)
+    equal = [column == value for column, value in order.within[: len(order.within) - len(ranged)]]
+    return equal + [condition for column, value in ranged for condition in (column >= value, column <= value)]
+
+
+def _ranged(uow: ReadUnitOfWork, order: Order) -> Sequence[tuple[Any, Any]]:
+    """Return the fixed column that is put as a range: on PostgreSQL the last one, next to what it is ordered by."""
+    return order.within[-1:] if uow.backend == "postgresql" else ()
 
 
 def iterate(fetch_page: Callable[[str | None], Page[T]]) -> Iterator[T]:
@@ -153,8 +156,7 @@ def check_limit(limit: int) -> int:
 
 def _bounds(uow: ReadUnitOfWork, order: Order, key: Sequence[Any]) -> list[tuple[Any, Any]]:
     """Return the columns to compare with a cursor's row, each with its value there; see :func:`confined`."""
-    fixed = list(order.within) if uow.backend == "postgresql" else []
-    return [*fixed, *zip(order.columns, key, strict=True)]
+    return [*_ranged(uow, order), *zip(order.columns, key, strict=True)]
 
 
 def _beyond(bounds: Sequence[tuple[Any, Any]], at: _Cursor, *, falling: bool) -> sa.ColumnElement[bool]:

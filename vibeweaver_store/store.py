@@ -84,6 +84,7 @@ class Store:
         if target.path is not None:
             sqlite_file.warn_on_network(target.path)
         _refuse_tainted(target)
+        _refuse_replaced(target)
         schema.ensure(target, settings, migrate=target.backend == "sqlite" if migrate is None else migrate)
         return cls(target, settings, clock)
 
@@ -126,7 +127,10 @@ class Store:
             raise StoreUnavailable(f"{self.place}: the store is closed")
         _refuse_tainted(self._target)
         if self._target.path is not None and sqlite_file.identity(self._target.path) != self._file:
-            raise StoreUnavailable(f"{self.place}: the file was deleted or replaced under the open store")
+            raise StoreUnavailable(
+                f"{self.place}: the file was deleted or replaced under the open store; close every store on it first, "
+                "and let its -wal and -shm files go with it"
+            )
         self._open_units.add(uow)
         with locks.FORK_GATE.passing():
             try:
@@ -134,7 +138,7 @@ class Store:
                 yield uow
                 uow._finish()  # noqa: SLF001
             finally:
-                uow._undo()  # noqa: SLF001
+                uow._undo(discard=self._closed)  # noqa: SLF001
                 self._open_units.discard(uow)
 
     def run(self, operation: Callable[Concatenate[UnitOfWork, P], T], /, *args: P.args, **kwargs: P.kwargs) -> T:
@@ -259,8 +263,22 @@ def _refuse_tainted(target: Target) -> None:
         )
 
 
+def _refuse_replaced(target: Target) -> None:
+    """An old file's -wal, which an open store keeps, would be played into the new file and ruin it."""
+    if target.path is None:
+        return
+    found = sqlite_file.identity(target.path)
+    for store in list(_STORES):
+        if not store._closed and store._target.path == target.path and store._file != found:  # noqa: SLF001
+            raise StoreUnavailable(
+                f"{target.place}: the file was replaced while a store of this process has the old one open; close "
+                "that store, and delete the old file's -wal and -shm, before the new file is put in its place"
+            )
+
+
 def _before_fork() -> None:
     global _quiet_at_fork  # noqa: PLW0603 - handed over to the child by the fork itself
+    _quiet_at_fork = False
     _quiet_at_fork = locks.FORK_GATE.close(_LONGEST_WAIT_TO_FORK_SECONDS)
 
 

@@ -84,6 +84,42 @@ class ReadUnitOfWork(sqlmodel.Session):
             with self._noting_failure():
                 return super(sqlmodel.Session, self).execute(*args, **kwargs)
 
+        def scalars(self, *args: Any, **kwargs: Any) -> Any:
+            """Run a statement. See :meth:`sqlalchemy.orm.Session.scalars`.
+
+            Raises:
+                StoreError: the statement failed; or an earlier error undid this unit of work, or it has ended.
+            """
+            with self._noting_failure():
+                return super().scalars(*args, **kwargs)
+
+        def scalar(self, *args: Any, **kwargs: Any) -> Any:
+            """Run a statement. See :meth:`sqlalchemy.orm.Session.scalar`.
+
+            Raises:
+                StoreError: the statement failed; or an earlier error undid this unit of work, or it has ended.
+            """
+            with self._noting_failure():
+                return super().scalar(*args, **kwargs)
+
+        def flush(self, *args: Any, **kwargs: Any) -> None:
+            """Write edits of rows now. See :meth:`sqlalchemy.orm.Session.flush`.
+
+            Raises:
+                StoreError: the unit of work has ended.
+            """
+            self._check_present()
+            super().flush(*args, **kwargs)
+
+        def refresh(self, *args: Any, **kwargs: Any) -> None:
+            """Read a row anew. See :meth:`sqlalchemy.orm.Session.refresh`.
+
+            Raises:
+                StoreError: the unit of work has ended.
+            """
+            self._check_present()
+            super().refresh(*args, **kwargs)
+
         def get_bind(self, *args: Any, **kwargs: Any) -> Any:
             """Return the engine, which SQLAlchemy asks for before whatever it sends.
 
@@ -150,13 +186,18 @@ class ReadUnitOfWork(sqlmodel.Session):
                 error.transient = False
                 raise
 
-    def _undo(self) -> None:
-        """Roll back and give the connection back; what goes wrong here must not hide the first error."""
+    def _undo(self, *, discard: bool) -> None:
+        """Roll back and give the connection back; what goes wrong here must not hide the first error.
+
+        ``discard`` closes the connection: its store was closed meanwhile, and nobody would ever use it again.
+        """
         self._ended = True
         if self._foreign:
             return
         with suppress(StoreError, SQLAlchemyError):
             super().close()
+        if discard and self._driver is not None:
+            self._driver.close()
 
     def disown(self) -> list[object]:
         """Cut a unit of work that was inherited by ``fork`` off its connection, in the child; return the connection.
@@ -213,17 +254,20 @@ class UnitOfWork(ReadUnitOfWork):
             with self._noting_failure():
                 nested.commit()
         except BaseException:
+            if self._foreign or self._ended:
+                raise  # the connection is the parent process's, or somebody else's by now
             with suppress(StoreError, SQLAlchemyError):
                 nested.rollback()
+                self._failed = False
                 self._reload_expired()
-            self._failed = False
             raise
 
     def _reload_expired(self) -> None:
         # What a savepoint's rollback expired would be unreadable after the unit of work ended.
         for instance in list(self.identity_map.values()):
             if inspect(instance).expired:
-                self.refresh(instance)
+                with suppress(StoreError, SQLAlchemyError):  # it was deleted meanwhile
+                    self.refresh(instance)
 
 
 @contextmanager

@@ -73,9 +73,14 @@ def test_ctrl_c_ends_a_song_quietly_and_stops_the_transport(tmp_path: Path, sqli
     (tmp_path / "slow.mid").write_bytes(as_bytes([tempo(120), rest(1000)]))
     (tmp_path / "rules.json").write_text('[{"on": "beat:1", "do": "play"}, {"on": "transport:stopped", "do": "stop"}]')
     words = ["weave", tmp_path / "slow.mid", "--realtime", "--rules", tmp_path / "rules.json", "--db", sqlite_path]
-    process = subprocess.Popen(
-        [*PROGRAM, *map(str, words)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment()
-    )
+    # Where these tests were started in the background, SIGINT is ignored, and a child would inherit that.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        process = subprocess.Popen(
+            [*PROGRAM, *map(str, words)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment()
+        )
+    finally:
+        signal.signal(signal.SIGINT, before)
     deadline = time.monotonic() + 30
     while not (found := look.query(sessions.page).items) or not look.query(
         history.count, found[0].id, action=rules.FIRED

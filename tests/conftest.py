@@ -1,24 +1,25 @@
-"""Fixtures: an empty store a test, on each backend, copied from a template that was migrated once."""
+"""Fixtures: an empty store a test, on each backend; underneath are those that applications are given."""
 
 from __future__ import annotations
 
+import asyncio
+import inspect
 import os
-import shutil
-import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-import psycopg
 import pytest
 from hypothesis import HealthCheck
 from hypothesis import settings as hypothesis_settings
 from sqlalchemy import event
-from sqlalchemy.engine import make_url
 
-from vibeweaver_store import Settings, Store, schema
+from tests.driven import is_async, opened, run_protocol
+from vibeweaver_store import Settings, Store
+from vibeweaver_store.testing import PostgresServer, SettableClock, template
+
+pytest_plugins = ["vibeweaver_store.testing"]
 
 POSTGRES = os.environ.get("VIBEWEAVER_TEST_POSTGRES_URL")
 EVERYTHING = bool(os.environ.get("VIBEWEAVER_TEST_ALL"))
@@ -35,23 +36,9 @@ hypothesis_settings.register_profile(
 hypothesis_settings.load_profile("house")
 
 
-class SettableClock:
-    """A clock that stands still until it is told to go on."""
-
-    def __init__(self) -> None:
-        self.instant = datetime(2026, 1, 1, 12, 0, tzinfo=UTC)
-
-    def __call__(self) -> datetime:
-        return self.instant
-
-    def advance(self, **delta: float) -> datetime:
-        self.instant += timedelta(**delta)
-        return self.instant
-
-
 @pytest.fixture
-def clock() -> SettableClock:
-    return SettableClock()
+def clock(store_clock: SettableClock) -> SettableClock:
+    return store_clock
 
 
 @pytest.fixture(autouse=True)
@@ -64,47 +51,25 @@ def _no_settings_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture(scope="session")
-def sqlite_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("template") / "template.db"
-    Store.open(path).close()
-    return path
-
-
-class PostgresServer:
-    """Makes and drops databases on the server that the tests were given."""
-
-    def __init__(self, url: str) -> None:
-        self.url = make_url(url).set(drivername="postgresql+psycopg")
-
-    def run(self, statement: str) -> None:
-        plain = self.url.set(drivername="postgresql").render_as_string(hide_password=False)
-        with psycopg.connect(plain, autocommit=True) as connection:
-            connection.execute(statement)
-
-    def make(self, template: str | None = None) -> str:
-        name = f"vibeweaver_test_{uuid.uuid4().hex}"
-        self.run(f"CREATE DATABASE {name}" + (f" TEMPLATE {template}" if template else ""))
-        return name
-
-    def drop(self, name: str) -> None:
-        self.run(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
-
-    def url_of(self, name: str) -> str:
-        return self.url.set(database=name).render_as_string(hide_password=False)
+def sqlite_template() -> Path:
+    return template()
 
 
 @pytest.fixture(scope="session")
-def postgres_server() -> PostgresServer:
+def store_postgres_url() -> str:
+    """As in the fixtures for applications, but in continuous integration a server that is not there fails the test."""
     assert POSTGRES, "VIBEWEAVER_TEST_POSTGRES_URL is not set"
-    return PostgresServer(POSTGRES)
+    return POSTGRES
 
 
 @pytest.fixture(scope="session")
-def postgres_template(postgres_server: PostgresServer) -> Iterator[str]:
-    name = postgres_server.make()
-    schema.upgrade(postgres_server.url_of(name))
-    yield name
-    postgres_server.drop(name)
+def postgres_server(store_postgres_server: PostgresServer) -> PostgresServer:
+    return store_postgres_server
+
+
+@pytest.fixture(scope="session")
+def postgres_template(store_postgres_template: str) -> str:
+    return store_postgres_template
 
 
 @pytest.fixture(params=BACKENDS)
@@ -120,30 +85,50 @@ def empty_database(backend: str, tmp_path: Path, request: pytest.FixtureRequest)
         yield str(tmp_path / "store.db")
         return
     server: PostgresServer = request.getfixturevalue("postgres_server")
-    name = server.make()
-    yield server.url_of(name)
-    server.drop(name)
+    with server.database() as url:
+        yield url
 
 
 @pytest.fixture
-def database(backend: str, tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[str]:
+def database(backend: str, request: pytest.FixtureRequest) -> Iterator[str]:
     """A database of each backend at head, with nothing in it."""
     if backend == "sqlite":
-        path = tmp_path / "store.db"
-        shutil.copyfile(request.getfixturevalue("sqlite_template"), path)
-        path.chmod(0o600)
-        yield str(path)
+        yield str(request.getfixturevalue("store_file"))
         return
     server: PostgresServer = request.getfixturevalue("postgres_server")
-    name = server.make(template=request.getfixturevalue("postgres_template"))
-    yield server.url_of(name)
-    server.drop(name)
+    with server.database(request.getfixturevalue("postgres_template")) as url:
+        yield url
 
 
 @pytest.fixture
-def store(database: str, clock: SettableClock) -> Iterator[Store]:
-    with Store.open(database, clock=clock) as opened:
-        yield opened
+def drive() -> str:
+    """On which kind of driver ``store`` is; what is said of services is said of both."""
+    return "sync"
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_protocol(item: pytest.Item, nextitem: pytest.Item | None) -> bool | None:
+    """Run a test of an AsyncStore on an event loop, where it can be written as any other."""
+    if not is_async(item):
+        return None
+    run_protocol(item, nextitem)
+    return True
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
+    """Run a test that is a coroutine function on an event loop of its own."""
+    if not inspect.iscoroutinefunction(pyfuncitem.obj):
+        return None
+    names = pyfuncitem._fixtureinfo.argnames
+    asyncio.run(pyfuncitem.obj(**{name: pyfuncitem.funcargs[name] for name in names}))
+    return True
+
+
+@pytest.fixture
+def store(drive: str, database: str, clock: SettableClock) -> Iterator[Store]:
+    with opened(drive, database, clock=clock) as store:
+        yield store
 
 
 @pytest.fixture
@@ -154,12 +139,9 @@ def other(database: str, clock: SettableClock) -> Iterator[Store]:
 
 
 @pytest.fixture
-def sqlite_path(tmp_path: Path, sqlite_template: Path) -> Path:
+def sqlite_path(store_file: Path) -> Path:
     """A file at head, for what is about SQLite alone."""
-    path = tmp_path / "store.db"
-    shutil.copyfile(sqlite_template, path)
-    path.chmod(0o600)
-    return path
+    return store_file
 
 
 @pytest.fixture
@@ -173,11 +155,11 @@ def impatient() -> Settings:
 
 @contextmanager
 def recorded_statements(store: Store) -> Iterator[list[str]]:
-    """The statements that a store sends, without BEGIN, COMMIT and savepoints."""
+    """The statements that a store sends, without BEGIN, COMMIT, savepoints and announcements."""
     sent: list[str] = []
 
     def record(_c: Any, _cursor: Any, statement: str, *_: Any) -> None:
-        if not statement.startswith(("BEGIN", "SAVEPOINT", "RELEASE", "ROLLBACK")):
+        if not statement.startswith(("BEGIN", "SAVEPOINT", "RELEASE", "ROLLBACK", "SELECT pg_notify")):
             sent.append(statement)
 
     engines = {id(engine.pool): engine for engine in (store._engines.read, store._engines.write)}.values()

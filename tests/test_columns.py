@@ -14,7 +14,6 @@ from sqlalchemy.dialects import sqlite
 from sqlmodel import col, select
 
 from tests.conftest import BACKENDS
-from tests.factories import RuleFactory, SessionFactory
 from tests.services.lasting import lasting_database
 from vibeweaver_store import (
     CorruptData,
@@ -32,6 +31,7 @@ from vibeweaver_store import (
 )
 from vibeweaver_store.columns import EnumInteger, EnumText, Flag, UtcDateTime, parse_enum
 from vibeweaver_store.models.triggers import TriggerType
+from vibeweaver_store.testing import RuleFactory, SessionFactory
 
 
 @pytest.fixture(scope="module", params=BACKENDS)

@@ -9,9 +9,10 @@ from typing import Any
 import pytest
 from sqlalchemy import event
 
-from tests.conftest import PostgresServer, needs_postgres
+from tests.conftest import needs_postgres
 from vibeweaver_store import Settings, Store, StoreBusy, StoreUnavailable, sessions
 from vibeweaver_store.engine import apply_pragmas
+from vibeweaver_store.testing import PostgresServer
 from vibeweaver_store.unit_of_work import ReadUnitOfWork
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
 import subprocess
@@ -10,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from vibeweaver_store import __version__
+from vibeweaver_store import __version__, schema
 
 TOP = Path(__file__).resolve().parents[1]
 README = TOP / "README.md"
@@ -53,52 +54,88 @@ def test_the_first_command_of_the_readme_plays_the_song(newcomer: tuple[Path, st
     assert (copy / "late-set.db").is_file()
 
 
-def away(newcomer: tuple[Path, str], tmp_path: Path, *arguments: str) -> str:
-    """Run the installed interpreter where no checkout is near."""
-    python = newcomer[0] / ".venv" / "bin" / "python"
+def away(newcomer: tuple[Path, str], tmp_path: Path, program: str, *arguments: str, code: int = 0) -> str:
+    """Run a program of the installed environment where no checkout is near, and return what it printed."""
     done = subprocess.run(
-        [str(python), *arguments],
+        [newcomer[0] / ".venv" / "bin" / program, *arguments],
         cwd=tmp_path,
         capture_output=True,
         text=True,
         check=False,
         env={"PATH": "/usr/bin:/bin"},
     )
-    assert done.returncode == 0, done.stderr
-    return done.stdout
+    assert done.returncode == code, done.stdout + done.stderr
+    return done.stdout if code == 0 else done.stderr
 
 
-def test_away_from_the_checkout_the_wheel_opens_migrates_and_uses_a_store(
-    newcomer: tuple[Path, str], tmp_path: Path
-) -> None:
-    script = """
-import vibeweaver_store as v
+SMOKE = """
 from pathlib import Path
+import vibeweaver_store as v
+
 assert "site-packages" in v.__file__, v.__file__
 assert v.schema.scripts() == Path(v.__file__).parent / "_alembic"
 assert v.schema.upgrade("away.db").after == v.schema.head()
 with v.Store.open("away.db") as store:
     jam = store.run(v.sessions.create, name="away")
     store.run(v.rules.add, jam.id, v.triggers.Beat(divisor=4), v.actions.Play())
-    print(len(store.run(v.rules.fire, jam.id, v.signals.BeatTick(beat=8))))
+    fired = [len(store.run(v.rules.fire, jam.id, v.signals.BeatTick(beat=beat))) for beat in range(1, 25)]
+    assert sum(fired) == 6, fired
+    page = store.query(v.history.page, jam.id, limit=4)
+    rest = store.query(v.history.page, jam.id, limit=4, cursor=page.next_cursor)
+    assert (len(page.items), len(rest.items), rest.next_cursor) == (4, 2, None)
+    assert [entry.id for entry in store.iterate(v.history.page, jam.id, limit=1)] == [
+        entry.id for entry in [*page.items, *rest.items]
+    ]
+    try:
+        store.query(v.sessions.get, "nobody")
+    except v.NotFound as error:
+        print(error.code)
 print(v.schema.downgrade("away.db", "base").backup is not None)
 """
-    assert away(newcomer, tmp_path, "-c", script) == "1\nTrue\n"
+
+
+def test_away_from_the_checkout_the_wheel_opens_migrates_and_uses_a_store(
+    newcomer: tuple[Path, str], tmp_path: Path
+) -> None:
+    assert away(newcomer, tmp_path, "python", "-c", SMOKE) == "not_found\nTrue\n"
+
+
+def test_away_from_the_checkout_the_command_line_migrates_an_old_file_and_weaves_the_packaged_song(
+    newcomer: tuple[Path, str], tmp_path: Path
+) -> None:
+    def store(*arguments: str) -> str:
+        return away(newcomer, tmp_path, "vibeweaver-store", "--db", "away.db", *arguments)
+
+    store("db", "upgrade")
+    assert "Ode to Joy" in store("weave")
+    store("db", "downgrade", "0001", "--yes")
+    assert json.loads(store("db", "current", "--json"))["revision"] == "0001"
+    assert "Ode to Joy" in store("weave")
+
+    found = json.loads(store("db", "current", "--json"))
+    assert found["revision"] == found["head"] == schema.head()
+    assert len(store("sessions", "list", "--json").splitlines()) == 2
+    assert "CREATE TABLE" in store("db", "sql", "--backend", "postgresql")
+    assert "nothing is broken" in store("db", "check")
 
 
 def test_the_wheel_brings_no_development_dependency(newcomer: tuple[Path, str], tmp_path: Path) -> None:
-    listed = away(newcomer, tmp_path, "-m", "pip", "list", "--format=freeze").lower()
+    listed = away(newcomer, tmp_path, "python", "-m", "pip", "list", "--format=freeze").lower()
 
     assert f"vibeweaver-store=={__version__}" in listed
-    for name in ("pytest", "factory", "hypothesis", "nox", "ruff", "mypy", "psycopg", "aiosqlite"):
+    for name in ("pytest", "factory", "hypothesis", "nox", "ruff", "mypy", "import-linter", "psycopg", "aiosqlite"):
         assert name not in listed
 
 
+def test_what_the_wheel_has_for_tests_says_what_it_needs(newcomer: tuple[Path, str], tmp_path: Path) -> None:
+    told = away(newcomer, tmp_path, "python", "-c", "import vibeweaver_store.testing", code=1)
+
+    assert told.endswith("pip install 'vibeweaver-store[testing]'\n")
+
+
 def test_the_wheel_runs_as_a_module_and_as_a_script(newcomer: tuple[Path, str], tmp_path: Path) -> None:
-    assert __version__ in away(newcomer, tmp_path, "-m", "vibeweaver_store", "--version")
-    script = newcomer[0] / ".venv" / "bin" / "vibeweaver-store"
-    done = subprocess.run([str(script), "--version"], capture_output=True, text=True, check=True)
-    assert __version__ in done.stdout
+    assert __version__ in away(newcomer, tmp_path, "python", "-m", "vibeweaver_store", "--version")
+    assert __version__ in away(newcomer, tmp_path, "vibeweaver-store", "--version")
 
 
 def test_continuous_integration_runs_the_command_that_the_readme_gives_for_the_tests() -> None:
@@ -107,3 +144,18 @@ def test_continuous_integration_runs_the_command_that_the_readme_gives_for_the_t
     assert "README.md" in script
     assert "command: tests" in script
     assert command("tests").startswith("python3 -m venv")
+
+
+def test_the_workflow_runs_sessions_that_there_are() -> None:
+    workflow = (TOP / ".github" / "workflows" / "ci.yml").read_text()
+    named = re.findall(r"(?:nox -s|session:) \[?([\w, ]+)", workflow)
+    sessions = set(re.findall(r"@nox\.session\ndef (\w+)", (TOP / "noxfile.py").read_text()))
+
+    assert {name for names in named for name in names.strip().split(", ")} == sessions - {"bench"}
+
+
+def test_the_workflow_tests_the_oldest_and_the_newest_python_that_the_package_names() -> None:
+    workflow = (TOP / ".github" / "workflows" / "ci.yml").read_text()
+    classified = re.findall(r"Python :: (3\.\d+)", (TOP / "pyproject.toml").read_text())
+
+    assert f'python: ["{classified[0]}", "{classified[-1]}"]' in workflow

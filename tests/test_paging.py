@@ -14,7 +14,6 @@ from hypothesis import strategies as st
 from sqlmodel import col
 
 from tests.conftest import BACKENDS
-from tests.factories import EPOCH, HistoryEntryFactory, MarkerFactory, RuleFactory, SessionFactory, SnapshotFactory
 from tests.services.lasting import lasting_database
 from vibeweaver_store import (
     HistoryEntry,
@@ -34,6 +33,14 @@ from vibeweaver_store import (
     stats,
 )
 from vibeweaver_store.models import Base
+from vibeweaver_store.testing import (
+    EPOCH,
+    HistoryEntryFactory,
+    MarkerFactory,
+    RuleFactory,
+    SessionFactory,
+    SnapshotFactory,
+)
 
 
 @pytest.fixture(scope="module", params=BACKENDS)

@@ -9,6 +9,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -20,8 +21,11 @@ from vibeweaver_store.songs import ODE_TO_JOY
 TEXT = README.read_text()
 
 
-def blocks(language: str) -> list[str]:
-    return re.findall(rf"```{language}\n(.*?)```", TEXT, re.DOTALL)
+def marked(name: str) -> str:
+    """The one block of Python under a marker: ``<!-- NAME -->``."""
+    found = re.search(rf"<!-- {name} -->\n```python\n(.*?)```", TEXT, re.DOTALL)
+    assert found is not None, name
+    return found[1]
 
 
 def section(title: str) -> str:
@@ -35,11 +39,35 @@ def test_the_diagram_shows_the_tables_as_they_are() -> None:
 
 
 def test_the_example_runs_as_it_stands(tmp_path: Path) -> None:
-    (example,) = blocks("python")
-    done = subprocess.run([sys.executable, "-c", example], cwd=tmp_path, capture_output=True, text=True, check=False)
+    command = [sys.executable, "-c", marked("example")]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
 
     assert done.returncode == 0, done.stderr
     assert "four on the floor" in done.stdout
+
+
+def test_the_test_for_applications_passes_as_it_stands(tmp_path: Path) -> None:
+    (tmp_path / "conftest.py").write_text(marked("conftest"))
+    (tmp_path / "test_readme.py").write_text(marked("test"))
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "-W", "error", "-p", "no:cacheprovider"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert "1 passed" in done.stdout, done.stdout + done.stderr
+
+
+def test_an_application_that_shares_the_database_leaves_our_tables_to_us() -> None:
+    names: dict[str, Any] = {}
+    exec(marked("beside"), names)
+    include_name = names["include_name"]
+
+    assert not any(include_name(name, "table", {}) for name in ("sessions", "rules", "vibeweaver_version"))
+    assert include_name("listeners", "table", {})
+    assert include_name(None, "schema", {})
 
 
 def commands() -> list[str]:
@@ -49,7 +77,8 @@ def commands() -> list[str]:
         for block in re.findall(r"```sh\n(.*?)```", shown, re.DOTALL)
         for line in block.splitlines()
     ]
-    return [line.strip() for line in lines if line.startswith("vibeweaver-store")]
+    steps = re.findall(r"- run: (vibeweaver-store .*?)(?:  #| >>|\n)", shown)
+    return [line.strip() for line in [*lines, *steps] if line.startswith("vibeweaver-store")]
 
 
 def test_there_are_commands_to_run() -> None:

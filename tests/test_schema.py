@@ -16,12 +16,12 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
-from tests.conftest import PostgresServer, needs_postgres
-from tests.factories import HistoryEntryFactory, MarkerFactory, RuleFactory, SnapshotFactory
+from tests.conftest import needs_postgres
 from vibeweaver_store import InvalidInput, MigrationFailed, Settings, Store, StoreBusy, schema, sessions, stats
-from vibeweaver_store.info import drift
+from vibeweaver_store.drift import drift
 from vibeweaver_store.models import METADATA
 from vibeweaver_store.sqlite_file import VERSION_TABLE
+from vibeweaver_store.testing import HistoryEntryFactory, MarkerFactory, PostgresServer, RuleFactory, SnapshotFactory
 
 pytestmark = pytest.mark.migrations
 
@@ -326,11 +326,13 @@ def test_migrating_prints_nothing(tmp_path: Path, capfd: pytest.CaptureFixture[s
 
 # --- migrations that go wrong ----------------------------------------------------------------------------------
 
+ONE_MORE = f"{int(schema.head()) + 1:04}"
+
 _BAD = """
 import sqlalchemy as sa
 from alembic import op
-revision = "0002"
-down_revision = "0001"
+revision = "{revision}"
+down_revision = "{before}"
 branch_labels = None
 depends_on = None
 def upgrade():
@@ -346,7 +348,8 @@ def with_migration(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, body: str) -
     """The migrations with one more, in a folder of their own."""
     scripts = tmp_path / "scripts"
     shutil.copytree(schema.scripts(), scripts, ignore=shutil.ignore_patterns("__pycache__"))
-    (scripts / "versions" / "0002_go_wrong.py").write_text(_BAD.format(body=body))
+    wrong = _BAD.format(revision=ONE_MORE, before=schema.head(), body=body)
+    (scripts / "versions" / f"{ONE_MORE}_go_wrong.py").write_text(wrong)
     with monkeypatch.context() as patch:
         patch.setattr(schema, "scripts", lambda: scripts)
         schema.history.cache_clear()
@@ -373,7 +376,7 @@ def test_a_migration_that_fails_is_rolled_back_whole(
     with with_migration(tmp_path, monkeypatch, body), pytest.raises(MigrationFailed, match=says):
         schema.upgrade(database)
 
-    assert schema.current(database) == "0001"
+    assert schema.current(database) == schema.head()
     assert drift(database) == []
     assert rows_of(database) == before
 
@@ -408,8 +411,8 @@ def test_on_sqlite_a_table_can_be_rebuilt_without_losing_what_belongs_to_it(
     rebuild = 'with op.batch_alter_table("sessions", recreate="always", table_kwargs={"sqlite_strict": True}): pass'
 
     with with_migration(tmp_path, monkeypatch, rebuild):
-        assert schema.upgrade(sqlite_path).after == "0002"
-        schema.downgrade(sqlite_path, "0001")
+        assert schema.upgrade(sqlite_path).after == ONE_MORE
+        schema.downgrade(sqlite_path, "-1")
 
     assert rows_of(str(sqlite_path)) == before
 

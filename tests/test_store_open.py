@@ -15,7 +15,7 @@ from urllib.parse import quote
 
 import pytest
 
-from tests.conftest import PostgresServer, needs_postgres
+from tests.conftest import needs_postgres
 from vibeweaver_store import (
     CorruptData,
     InvalidInput,
@@ -30,6 +30,7 @@ from vibeweaver_store import (
     sessions,
     sqlite_file,
 )
+from vibeweaver_store.testing import PostgresServer
 
 
 def mode_of(path: Path) -> int:
@@ -269,19 +270,40 @@ def test_with_migrate_false_an_older_schema_is_refused_with_the_command_to_run(t
         Store.open(path, migrate=False)
 
 
-def test_a_network_file_system_is_warned_about(tmp_path: Path) -> None:
-    mounts = tmp_path / "mounts"
-    mounts.write_text(f"/dev/sda1 / ext4 rw 0 0\nserver:/music {tmp_path}/share\\040a nfs4 rw 0 0\n")
+@pytest.fixture
+def mounts(tmp_path: Path) -> Path:
+    """A table of mounts in which one folder of the test's own is a share of another machine."""
+    table = tmp_path / "mounts"
+    table.write_text(f"/dev/sda1 / ext4 rw 0 0\nserver:/music {tmp_path}/share\\040a nfs4 rw 0 0\n")
+    return table
 
+
+def test_wal_on_a_network_file_system_is_refused_with_what_to_do(tmp_path: Path, mounts: Path) -> None:
+    with pytest.raises(StoreUnavailable, match=r"nfs4.*VIBEWEAVER_JOURNAL_MODE=DELETE.*VIBEWEAVER_FORCE_WAL=1"):
+        sqlite_file.check_file_system(tmp_path / "share a" / "store.db", Settings(), mounts)
+
+
+@pytest.mark.parametrize("settings", [Settings(force_wal=True), Settings(journal_mode="DELETE")])
+def test_a_network_file_system_is_warned_about(tmp_path: Path, mounts: Path, settings: Settings) -> None:
     with pytest.warns(NetworkFileSystemWarning, match="nfs4"):
-        sqlite_file.warn_on_network(tmp_path / "share a" / "store.db", mounts)
+        sqlite_file.check_file_system(tmp_path / "share a" / "store.db", settings, mounts)
 
 
-def test_a_local_disk_is_not_warned_about(tmp_path: Path) -> None:
-    mounts = tmp_path / "mounts"
-    mounts.write_text("/dev/sda1 / ext4 rw 0 0\nserver:/music /srv nfs4 rw 0 0\n")
+@pytest.mark.parametrize("use", [Store.open, schema.upgrade, schema.downgrade])
+def test_a_database_on_a_network_file_system_is_neither_opened_nor_made(
+    tmp_path: Path, mounts: Path, monkeypatch: pytest.MonkeyPatch, use: Callable[[Path], object]
+) -> None:
+    (tmp_path / "share a").mkdir()
+    monkeypatch.setattr(sqlite_file, "MOUNTS", mounts)
 
-    sqlite_file.warn_on_network(tmp_path / "store.db", mounts)  # a warning would be an error here
+    with pytest.raises(StoreUnavailable, match="nfs4"):
+        use(tmp_path / "share a" / "store.db")
+
+    assert list((tmp_path / "share a").iterdir()) == []
+
+
+def test_a_local_disk_is_not_warned_about(tmp_path: Path, mounts: Path) -> None:
+    sqlite_file.check_file_system(tmp_path / "store.db", Settings(), mounts)  # a warning would be an error here
 
 
 def test_where_the_system_tells_no_file_systems_there_is_no_warning(tmp_path: Path) -> None:

@@ -15,8 +15,7 @@ import pytest
 import sqlalchemy as sa
 from sqlmodel import col, select
 
-from tests.conftest import SettableClock
-from tests.factories import HistoryEntryFactory, SessionFactory
+from tests.driven import DRIVES
 from vibeweaver_store import (
     AlreadyExists,
     InvalidInput,
@@ -31,11 +30,18 @@ from vibeweaver_store import (
     sessions,
 )
 from vibeweaver_store.models import HistoryEntry, Session
+from vibeweaver_store.testing import HistoryEntryFactory, SessionFactory, SettableClock
 from vibeweaver_store.unit_of_work import ReadUnitOfWork
 
 
 class BoomError(Exception):
     pass
+
+
+@pytest.fixture(params=DRIVES)
+def drive(request: pytest.FixtureRequest) -> str:
+    name: str = request.param
+    return name
 
 
 def test_a_block_that_ends_is_committed(store: Store, other: Store) -> None:
@@ -527,6 +533,7 @@ def test_a_row_is_readable_after_a_savepoint_in_which_a_statement_failed(store: 
     assert found.name == "jam"
 
 
+@pytest.mark.parametrize("drive", ["sync"])  # an event loop cancels its task instead
 def test_ctrl_c_amid_a_statement_goes_on_as_it_is_and_leaves_nothing_locked(store: Store, other: Store) -> None:
     calls: list[int] = []
 

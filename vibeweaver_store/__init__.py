@@ -5,6 +5,8 @@
 """
 
 from vibeweaver_store import schema
+from vibeweaver_store.async_store import AsyncReadUnitOfWork, AsyncUnitOfWork
+from vibeweaver_store.domain_store import AsyncStore, Store
 from vibeweaver_store.errors import (
     AlreadyExists,
     CorruptData,
@@ -35,14 +37,18 @@ from vibeweaver_store.models import (
 )
 from vibeweaver_store.paging import Page
 from vibeweaver_store.services import history, markers, rules, sessions, snapshots, stats, transport
+from vibeweaver_store.services.rule_book import AsyncRuleBook, RuleBook
 from vibeweaver_store.settings import Settings
-from vibeweaver_store.store import Store
 from vibeweaver_store.unit_of_work import ReadUnitOfWork, UnitOfWork
 
 __version__ = "0.1.0"
 
 __all__ = [
     "AlreadyExists",
+    "AsyncReadUnitOfWork",
+    "AsyncRuleBook",
+    "AsyncStore",
+    "AsyncUnitOfWork",
     "CorruptData",
     "GenerationStats",
     "HistoryEntry",
@@ -57,6 +63,7 @@ __all__ = [
     "Priority",
     "ReadUnitOfWork",
     "Rule",
+    "RuleBook",
     "SchemaMismatch",
     "Session",
     "SessionKind",

@@ -77,6 +77,8 @@ FiniteFloat: TypeAlias = Annotated[float, Strict(), Field(allow_inf_nan=False)]
 """A number that is neither NaN nor infinite; an ``int`` is taken, text is not."""
 BeatPosition: TypeAlias = Annotated[FiniteFloat, Field(ge=0)]
 """A place on a session's timeline, in beats from its start; finite and >= 0."""
+Seconds: TypeAlias = Annotated[FiniteFloat, Field(ge=0)]
+"""A length of time, in seconds; finite and >= 0."""
 Count: TypeAlias = Annotated[int, Strict(), Field(ge=0, le=_MAX_INTEGER)]
 """A whole number from 0."""
 StrictBool: TypeAlias = Annotated[bool, Strict()]

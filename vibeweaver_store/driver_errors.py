@@ -38,6 +38,7 @@ def install(engine: Engine, *, place: str, busy_timeout_seconds: float, reads_on
             # Ctrl-C goes on as it is. SQLite's connection is sound, and is to be rolled back; thrown away with a
             # cursor on it, as SQLAlchemy would, it would keep the write lock.
             context.is_disconnect = context.is_disconnect and context.dialect.name != "sqlite"
+            _interrupt(context)
             return None
         if isinstance(original, StoreError):
             return original
@@ -48,6 +49,13 @@ def install(engine: Engine, *, place: str, busy_timeout_seconds: float, reads_on
         if not getattr(original, "sqlstate", None) and isinstance(context.sqlalchemy_exception, ProgrammingError):
             return InvalidInput(f"{_UNFIT}: {original}")  # psycopg's own word, before anything was sent
         return _from_postgresql(original, place, busy_timeout_seconds, disconnected=context.is_disconnect)
+
+
+def _interrupt(context: ExceptionContext) -> None:
+    """End the statement of a task that was cancelled: aiosqlite's thread would run it to its end."""
+    if context.connection is not None and context.dialect.driver == "aiosqlite":
+        driver: Any = context.connection.connection.dbapi_connection
+        driver.run_async(lambda connection: connection.interrupt())
 
 
 @contextmanager

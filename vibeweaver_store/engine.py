@@ -8,13 +8,14 @@ import sqlite3
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 from uuid import uuid4
+from weakref import WeakSet
 
 import orjson
-from sqlalchemy import Connection, Engine, NullPool, Pool, QueuePool, create_engine, event
+from sqlalchemy import AsyncAdaptedQueuePool, Connection, Engine, NullPool, Pool, QueuePool, create_engine, event
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError, NoSuchModuleError
 
@@ -136,29 +137,63 @@ def _memory_target() -> Target:
 
 @dataclass(frozen=True, slots=True)
 class Engines:
-    """How a store reaches its database: ``write`` begins transactions that write, ``read`` ones that cannot."""
+    """How a store reaches its database: ``write`` begins transactions that write, ``read`` ones that cannot.
+
+    ``files`` are SQLite's own connections, as long as they live.
+    """
 
     write: Engine
     read: Engine
+    files: WeakSet[sqlite3.Connection] = field(default_factory=WeakSet)
 
     def dispose(self, *, close: bool = True) -> None:
         """Close all connections; ``close=False`` only lets go of them, as a forked child must."""
-        for engine in {id(self.write.pool): self.write, id(self.read.pool): self.read}.values():
+        for engine in self.distinct():
             engine.dispose(close=close)
 
+    def distinct(self) -> list[Engine]:
+        """Return the engines that have a pool of their own."""
+        return list({id(engine.pool): engine for engine in (self.write, self.read)}.values())
 
-def create_engines(target: Target, settings: Settings) -> Engines:
+
+def create_engines(target: Target, settings: Settings, *, asynchronous: bool = False) -> Engines:
     """Make the engines of a database; nothing is connected yet.
+
+    Args:
+        target: the database.
+        settings: how it is opened.
+        asynchronous: on the backend's asyncio driver; what uses them then runs within SQLAlchemy's ``run_sync``.
 
     Raises:
         StoreUnavailable: the driver of the backend is not installed.
     """
     if target.backend == "postgresql":
-        return _postgresql_engines(target, settings)
+        return _postgresql_engines(target, settings, asynchronous=asynchronous)
+    files: WeakSet[sqlite3.Connection] = WeakSet()
+    reading: dict[str, Any] = {"begin": "BEGIN", "pool_size": settings.pool_size, "query_only": True}
     return Engines(
-        write=sqlite_engine(target, settings, begin="BEGIN IMMEDIATE", pool_size=1),
-        read=sqlite_engine(target, settings, begin="BEGIN", pool_size=settings.pool_size, query_only=True),
+        sqlite_engine(target, settings, begin="BEGIN IMMEDIATE", pool_size=1, asynchronous=asynchronous, files=files),
+        sqlite_engine(target, settings, **reading, asynchronous=asynchronous, files=files),
+        files,
     )
+
+
+def _create(url: URL, driver: str, *, asynchronous: bool, **options: Any) -> Engine:
+    """Make an engine on one of the two kinds of driver.
+
+    Raises:
+        StoreUnavailable: the driver is not installed.
+    """
+    try:
+        if asynchronous:
+            import greenlet  # noqa: F401, PLC0415 - SQLAlchemy itself misses it only later
+            from sqlalchemy.ext.asyncio import create_async_engine  # noqa: PLC0415
+
+            return create_async_engine(url.set(drivername=f"{url.get_backend_name()}+{driver}"), **options).sync_engine
+        return create_engine(url, **options)
+    except ImportError as error:
+        extra = "postgres" if error.name == "psycopg" else "async"
+        raise StoreUnavailable(f"this needs {error.name}: pip install 'vibeweaver-store[{extra}]'") from error
 
 
 # --- SQLite ----------------------------------------------------------------------------------------------------
@@ -172,33 +207,44 @@ def sqlite_engine(
     pool_size: int,
     query_only: bool = False,
     foreign_keys: bool = True,
+    asynchronous: bool = False,
+    files: WeakSet[sqlite3.Connection] | None = None,
 ) -> Engine:
     """Make an engine whose transactions begin with our own statement, not with the driver's.
 
-    ``pool_size=0`` opens a connection for each use.
+    ``pool_size=0`` opens a connection for each use. Its connections are put into ``files``.
+
+    Raises:
+        StoreUnavailable: the asyncio driver is asked for and not installed.
     """
     pool: dict[str, Any] = {"poolclass": NullPool}
     if pool_size:
-        pool = {"poolclass": QueuePool, "pool_size": pool_size, "max_overflow": 0 if pool_size == 1 else -1}
-        pool["pool_timeout"] = settings.busy_timeout_seconds
-    path = target.file
-    engine = create_engine(
-        target.url,
+        pool = {"poolclass": AsyncAdaptedQueuePool if asynchronous else QueuePool, "pool_size": pool_size}
+        pool |= {"max_overflow": 0 if pool_size == 1 else -1, "pool_timeout": settings.busy_timeout_seconds}
+    engine = _create(target.url, "aiosqlite", asynchronous=asynchronous, **pool)
+    driver_errors.install(
+        engine, place=target.place, busy_timeout_seconds=settings.busy_timeout_seconds, reads_only=query_only
+    )
+    pragmas = _pragmas(settings, query_only=query_only, foreign_keys=foreign_keys)
+    made: WeakSet[sqlite3.Connection] = WeakSet() if files is None else files
+
+    def connection_to_the_file(*args: Any, **options: Any) -> sqlite3.Connection:
+        connection = FileConnection(*args, **options)
+        made.add(connection)
+        return connection
+
+    @event.listens_for(engine, "do_connect")
+    def name_the_file(_dialect: object, _record: object, arguments: list[Any], options: dict[str, Any]) -> None:
         # A file that is gone is not made anew: only opening a store makes one.
-        creator=lambda: sqlite3.connect(
-            sqlite_file.uri(path, "rw"),
+        arguments[:] = [sqlite_file.uri(target.file, "rw")]
+        options.update(
             uri=True,
             # isolation_level=None turns the driver's implicit BEGIN off (sqlite3.Connection.isolation_level).
             isolation_level=None,
             check_same_thread=False,
             timeout=settings.busy_timeout_seconds,
-        ),
-        **pool,
-    )
-    driver_errors.install(
-        engine, place=target.place, busy_timeout_seconds=settings.busy_timeout_seconds, reads_only=query_only
-    )
-    pragmas = _pragmas(settings, query_only=query_only, foreign_keys=foreign_keys)
+            factory=connection_to_the_file,
+        )
 
     @event.listens_for(engine, "connect")
     def set_pragmas(connection: Any, _record: object) -> None:
@@ -209,6 +255,10 @@ def sqlite_engine(
         connection.exec_driver_sql(begin)
 
     return engine
+
+
+class FileConnection(sqlite3.Connection):
+    """SQLite's own connection, which weak references can be made to."""
 
 
 _SYNCHRONOUS = {"OFF": 0, "NORMAL": 1, "FULL": 2, "EXTRA": 3}
@@ -255,35 +305,35 @@ def _read_pragma(connection: Any, name: str) -> int | str | None:
 # --- PostgreSQL ------------------------------------------------------------------------------------------------
 
 
-def _postgresql_engines(target: Target, settings: Settings) -> Engines:
-    engine = postgresql_engine(target, settings, poolclass=QueuePool)
+def _postgresql_engines(target: Target, settings: Settings, *, asynchronous: bool) -> Engines:
+    poolclass = AsyncAdaptedQueuePool if asynchronous else QueuePool
+    engine = postgresql_engine(target, settings, poolclass=poolclass, asynchronous=asynchronous)
     reading = engine.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
     return Engines(write=engine, read=reading)
 
 
-def postgresql_engine(target: Target, settings: Settings, *, poolclass: type[Pool]) -> Engine:
+def postgresql_engine(
+    target: Target, settings: Settings, *, poolclass: type[Pool], asynchronous: bool = False
+) -> Engine:
     """Make an engine at READ COMMITTED whose statements wait for a row no longer than the busy timeout.
 
     Raises:
         StoreUnavailable: psycopg is not installed.
     """
     pool: dict[str, Any] = {}
-    if poolclass is QueuePool:
+    if poolclass is not NullPool:
         pool = {"pool_size": settings.pool_size, "max_overflow": settings.pool_size, "pool_pre_ping": True}
         pool["pool_timeout"] = settings.busy_timeout_seconds
-    try:
-        engine = create_engine(
-            target.url,
-            poolclass=poolclass,
-            isolation_level="READ COMMITTED",
-            json_serializer=dump_jsonb,
-            json_deserializer=orjson.loads,
-            **pool,
-        )
-    except ModuleNotFoundError as error:
-        raise StoreUnavailable(
-            "PostgreSQL needs the driver psycopg: pip install 'vibeweaver-store[postgres]'"
-        ) from error
+    engine = _create(
+        target.url,
+        "psycopg",
+        asynchronous=asynchronous,
+        poolclass=poolclass,
+        isolation_level="READ COMMITTED",
+        json_serializer=dump_jsonb,
+        json_deserializer=orjson.loads,
+        **pool,
+    )
     driver_errors.install(engine, place=target.place, busy_timeout_seconds=settings.busy_timeout_seconds)
 
     @event.listens_for(engine, "connect")

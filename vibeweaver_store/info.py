@@ -4,16 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import sqlalchemy as sa
-from sqlalchemy.engine import URL
 
 from vibeweaver_store import schema
-from vibeweaver_store.engine import connected, create_engines, resolve
 from vibeweaver_store.models import METADATA
-from vibeweaver_store.settings import Settings, load
 from vibeweaver_store.sqlite_file import VERSION_TABLE
 from vibeweaver_store.store import Store
 from vibeweaver_store.unit_of_work import ReadUnitOfWork
@@ -90,25 +86,3 @@ def _value(uow: ReadUnitOfWork, statement: str) -> int | str:
 def _count(uow: ReadUnitOfWork, table: sa.Table) -> int:
     count: int = uow.execute(sa.select(sa.func.count()).select_from(table)).scalar_one()
     return count
-
-
-def drift(database: str | Path | URL | None = None, *, settings: Settings | None = None) -> list[str]:
-    """Return how a database differs from the table classes, a line each; nothing where it does not.
-
-    Raises:
-        StoreUnavailable: there is no such database, or it cannot be reached.
-    """
-    from alembic.autogenerate import compare_metadata  # noqa: PLC0415 - slow, and needed only here
-    from alembic.migration import MigrationContext  # noqa: PLC0415
-
-    settings = settings or load()
-    target = resolve(database, settings)
-    schema.current(database, settings=settings)
-    with connected(create_engines(target, settings).read) as connection:
-        options: dict[str, Any] = {"version_table": VERSION_TABLE, "compare_type": True}
-        context = MigrationContext.configure(connection, opts=options)
-        return [_told(difference) for difference in compare_metadata(context, METADATA)]
-
-
-def _told(difference: Any) -> str:
-    return " ".join(str(part) for part in difference if part is not None)

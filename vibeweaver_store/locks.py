@@ -38,7 +38,7 @@ class WriterQueue:
         with self._guard:
             if self._holder is not None and self._holder.owner == owner:
                 raise StoreBusy(
-                    "this thread has a unit of work open on this database already; hand that one on, "
+                    "this thread or task has a unit of work open on this database already; hand that one on, "
                     "or nest with uow.savepoint()"
                 )
             if self._holder is not None:
@@ -47,6 +47,10 @@ class WriterQueue:
             self._holder = ticket
         ticket.granted()
         return ticket
+
+    def is_turn_of(self, ticket: Ticket) -> bool:
+        """Say whether the turn has come."""
+        return self._holder is ticket
 
     def leave(self, ticket: Ticket) -> None:
         """Give the turn to the next in line, or the place in the queue up."""

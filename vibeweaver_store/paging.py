@@ -38,12 +38,14 @@ class Page(Generic[T]):
     """A part of a listing, in the listing's order.
 
     ``next_cursor`` leads on and ``previous_cursor`` back, each as the ``cursor=`` of the same call; ``None`` where
-    nothing more lay that way.
+    nothing more lay that way. ``end_cursor`` leads on from the last item, though nothing lay there yet; ``None`` where
+    there was no item at all.
     """
 
     items: list[T]
     next_cursor: str | None = None
     previous_cursor: str | None = None
+    end_cursor: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +104,7 @@ def fetch(
         items=rows,
         next_cursor=_leading("next", rows[-1:], order, at, more=more),
         previous_cursor=_leading("previous", rows[:1], order, at, more=more),
+        end_cursor=cursor_after(order, _key(order, rows[-1])) if rows else cursor,
     )
 
 
@@ -175,10 +178,18 @@ def _leading(way: Way, edge: Sequence[object], order: Order, at: _Cursor | None,
     if way != came and at is None:
         return None
     if edge:
-        key = [getattr(edge[0], column.key) for column in order.columns]
-        return _encode(_Cursor(way, inclusive=False, key=key), order)
+        return _encode(_Cursor(way, inclusive=False, key=_key(order, edge[0])), order)
     # Rows beyond the cursor were deleted meanwhile; the way back begins at the cursor's own row.
     return _encode(_Cursor(way, inclusive=True, key=at.key), order) if at is not None else None
+
+
+def cursor_after(order: Order, key: Sequence[Any]) -> str:
+    """Return the cursor that leads on from a row with these values in the columns of the order."""
+    return _encode(_Cursor("next", inclusive=False, key=key), order)
+
+
+def _key(order: Order, row: object) -> list[Any]:
+    return [getattr(row, column.key) for column in order.columns]
 
 
 # --- the text of a cursor: base64url of 8 bytes of digest and a JSON array ------------------------------------

@@ -12,7 +12,6 @@ import sqlite3
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -21,7 +20,7 @@ import sqlalchemy as sa
 from sqlalchemy import Connection, NullPool
 from sqlalchemy.engine import URL
 
-from vibeweaver_store import sqlite_file
+from vibeweaver_store import sqlite_copy, sqlite_file, whole_file
 from vibeweaver_store.driver_errors import translating
 from vibeweaver_store.engine import Target, connected, postgresql_engine, resolve, sqlite_engine
 from vibeweaver_store.errors import (
@@ -102,10 +101,11 @@ def _inspect(target: Target, settings: Settings) -> FileState:
         with FORK_GATE.passing():
             return sqlite_file.inspect(target.path, settings)
     with FORK_GATE.passing(), connected(postgresql_engine(target, settings, poolclass=NullPool)) as connection:
-        return FileState("store", _recorded(connection))
+        return FileState("store", recorded(connection))
 
 
-def _recorded(connection: Connection) -> str | None:
+def recorded(connection: Connection) -> str | None:
+    """Return the revision that a connection's database is at, ``None`` where it has none yet."""
     if not sa.inspect(connection).has_table(VERSION_TABLE):
         return None
     found: str | None = connection.execute(sa.select(_VERSION.c.version_num)).scalar_one_or_none()
@@ -126,7 +126,7 @@ def ensure(target: Target, settings: Settings, *, migrate: bool) -> None:
     state = _inspect(target, settings)
     if state.revision == head():
         return
-    _refuse_newer(target, state.revision)
+    refuse_newer(target.place, state.revision)
     if migrate:
         _upgrade(target, settings, "head")
         return
@@ -140,10 +140,15 @@ def ensure(target: Target, settings: Settings, *, migrate: bool) -> None:
     )
 
 
-def _refuse_newer(target: Target, revision: str | None) -> None:
+def refuse_newer(place: object, revision: str | None) -> None:
+    """See to it that this package knows the revision of a database.
+
+    Raises:
+        SchemaMismatch: it does not: the database is newer.
+    """
     if revision is not None and revision not in {known.number for known in history()}:
         raise SchemaMismatch(
-            f"{target.place}: its schema is at {revision}, which this version does not know (its newest is {head()}); "
+            f"{place}: its schema is at {revision}, which this version does not know (its newest is {head()}); "
             "upgrade the package: pip install --upgrade vibeweaver-store",
             found=revision,
             expected=head(),
@@ -169,7 +174,7 @@ def upgrade(
         StoreUnavailable: the database cannot be opened.
     """
     settings = settings or load()
-    return _upgrade(_lasting(resolve(database, settings)), settings, _checked(revision))
+    return _upgrade(_lasting(resolve(database, settings), settings), settings, _checked(revision))
 
 
 def downgrade(
@@ -182,7 +187,7 @@ def downgrade(
         InvalidInput, SchemaMismatch, MigrationFailed, StoreBusy: as :func:`upgrade` does.
     """
     settings = settings or load()
-    target = _lasting(resolve(database, settings))
+    target = _lasting(resolve(database, settings), settings)
     wanted = _checked(revision)
     if _inspect(target, settings).kind == "absent":
         raise StoreUnavailable(f"{target.place}: there is no such file")
@@ -190,11 +195,13 @@ def downgrade(
         return run.to("downgrade", wanted)
 
 
-def _lasting(target: Target) -> Target:
+def _lasting(target: Target, settings: Settings) -> Target:
     if target.temporary:
         raise InvalidInput(
             "an in-memory store lives within its Store, which is made at head; there is no other to migrate"
         )
+    if target.path is not None:
+        sqlite_file.check_file_system(target.path, settings)
     return target
 
 
@@ -217,9 +224,9 @@ class MigrationRun:
     def __init__(self, connection: Connection, target: Target) -> None:
         self.connection = connection
         self.target = target
-        self.before = _recorded(connection)
+        self.before = recorded(connection)
         self.backup: Path | None = None
-        _refuse_newer(target, self.before)
+        refuse_newer(target.place, self.before)
 
     def to(self, command: str, revision: str) -> Migration:
         """Run Alembic's ``upgrade`` or ``downgrade`` on the connection and say what came of it.
@@ -250,12 +257,12 @@ class MigrationRun:
                 backup=self.backup,
             ) from error
         self._check(counts)
-        return Migration(self.before, _recorded(self.connection), self.backup)
+        return Migration(self.before, recorded(self.connection), self.backup)
 
     def _prepare(self) -> dict[str, int]:
         if self.target.path is None:
             return {}
-        counts = _row_counts(self.connection)
+        counts = row_counts(self.connection)
         if any(counts.values()):
             self.backup = _back_up(self.target.path, self.before)
         return counts
@@ -272,7 +279,7 @@ class MigrationRun:
                 "it was rolled back",
                 backup=self.backup,
             )
-        after = _row_counts(self.connection)
+        after = row_counts(self.connection)
         lost = {table: rows - after[table] for table, rows in counts.items() if after.get(table, rows) < rows}
         if lost:
             told = ", ".join(f"{rows} of {table}" for table, rows in sorted(lost.items()))
@@ -324,7 +331,8 @@ def _mark_as_ours(path: Path, settings: Settings) -> None:
         connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
 
 
-def _row_counts(connection: Connection) -> dict[str, int]:
+def row_counts(connection: Connection) -> dict[str, int]:
+    """Count the rows of all tables but Alembic's own."""
     names = [name for name in sa.inspect(connection).get_table_names() if name != VERSION_TABLE]
     count = sa.func.count()
     return {name: connection.execute(sa.select(count).select_from(sa.table(name))).scalar_one() for name in names}
@@ -332,18 +340,19 @@ def _row_counts(connection: Connection) -> dict[str, int]:
 
 def _back_up(path: Path, revision: str | None) -> Path:
     """Copy a database with SQLite's online backup, as it was before the open transaction."""
-    stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%S.%fZ")
-    copy = path.with_name(f"{path.name}.{revision or 'base'}-{stamp}.backup")
+    backup = path.with_name(f"{path.name}.{revision or 'base'}-{whole_file.stamp()}.backup")
     try:
-        sqlite_file.create(copy)
-        with closing(sqlite3.connect(path)) as source, closing(sqlite3.connect(copy)) as destination:
-            source.backup(destination)
-    except (sqlite3.Error, StoreError) as error:
-        copy.unlink(missing_ok=True)
+        with (
+            closing(sqlite_copy.open_snapshot(sqlite_file.uri(path, "rw"), busy_timeout_seconds=0)) as snapshot,
+            whole_file.unnamed(backup) as copied,
+        ):
+            sqlite_copy.copy(snapshot, copied)
+            whole_file.give_name(copied, backup)
+    except (sqlite3.Error, OSError, StoreError) as error:
         raise MigrationFailed(
             f"{path}: the backup before the migration failed ({error}); nothing was changed"
         ) from error
-    return copy
+    return backup
 
 
 def alembic_config(output: io.TextIOBase | None = None) -> Config:

@@ -27,6 +27,7 @@ class Settings(BaseSettings):
 
     # SQLite's PRAGMAs, by their own names (https://www.sqlite.org/pragma.html).
     journal_mode: Literal["WAL", "DELETE", "TRUNCATE"] = "WAL"
+    force_wal: bool = Field(default=False, description="Allow WAL on a network file system; the data may be lost.")
     synchronous: Literal["OFF", "NORMAL", "FULL", "EXTRA"] = "NORMAL"
     cache_size: int = Field(default=-20_000, description="Page cache: pages, or KiB when negative.")
     mmap_size: int = Field(default=268_435_456, ge=0, description="Bytes of the file that are memory-mapped.")

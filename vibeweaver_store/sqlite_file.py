@@ -11,13 +11,14 @@ import os
 import sqlite3
 import stat
 import warnings
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 from urllib.parse import quote
 
 from vibeweaver_store.driver_errors import from_sqlite
-from vibeweaver_store.errors import NetworkFileSystemWarning, StoreError, StoreUnavailable
+from vibeweaver_store.errors import CorruptData, NetworkFileSystemWarning, StoreError, StoreUnavailable
 from vibeweaver_store.settings import Settings
 
 APPLICATION_ID = 0x56425753
@@ -40,6 +41,9 @@ class FileState:
 
 def inspect(path: Path, settings: Settings) -> FileState:
     """Say what a path holds, without locking or changing anything.
+
+    Only the unfinished transaction that a killed process left in a store's ``-journal`` is taken back: nothing can be
+    read before.
 
     Raises:
         StoreUnavailable: a folder, a device, unreadable, read-only, no SQLite database, or another application's.
@@ -92,10 +96,13 @@ def identity(path: Path) -> tuple[int, int] | None:
 
 
 def _identify(path: Path, settings: Settings) -> FileState:
-    # Opened mode=rw, the last connection clears up its own side files; where a -wal or a -journal is there already,
-    # mode=ro keeps it from being written into a database that may not be ours.
-    unfinished = any(path.with_name(f"{path.name}{ending}").exists() for ending in ("-wal", "-journal"))
-    where = uri(path, "ro" if unfinished else "rw")
+    # Opened mode=rw, the last connection clears up its own side files; where a -wal is there already, mode=ro keeps it
+    # from being written into a database that may not be ours, and so with a -journal, unless the database says it is.
+    wal, journal = (path.with_name(f"{path.name}{ending}").exists() for ending in ("-wal", "-journal"))
+    if wal and path.stat().st_size == 0:
+        # SQLite would drop what the -wal holds, and a new store would be made in place of the old one.
+        raise CorruptData(f"{path} is empty, but not its -wal file: it was cut off; restore it from a backup")
+    where = uri(path, "ro" if wal or (journal and not _is_marked(path)) else "rw")
     try:
         connection = sqlite3.connect(where, uri=True, timeout=settings.busy_timeout_seconds, isolation_level=None)
     except sqlite3.Error as error:
@@ -106,6 +113,18 @@ def _identify(path: Path, settings: Settings) -> FileState:
         raise _refusal(error, path, settings) from error
     finally:
         connection.close()
+
+
+def _is_marked(path: Path) -> bool:
+    """Say whether the header names a store, where an unfinished transaction keeps SQLite from reading more.
+
+    What was marked once stays so; the header as it stands on the disk, amid a transaction, is good enough.
+    """
+    try:
+        with closing(sqlite3.connect(f"{uri(path, 'ro')}&immutable=1", uri=True)) as connection:
+            return bool(connection.execute("PRAGMA application_id").fetchone()[0] == APPLICATION_ID)
+    except sqlite3.Error:
+        return False
 
 
 def _state(connection: sqlite3.Connection, path: Path) -> FileState:
@@ -154,8 +173,8 @@ def create_folder(folder: Path) -> None:
     Raises:
         StoreUnavailable: there is no right or no room to.
     """
-    missing = [parent for parent in (folder, *folder.parents) if not parent.exists()]
     try:
+        missing = [parent for parent in (folder, *folder.parents) if not parent.exists()]
         for parent in reversed(missing):
             parent.mkdir(mode=0o700, exist_ok=True)
     except OSError as error:
@@ -171,16 +190,39 @@ _NETWORK_FILE_SYSTEMS = frozenset(
 )
 
 
-def warn_on_network(path: Path, mounts: Path = Path("/proc/self/mounts")) -> None:
-    """Warn when a database lies on a network file system, where it can be known (Linux)."""
-    kind = file_system(path, mounts)
-    if kind in _NETWORK_FILE_SYSTEMS:
-        warnings.warn(
-            f"{path} lies on a network file system ({kind}): SQLite's locks and WAL need a local disk "
-            "(https://www.sqlite.org/wal.html); use PostgreSQL to share a store between machines",
-            NetworkFileSystemWarning,
-            stacklevel=2,
+MOUNTS = Path("/proc/self/mounts")
+"""Where Linux lists what is mounted, and as what."""
+
+
+def check_file_system(path: Path, settings: Settings, mounts: Path | None = None) -> None:
+    """Warn when a database lies on a network file system, where it can be known (Linux), and refuse WAL there.
+
+    WAL keeps its index in shared memory, which machines do not share: one that reads what another has written ruins
+    the database (https://www.sqlite.org/wal.html). With ``force_wal`` there is the warning alone.
+
+    Raises:
+        StoreUnavailable: it lies on one, and the journal mode is WAL.
+    """
+    kind = network_file_system(path, mounts)
+    if kind is None:
+        return
+    said = f"{path} lies on a network file system ({kind})"
+    if settings.journal_mode == "WAL" and not settings.force_wal:
+        raise StoreUnavailable(
+            f"{said}, where WAL can ruin it; set VIBEWEAVER_JOURNAL_MODE=DELETE, use PostgreSQL to share a store "
+            "between machines, or set VIBEWEAVER_FORCE_WAL=1 where one machine alone ever opens it"
         )
+    warnings.warn(
+        f"{said}: SQLite's locks need a local disk; use PostgreSQL to share a store between machines",
+        NetworkFileSystemWarning,
+        stacklevel=2,
+    )
+
+
+def network_file_system(path: Path, mounts: Path | None = None) -> str | None:
+    """Return the type of the network file system that holds a path; ``None`` where there is none that is known."""
+    kind = file_system(path, mounts or MOUNTS)
+    return kind if kind in _NETWORK_FILE_SYSTEMS else None
 
 
 def file_system(path: Path, mounts: Path) -> str | None:

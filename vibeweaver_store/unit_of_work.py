@@ -17,6 +17,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.orm import SessionTransaction
 
 from vibeweaver_store.errors import InvalidInput, StoreBusy, StoreError, StoreUnavailable
+from vibeweaver_store.following import announcement
 from vibeweaver_store.json_values import shown
 
 Clock: TypeAlias = Callable[[], datetime]
@@ -35,9 +36,10 @@ class ReadUnitOfWork(sqlmodel.Session):
     :meth:`vibeweaver_store.Store.read`. What it returned stays readable after it ended.
     """
 
-    def __init__(self, engine: Engine, clock: Clock) -> None:
+    def __init__(self, bind: Engine, clock: Clock, *, binds: None = None) -> None:
+        del binds  # SQLAlchemy's AsyncSession, which makes one of these, always names it
         # populate_existing: a row read again shows what statements have changed meanwhile, not a cached instance.
-        super().__init__(engine, expire_on_commit=False, execution_options={"populate_existing": True})
+        super().__init__(bind, expire_on_commit=False, execution_options={"populate_existing": True})
         self._clock = clock
         self._instant: datetime | None = None
         self._driver: Any = None
@@ -139,13 +141,17 @@ class ReadUnitOfWork(sqlmodel.Session):
 
     @contextmanager
     def _noting_failure(self) -> Iterator[None]:
-        """Remember an error, which undoes the unit of work on either backend, though it were swallowed."""
+        """Remember an error, which undoes the unit of work on either backend, though it were swallowed.
+
+        So does what interrupts a statement (Ctrl-C, a task that is cancelled): how far it went is not known.
+        """
         self._check_usable()
         try:
             with _typed():
                 yield
-        except StoreError:
-            self._failed = True
+        except BaseException as error:
+            if isinstance(error, StoreError) or not isinstance(error, Exception):
+                self._failed = True
             raise
 
     def _check_present(self) -> None:
@@ -169,7 +175,7 @@ class ReadUnitOfWork(sqlmodel.Session):
 
     def _start(self, asked_at: float) -> None:
         try:
-            self._driver = self.connection().connection.dbapi_connection
+            self._driver = self.connection().connection.driver_connection
         except PoolTimeout as error:
             raise StoreBusy("all connections of the store are in use", waited=time.monotonic() - asked_at) from error
         except StoreBusy as busy:
@@ -220,6 +226,10 @@ class ReadUnitOfWork(sqlmodel.Session):
 class UnitOfWork(ReadUnitOfWork):
     """One transaction that reads and writes: committed when its block ends, rolled back when an exception leaves it."""
 
+    def __init__(self, bind: Engine, clock: Clock, *, binds: None = None) -> None:
+        super().__init__(bind, clock, binds=binds)
+        self._topics: set[str] = set()
+
     def insert(self, *rows: RowT) -> None:
         """Write new rows now, in the order given; integer keys are filled in.
 
@@ -227,10 +237,24 @@ class UnitOfWork(ReadUnitOfWork):
             AlreadyExists: a key is taken; the unit of work is undone, unless within a :meth:`savepoint`.
             InvalidInput: a value breaks a rule of the table.
             NotFound: a row that it belongs to is not there.
+            StoreError: this unit of work has ended, was undone by an error, or belongs to the parent process.
         """
         with self._noting_failure():
             self.add_all(rows)
             self.flush()
+
+    def announce(self, topic: str) -> None:
+        """Tell who follows a topic, once this unit of work is committed; see :meth:`vibeweaver_store.Store.follow`.
+
+        On SQLite nobody need be told: who follows sees that the file has changed.
+        """
+        self._topics.add(topic)
+
+    def _finish(self) -> None:
+        if self.backend == "postgresql":
+            for topic in sorted(self._topics):
+                self.execute(announcement(topic))
+        super()._finish()
 
     def upsert(self, table: type[RowT]) -> Any:
         """Return an ``INSERT`` into a table that can say ``on_conflict_do_update``, in the backend's dialect."""

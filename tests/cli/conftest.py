@@ -15,9 +15,9 @@ from typing import Any, TypeAlias
 import pytest
 from typer.testing import CliRunner
 
-from tests.factories import HistoryEntryFactory, MarkerFactory, RuleFactory, SessionFactory
 from vibeweaver_store import Session, Store, triggers
 from vibeweaver_store.cli import app
+from vibeweaver_store.testing import HistoryEntryFactory, MarkerFactory, RuleFactory, SessionFactory
 
 # Typer and rich take the output for a terminal's where these say so, as they do in some people's shells and CI.
 _NO_TERMINAL: dict[str, str | None] = {

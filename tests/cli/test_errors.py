@@ -11,7 +11,7 @@ import pytest
 from sqlalchemy.engine import make_url
 
 from tests.cli.conftest import Line, run_line
-from tests.conftest import PostgresServer, needs_postgres
+from tests.conftest import needs_postgres
 from vibeweaver_store import Store, errors
 from vibeweaver_store.cli.errors import EXIT_CODES, exit_code, without_passwords
 from vibeweaver_store.errors import (
@@ -28,6 +28,7 @@ from vibeweaver_store.errors import (
     StoreError,
     StoreUnavailable,
 )
+from vibeweaver_store.testing import PostgresServer
 
 CODES: list[tuple[StoreError, int]] = [
     (StoreError("what"), 1),
@@ -120,7 +121,7 @@ def test_a_warning_is_one_line_and_no_error(sqlite_path: Path, monkeypatch: pyte
     def warn(*_: object) -> None:
         warnings.warn("it lies on a network file system", NetworkFileSystemWarning, stacklevel=1)
 
-    monkeypatch.setattr("vibeweaver_store.sqlite_file.warn_on_network", warn)
+    monkeypatch.setattr("vibeweaver_store.sqlite_file.check_file_system", warn)
     with warnings.catch_warnings():
         warnings.simplefilter("always")
         done = run_line(["--db", sqlite_path, "sessions", "list", "--json"])

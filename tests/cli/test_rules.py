@@ -7,8 +7,8 @@ import shlex
 import pytest
 
 from tests.cli.conftest import Line
-from tests.factories import RuleFactory
 from vibeweaver_store import Priority, Session, Store, actions, history, rules, stats, triggers
+from vibeweaver_store.testing import RuleFactory
 
 
 def test_add_prints_the_new_id_and_nothing_else(line: Line, look: Store, jam: Session) -> None:

@@ -15,11 +15,11 @@ from hypothesis import strategies as st
 from sqlalchemy.dialects import sqlite
 
 from tests.conftest import BACKENDS
-from tests.factories import SessionFactory
 from tests.services.lasting import lasting_database
 from vibeweaver_store import CorruptData, InvalidInput, Priority, Store, history
 from vibeweaver_store.columns import Json
 from vibeweaver_store.json_values import FrozenDict, FrozenList, freeze
+from vibeweaver_store.testing import SessionFactory
 
 
 @pytest.fixture(scope="module", params=BACKENDS)

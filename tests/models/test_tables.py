@@ -7,7 +7,9 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
-from tests.factories import (
+from vibeweaver_store import InvalidInput, NotFound, SessionKind, Store, sessions
+from vibeweaver_store.models import METADATA
+from vibeweaver_store.testing import (
     HistoryEntryFactory,
     MarkerFactory,
     RowFactory,
@@ -16,8 +18,6 @@ from tests.factories import (
     SnapshotFactory,
     columns_of,
 )
-from vibeweaver_store import InvalidInput, NotFound, SessionKind, Store, sessions
-from vibeweaver_store.models import METADATA
 
 FACTORIES: list[type[RowFactory[Any]]] = [RuleFactory, MarkerFactory, HistoryEntryFactory, SnapshotFactory]
 

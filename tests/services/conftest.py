@@ -7,10 +7,11 @@ from collections.abc import Iterator
 import pytest
 
 from tests.conftest import BACKENDS
-from tests.factories import SessionFactory
+from tests.driven import DRIVES, opened
 from tests.services.lasting import lasting_database
 from tests.services.scene import Scene, build_scene, make
 from vibeweaver_store import Session, Store
+from vibeweaver_store.testing import SessionFactory
 
 
 @pytest.fixture(scope="module", params=BACKENDS)
@@ -21,11 +22,25 @@ def lasting_database_of_module(
         yield database
 
 
+@pytest.fixture(params=DRIVES)
+def drive(request: pytest.FixtureRequest) -> str:
+    """Each test of a service is run on a Store and on an AsyncStore."""
+    name: str = request.param
+    return name
+
+
+@pytest.fixture(scope="module", params=DRIVES)
+def lasting_drive(request: pytest.FixtureRequest) -> str:
+    """As ``drive``, for the store that a module's tests share."""
+    name: str = request.param
+    return name
+
+
 @pytest.fixture(scope="module")
-def lasting_store(lasting_database_of_module: str) -> Iterator[Store]:
+def lasting_store(lasting_drive: str, lasting_database_of_module: str) -> Iterator[Store]:
     """A store that a module's tests share: for refusals, which write nothing, and for what looks at one session."""
-    with Store.open(lasting_database_of_module) as opened:
-        yield opened
+    with opened(lasting_drive, lasting_database_of_module) as store:
+        yield store
 
 
 @pytest.fixture(scope="module")

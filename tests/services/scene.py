@@ -9,7 +9,9 @@ from typing import Any, TypeVar
 
 import sqlalchemy as sa
 
-from tests.factories import (
+from vibeweaver_store import HistoryEntry, Store, history, markers, rules, sessions, snapshots, stats, triggers
+from vibeweaver_store.models import METADATA, Base
+from vibeweaver_store.testing import (
     HistoryEntryFactory,
     MarkerFactory,
     RowFactory,
@@ -17,8 +19,6 @@ from tests.factories import (
     SessionFactory,
     SnapshotFactory,
 )
-from vibeweaver_store import HistoryEntry, Store, history, markers, rules, sessions, snapshots, stats, triggers
-from vibeweaver_store.models import METADATA, Base
 
 T = TypeVar("T", bound=Base)
 

@@ -10,8 +10,6 @@ from typing import TypeVar
 
 import pytest
 
-from tests.conftest import SettableClock
-from tests.factories import RuleFactory, SessionFactory
 from tests.services.scene import make, make_many
 from vibeweaver_store import (
     IllegalTransition,
@@ -30,6 +28,7 @@ from vibeweaver_store import (
     stats,
     triggers,
 )
+from vibeweaver_store.testing import RuleFactory, SessionFactory, SettableClock
 
 T = TypeVar("T")
 
@@ -47,6 +46,12 @@ def at_once(*stores: Store, work: Callable[[Store, int], T]) -> list[T]:
 
     with ThreadPoolExecutor(THREADS) as threads:
         return list(threads.map(start, range(THREADS)))
+
+
+@pytest.fixture
+def drive() -> str:
+    """Threads share a Store; tasks that share an AsyncStore have tests of their own."""
+    return "sync"
 
 
 # Firing

@@ -12,7 +12,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.factories import HistoryEntryFactory, MarkerFactory, RuleFactory, SessionFactory, SnapshotFactory
 from tests.services.scene import make_many
 from vibeweaver_store import (
     InvalidInput,
@@ -28,6 +27,7 @@ from vibeweaver_store import (
     stats,
 )
 from vibeweaver_store.paging import Order, check_limit
+from vibeweaver_store.testing import HistoryEntryFactory, MarkerFactory, RuleFactory, SessionFactory, SnapshotFactory
 
 # Limits
 

@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 
-from tests.conftest import SettableClock, recorded_statements
-from tests.factories import HistoryEntryFactory, SessionFactory, columns_of
+from tests.conftest import recorded_statements
 from tests.services.bad_input import BAD_BOOLEANS, BAD_IDS, BAD_NAMES, NO_TEXT, VERBATIM, cases
 from tests.services.scene import make, make_many, params_of
 from vibeweaver_store import HistoryEntry, InvalidInput, NotFound, Session, Store, history, sessions
+from vibeweaver_store.testing import HistoryEntryFactory, SessionFactory, SettableClock, columns_of
 
 # Append
 

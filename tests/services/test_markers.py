@@ -11,11 +11,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.conftest import SettableClock, recorded_statements
-from tests.factories import MarkerFactory, SessionFactory, columns_of
+from tests.conftest import recorded_statements
 from tests.services.bad_input import BAD_BEATS, BAD_IDS, BAD_NAMES, VERBATIM, cases
 from tests.services.scene import make, make_many
 from vibeweaver_store import AlreadyExists, InvalidInput, Marker, NotFound, Session, Store, markers
+from vibeweaver_store.testing import MarkerFactory, SessionFactory, SettableClock, columns_of
 
 
 def beats_of(found: list[Marker]) -> list[float]:

@@ -10,7 +10,6 @@ from typing import Any, TypeAlias
 import pytest
 import sqlalchemy as sa
 
-from tests.factories import EPOCH, HistoryEntryFactory, MarkerFactory, RuleFactory, SessionFactory, SnapshotFactory
 from tests.services.plans import Sent, indexes_of, postgresql_plan, recorded, sqlite_plan, steps
 from tests.services.scene import Scene, services_that_take
 from tests.services.variants import TRIGGERS
@@ -30,9 +29,23 @@ from vibeweaver_store import (
 )
 from vibeweaver_store.models import METADATA
 from vibeweaver_store.models.triggers import TriggerType
+from vibeweaver_store.testing import (
+    EPOCH,
+    HistoryEntryFactory,
+    MarkerFactory,
+    RuleFactory,
+    SessionFactory,
+    SnapshotFactory,
+)
 
 # A few thousand rows a table: sessions with much in them, at work at the same time, among others that are empty.
 BUSY, EMPTY, RULES, MARKERS, ENTRIES, SNAPSHOTS, SPACES = 8, 2000, 350, 400, 600, 250, 2000
+
+
+@pytest.fixture(scope="module")
+def lasting_drive() -> str:
+    """The plan of a statement is the same on either driver."""
+    return "sync"
 
 
 @pytest.fixture(scope="module")
@@ -140,6 +153,7 @@ LOOKUPS: dict[str, Lookup] = {
     "rules.page_by_session": listing(rules.page_by_session),
     **{f"rules.by_trigger {trigger_type}": by_trigger(trigger_type) for trigger_type in TriggerType},
     **{f"rules.match {name}": signalled(rules.match, signal) for name, signal in SIGNALS.items()},
+    "rules.revision": lambda uow, at: rules.revision(uow, at.session_id),
     "rules.due": lambda uow, at: rules.due(uow, at.session_id, 8),
     "rules.next_due": lambda uow, at: rules.next_due(uow, at.session_id, 8),
     "markers.get": lambda uow, at: markers.get(uow, at.marker_id),
@@ -168,6 +182,7 @@ WRITERS: dict[str, Lookup] = {
     "rules.mark_fired": lambda uow, at: rules.mark_fired(uow, at.deadline_id),
     "rules.set_enabled": lambda uow, at: rules.set_enabled(uow, at.rule_id, False),
     "rules.delete": lambda uow, at: rules.delete(uow, at.rule_id),
+    "rules.revise": lambda uow, at: rules.revise(uow, at.session_id),
     "markers.delete": lambda uow, at: markers.delete(uow, at.marker_id),
     "snapshots.prune": lambda uow, at: snapshots.prune(uow, at.session_id, keep=20),
 }

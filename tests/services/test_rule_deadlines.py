@@ -10,7 +10,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.factories import RuleFactory, SessionFactory
 from tests.services.bad_input import BAD_BEATS, BAD_IDS
 from tests.services.scene import make, make_many
 from tests.services.variants import TRIGGERS
@@ -29,6 +28,7 @@ from vibeweaver_store import (
     triggers,
 )
 from vibeweaver_store.models.actions import Action
+from vibeweaver_store.testing import RuleFactory, SessionFactory
 
 DRUMS = actions.Sample(space="drums")
 END = 1e6

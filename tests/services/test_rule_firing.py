@@ -8,8 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.conftest import SettableClock, recorded_statements
-from tests.factories import EPOCH, RuleFactory, columns_of
+from tests.conftest import recorded_statements
 from tests.services.bad_input import cases
 from tests.services.scene import dump, make, make_many, params_of
 from tests.services.variants import ACTIONS, FIRING, called
@@ -30,6 +29,7 @@ from vibeweaver_store import (
 from vibeweaver_store.models.actions import Action
 from vibeweaver_store.models.signals import Signal
 from vibeweaver_store.models.triggers import Trigger
+from vibeweaver_store.testing import EPOCH, RuleFactory, SettableClock, columns_of
 
 TICK = signals.BeatTick(beat=8)
 
@@ -210,14 +210,14 @@ def test_firings_stand_in_history_in_their_order(store: Store, other: Store, jam
 
 @pytest.mark.parametrize("matching", [1, 300])
 @pytest.mark.parametrize("one_shot", [True, False])
-def test_firing_takes_four_statements_however_many_rules_match(
+def test_firing_takes_five_statements_however_many_rules_match(
     store: Store, jam: Session, matching: int, one_shot: bool
 ) -> None:
     new = rules.NewRule(triggers.Beat(divisor=4), actions.Play(), one_shot=one_shot)
     store.run(rules.add_many, jam.id, [new] * matching)
     with recorded_statements(store) as sent:
         assert len(store.run(rules.fire, jam.id, TICK)) == matching
-    assert len(sent) == 4
+    assert len(sent) == 5
 
 
 @pytest.mark.parametrize("listed", [1, 300])

@@ -9,13 +9,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.factories import EPOCH, RuleFactory, SessionFactory
 from tests.services.bad_input import cases
 from tests.services.scene import dump, make, make_many
 from tests.services.variants import FIRING, NOT_FIRING, called
 from vibeweaver_store import InvalidInput, Priority, Session, Store, rules, signals, triggers
 from vibeweaver_store.models.signals import Signal
 from vibeweaver_store.models.triggers import Trigger, TriggerType
+from vibeweaver_store.testing import EPOCH, RuleFactory, SessionFactory
 
 
 def matched(store: Store, trigger: Trigger, signal: Signal) -> bool:

@@ -8,14 +8,13 @@ from typing import Any
 
 import pytest
 
-from tests.conftest import SettableClock
-from tests.factories import EPOCH, HistoryEntryFactory, RuleFactory, SessionFactory, columns_of
 from tests.services.bad_input import BAD_BOOLEANS, BAD_IDS, NO_TEXT, VERBATIM, cases
 from tests.services.scene import dump, make, make_many
 from tests.services.variants import ACTIONS, TRIGGERS, called
 from vibeweaver_store import AlreadyExists, InvalidInput, NotFound, Priority, Session, Store, actions, rules, triggers
 from vibeweaver_store.models.actions import Action
 from vibeweaver_store.models.triggers import Trigger, TriggerType
+from vibeweaver_store.testing import EPOCH, HistoryEntryFactory, RuleFactory, SessionFactory, SettableClock, columns_of
 
 FOUR = triggers.Beat(divisor=4)
 

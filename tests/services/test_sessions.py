@@ -11,17 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.conftest import SettableClock, recorded_statements
-from tests.factories import (
-    EPOCH,
-    HistoryEntryFactory,
-    MarkerFactory,
-    RowFactory,
-    RuleFactory,
-    SessionFactory,
-    SnapshotFactory,
-    columns_of,
-)
+from tests.conftest import recorded_statements
 from tests.services.bad_input import (
     BAD_IDS,
     BAD_NAMES,
@@ -44,6 +34,17 @@ from vibeweaver_store import (
     SessionStatus,
     Store,
     sessions,
+)
+from vibeweaver_store.testing import (
+    EPOCH,
+    HistoryEntryFactory,
+    MarkerFactory,
+    RowFactory,
+    RuleFactory,
+    SessionFactory,
+    SettableClock,
+    SnapshotFactory,
+    columns_of,
 )
 
 # Create

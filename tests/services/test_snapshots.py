@@ -11,11 +11,11 @@ import sqlalchemy as sa
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.conftest import SettableClock, recorded_statements
-from tests.factories import SessionFactory, SnapshotFactory
+from tests.conftest import recorded_statements
 from tests.services.bad_input import BAD_IDS, VERBATIM, cases
 from tests.services.scene import make, make_many
 from vibeweaver_store import CorruptData, InvalidInput, NotFound, Session, Store, snapshots
+from vibeweaver_store.testing import SessionFactory, SettableClock, SnapshotFactory
 
 MIB = 1024 * 1024
 

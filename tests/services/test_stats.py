@@ -10,12 +10,11 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from tests.conftest import SettableClock
-from tests.factories import columns_of
 from tests.services.bad_input import BAD_NAMES, VERBATIM, any_name, cases
 from vibeweaver_store import GenerationStats, InvalidInput, NotFound, Store, stats
 from vibeweaver_store.columns import new_id
 from vibeweaver_store.services.stats import MAX_DURATION_MS
+from vibeweaver_store.testing import SettableClock, columns_of
 
 
 def record_all(store: Store, space: str, durations: list[int]) -> GenerationStats:

@@ -7,6 +7,8 @@ from typing import Annotated
 import typer
 
 import vibeweaver_store
+import vibeweaver_store.cli.db_backup  # its commands are db's
+import vibeweaver_store.cli.db_check  # likewise
 from vibeweaver_store.cli import db, history, imports, markers, rules, sessions, snapshots, stats, weave
 from vibeweaver_store.cli.context import Database, Debug
 from vibeweaver_store.cli.errors import PROGRAM, Root

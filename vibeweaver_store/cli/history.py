@@ -1,4 +1,4 @@
-"""``history``: list, append and count what was done in a session."""
+"""``history``: list, follow, append and count what was done in a session."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from vibeweaver_store.cli.context import command, new_group
 from vibeweaver_store.cli.invocation import Cli
 from vibeweaver_store.cli.notation import ACTIONS, SIGNALS, TRIGGERS
 from vibeweaver_store.cli.options import LIMIT, Cursor, Limit, SessionId, parse_json, within
-from vibeweaver_store.cli.output import print_document, print_made, print_page
+from vibeweaver_store.cli.output import console, print_document, print_made, print_page
 from vibeweaver_store.cli.table import Cell, Column
-from vibeweaver_store.cli.text import compact, instant
+from vibeweaver_store.cli.text import compact, instant, shown
 from vibeweaver_store.errors import InvalidInput
 from vibeweaver_store.models import HistoryEntry
 from vibeweaver_store.services import history
 from vibeweaver_store.services.rules import FIRED
 
-group = new_group("history", "List, append and count what was done in a session.")
+group = new_group("history", "List, follow, append and count what was done in a session.")
 
 COLUMNS = (
     Column("ID", "dim", right=True),
@@ -101,6 +101,48 @@ def count(cli: Cli, session: SessionId, action: ActionFilter = None, succeeded: 
         print_document({"count": found})
     else:
         typer.echo(str(found))
+
+
+@command(
+    group,
+    "tail",
+    example="""
+history tail "$SESSION"
+history tail "$SESSION" --follow --action rule.fired
+history tail "$SESSION" --lines 0 --follow --json
+""",
+)
+def tail(
+    cli: Cli,
+    session: SessionId,
+    *,
+    lines: Annotated[
+        int, typer.Option("--lines", "-n", metavar="N", min=0, max=1000, help="How many to begin with.")
+    ] = 10,
+    follow: Annotated[bool, typer.Option("--follow", "-f", metavar="", help="Go on with what is added.")] = False,
+    action: ActionFilter = None,
+    succeeded: SuccessFilter = None,
+) -> None:
+    """Print the end of a session's history, oldest first; with --follow, what any process adds, until Ctrl-C."""
+    with cli.store() as store:
+        page = store.query(within, session, history.page, limit=max(lines, 1), action=action, success=succeeded)
+        for entry in reversed(page.items[:lines]):
+            _print_line(cli, entry)
+        if follow:
+            after = page.items[0].id if page.items else 0
+            for entry in history.follow(store, session, after=after, action=action, success=succeeded):
+                _print_line(cli, entry)
+
+
+def _print_line(cli: Cli, entry: HistoryEntry) -> None:
+    """Print an entry at once; widths of columns are not known while more is to come."""
+    if cli.json:
+        print_document(entry)
+        return
+    texts = [cell if isinstance(cell, Text) else Text(shown(cell)) for cell in history_cells(entry)]
+    line = Text("  ").join(texts)
+    line.rstrip()
+    console().print(line, soft_wrap=True)
 
 
 def history_cells(entry: HistoryEntry) -> Sequence[Cell]:

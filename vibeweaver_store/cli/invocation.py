@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from vibeweaver_store.settings import Settings, load
-from vibeweaver_store.store import Store
+from vibeweaver_store.domain_store import Store
 
 
 @dataclass

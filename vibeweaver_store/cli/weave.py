@@ -25,7 +25,7 @@ from vibeweaver_store.services import history, rules, sessions, transport
 from vibeweaver_store.services.rules import NewRule
 from vibeweaver_store.services.transport import Step
 from vibeweaver_store.songs import ODE_TO_JOY
-from vibeweaver_store.store import Store
+from vibeweaver_store.domain_store import Store
 from vibeweaver_store.unit_of_work import UnitOfWork
 
 

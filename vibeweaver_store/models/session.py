@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import enum
+import secrets
 from typing import Annotated, ClassVar, TypeAlias
 
 import sqlalchemy as sa
 from pydantic import Field
 
 from vibeweaver_store.columns import (
+    INTEGER,
     REAL,
     TEXT,
+    Count,
     EnumText,
     FiniteFloat,
     Id,
@@ -50,8 +53,17 @@ class SessionStatus(enum.StrEnum):
     ARCHIVED = "archived"
 
 
+def _first_revision() -> int:
+    # At random: a session that is made anew under an old id is never taken for the old one. Below 2**53, so that
+    # every reader of JSON keeps its digits.
+    return secrets.randbits(52)
+
+
 class Session(Base, table=True):
-    """One thread of work. A jam has a tempo; other kinds may go without."""
+    """One thread of work. A jam has a tempo; other kinds may go without.
+
+    ``rules_rev`` changes whenever a rule of the session does; it says nothing else.
+    """
 
     __tablename__: ClassVar[str] = "sessions"
     __table_args__ = (
@@ -78,3 +90,4 @@ class Session(Base, table=True):
     status: SessionStatus = column(EnumText(SessionStatus), default=SessionStatus.CREATED)
     created_at: Utc = column(UtcDateTime)
     updated_at: Utc = column(UtcDateTime)
+    rules_rev: Count = column(INTEGER, default_factory=_first_revision, sa_column_kwargs={"server_default": "0"})

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import AsyncIterator, Iterable, Iterator
 from dataclasses import dataclass
 from itertools import islice
-from typing import Any
+from typing import Any, overload
 
 import sqlalchemy as sa
 from sqlmodel import col, select
 
-from vibeweaver_store.columns import Id, Name, StrictBool, require
+from vibeweaver_store.async_store import AsyncStore
+from vibeweaver_store.columns import Count, Id, Name, StrictBool, require
 from vibeweaver_store.models.weaving import HistoryEntry
-from vibeweaver_store.paging import DEFAULT_LIMIT, MAX_LIMIT, Order, Page, fetch
+from vibeweaver_store.paging import DEFAULT_LIMIT, MAX_LIMIT, Order, Page, cursor_after, fetch
 from vibeweaver_store.services.arguments import expect_many
-from vibeweaver_store.services.sessions import hold
+from vibeweaver_store.services.sessions import hold, require_session
 from vibeweaver_store.store import Store
 from vibeweaver_store.unit_of_work import ReadUnitOfWork, UnitOfWork
 
@@ -56,8 +57,14 @@ def append(
     """
     entry = _build(uow, session_id, NewEntry(action, params, result, success))
     hold(uow, session_id)
+    uow.announce(topic(session_id))
     uow.insert(entry)
     return entry
+
+
+def topic(session_id: str) -> str:
+    """Return what appending to a session's history announces, for who follows it."""
+    return f"history {session_id}"
 
 
 def append_many(uow: UnitOfWork, session_id: str, entries: Iterable[NewEntry]) -> int:
@@ -68,6 +75,7 @@ def append_many(uow: UnitOfWork, session_id: str, entries: Iterable[NewEntry]) -
         InvalidInput: an entry is refused; what was appended before it goes with the unit of work.
     """
     hold(uow, session_id)
+    uow.announce(topic(session_id))
     remaining = expect_many(NewEntry, entries, field="entries")
     count = 0
     while batch := [_values(uow, session_id, entry) for entry in islice(remaining, _BATCH)]:
@@ -118,13 +126,17 @@ def page(
     Raises:
         InvalidInput: the limit is not 1 to 1,000, a filter is of a wrong type, or the cursor is not of this listing.
     """
-    order = Order(
+    order = _order(session_id, action=action, success=success, oldest_first=oldest_first)
+    return fetch(uow, select(HistoryEntry).where(*_succeeded(success)), order, limit=limit, cursor=cursor)
+
+
+def _order(session_id: str, *, action: str | None, success: bool | None, oldest_first: bool) -> Order:
+    return Order(
         ["history", session_id, action, success, oldest_first],
         [col(HistoryEntry.id)],
         falling=not oldest_first,
         within=_within(session_id, action),
     )
-    return fetch(uow, select(HistoryEntry).where(*_succeeded(success)), order, limit=limit, cursor=cursor)
 
 
 def _within(session_id: str, action: str | None) -> list[tuple[Any, str]]:
@@ -159,6 +171,72 @@ def iterate(
         InvalidInput: as :func:`page` does.
     """
     return store.iterate(page, session_id, limit=page_size, action=action, success=success, oldest_first=oldest_first)
+
+
+@overload
+def follow(
+    store: Store,
+    session_id: str,
+    *,
+    after: int | str | None = None,
+    action: str | None = None,
+    success: bool | None = None,
+    idle_seconds: float | None = None,
+) -> Iterator[HistoryEntry]: ...
+
+
+@overload
+def follow(
+    store: AsyncStore,
+    session_id: str,
+    *,
+    after: int | str | None = None,
+    action: str | None = None,
+    success: bool | None = None,
+    idle_seconds: float | None = None,
+) -> AsyncIterator[HistoryEntry]: ...
+
+
+def follow(
+    store: Store | AsyncStore,
+    session_id: str,
+    *,
+    after: int | str | None = None,
+    action: str | None = None,
+    success: bool | None = None,
+    idle_seconds: float | None = None,
+) -> Iterator[HistoryEntry] | AsyncIterator[HistoryEntry]:
+    """Yield a session's history, oldest first, and go on with what any process appends, as it is committed.
+
+    None is missed and none comes twice: who keeps the id of the last entry that was dealt with goes on behind it, also
+    after a crash. On SQLite new entries are seen within some 50 ms, on PostgreSQL at once.
+
+    Args:
+        store: where; an :class:`AsyncStore` gives an asynchronous iterator.
+        session_id: whose history.
+        after: the id of an entry, or a cursor of :func:`page` (oldest first, with the same filters), to begin behind;
+            by default it begins with the first entry, and with 0.
+        action: only entries of this action.
+        success: only what went well, or wrong.
+        idle_seconds: end when nothing came for so long; by default it goes on until the store is closed.
+
+    Raises:
+        NotFound: there is no such session.
+        InvalidInput: an argument is of a wrong type, or the cursor is not of this listing.
+        StoreUnavailable: the store was closed meanwhile, or the database cannot be reached.
+    """
+    cursor: str | None
+    if after is None or isinstance(after, str):
+        cursor = after
+    else:
+        order = _order(session_id, action=action, success=success, oldest_first=True)
+        cursor = cursor_after(order, [require(Count, after, field="after")])
+
+    def listing(uow: ReadUnitOfWork, cursor: str | None) -> Page[HistoryEntry]:
+        require_session(uow, session_id)
+        return page(uow, session_id, limit=MAX_LIMIT, cursor=cursor, action=action, success=success, oldest_first=True)
+
+    return store.follow(listing, topic=topic(session_id), cursor=cursor, idle_seconds=idle_seconds)
 
 
 def count(uow: ReadUnitOfWork, session_id: str, *, action: str | None = None, success: bool | None = None) -> int:

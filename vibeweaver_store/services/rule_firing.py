@@ -18,7 +18,9 @@ from vibeweaver_store.models.actions import Action
 from vibeweaver_store.models.signals import Signal
 from vibeweaver_store.models.triggers import TriggerType
 from vibeweaver_store.models.weaving import HistoryEntry, Rule
+from vibeweaver_store.services.history import topic
 from vibeweaver_store.services.rule_lookup import candidates, get, parse_signal
+from vibeweaver_store.services.rule_revisions import revise
 from vibeweaver_store.services.sessions import hold
 from vibeweaver_store.unit_of_work import UnitOfWork
 
@@ -45,7 +47,7 @@ class Firing:
 def fire(uow: UnitOfWork, session_id: str, signal: Signal) -> list[Firing]:
     """Fire the rules that a signal matches: count, stamp, switch one-shots off, and write each into history.
 
-    It takes the same four statements however many rules match. However many processes fire the same signal at once,
+    It takes the same five statements however many rules match (on PostgreSQL one more, for who follows the history). However many processes fire the same signal at once,
     a one-shot fires once and no count is lost: SQLite has one writer at a time, and on PostgreSQL the rules are
     locked, so that who comes second sees the one-shot switched off.
 
@@ -56,15 +58,26 @@ def fire(uow: UnitOfWork, session_id: str, signal: Signal) -> list[Firing]:
         NotFound: there is no such session.
         InvalidInput: the signal is none of ``signals``.
     """
+    return fire_and_tell(uow, session_id, signal)[1]
+
+
+def fire_and_tell(uow: UnitOfWork, session_id: str, signal: Signal) -> tuple[int, list[Firing]]:
+    """Fire as :func:`fire` does; return with it the revision that the rules were at. If any fired it is one more now.
+
+    Raises:
+        NotFound: there is no such session.
+        InvalidInput: the signal is none of ``signals``.
+    """
     checked = parse_signal(signal)
-    hold(uow, session_id)  # before its rules, as whoever deletes it does: the other way round is a deadlock
+    # Before its rules, as whoever deletes it does: the other way round is a deadlock.
+    revision = hold(uow, session_id)
     locked = uow.exec(candidates(session_id, checked).with_for_update())
     matched = [rule for rule in locked if rule.trigger.matches(checked)]
-    if not matched:
-        return []
-    _count(uow, matched, uow.now())
-    _record(uow, matched, checked)
-    return [Firing(rule, checked, uow.now()) for rule in matched]
+    if matched:
+        revise(uow, session_id)
+        _count(uow, matched, uow.now())
+        _record(uow, matched, checked)
+    return revision, [Firing(rule, checked, uow.now()) for rule in matched]
 
 
 def _count(uow: UnitOfWork, rules: Sequence[Rule], at: datetime) -> None:
@@ -103,6 +116,7 @@ def _record(uow: UnitOfWork, rules: Sequence[Rule], signal: Signal | None) -> No
         }
         for rule in rules
     ]
+    uow.announce(topic(rules[0].session_id))
     uow.execute(sa.insert(HistoryEntry), entries)
 
 
@@ -119,7 +133,8 @@ def mark_fired(uow: UnitOfWork, rule_id: str, at: datetime | None = None) -> Rul
     """
     key = require(Id, rule_id, field="rule_id")
     instant: datetime = require(Utc, uow.now() if at is None else at, field="at")
-    hold(uow, get(uow, key).session_id)
+    session_id = get(uow, key).session_id
+    hold(uow, session_id)
     unspent = sa.or_(col(Rule.trigger_type) != TriggerType.DEADLINE, col(Rule.fired_count) == 0)
     statement = (
         sa.update(Rule)
@@ -130,5 +145,6 @@ def mark_fired(uow: UnitOfWork, rule_id: str, at: datetime | None = None) -> Rul
     rule = get(uow, key)
     if counted == 0:
         raise IllegalTransition("rule", key, "fired" if rule.enabled else "disabled", "fired")
+    revise(uow, session_id)
     _record(uow, [rule], None)
     return rule

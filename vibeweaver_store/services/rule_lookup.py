@@ -113,13 +113,23 @@ def match(uow: ReadUnitOfWork, session_id: str, signal: Signal) -> list[Rule]:
 
 def candidates(session_id: str, signal: Signal) -> SelectOfScalar[Rule]:
     """Return the query for the enabled rules that wait for what a signal names; whether one fires, its trigger says."""
+    trigger_type, keys = sought(signal)
     key = col(Rule.trigger_key)
+    names = [name for name in keys if name is not None]
+    if not names:
+        return _enabled(session_id, trigger_type)
+    named = key == names[0] if len(names) == 1 else key.in_(names)
+    return _enabled(session_id, trigger_type).where(sa.or_(key.is_(None), named) if None in keys else named)
+
+
+def sought(signal: Signal) -> tuple[TriggerType, tuple[str | None, ...]]:
+    """Return which kind of trigger a signal may fire, and the keys that such triggers have."""
     if isinstance(signal, BeatTick):
-        return _enabled(session_id, TriggerType.BEAT)
+        return TriggerType.BEAT, (None,)
     if isinstance(signal, MarkerReached):
-        return _enabled(session_id, TriggerType.MARKER).where(key == signal.name)
+        return TriggerType.MARKER, (signal.name,)
     if isinstance(signal, ArtifactCreated):
-        return _enabled(session_id, TriggerType.ARTIFACT).where(sa.or_(key.is_(None), key.in_(signal.tags)))
+        return TriggerType.ARTIFACT, (None, *signal.tags)
     if isinstance(signal, JobFinished):
-        return _enabled(session_id, TriggerType.JOB_COMPLETE).where(key == signal.job_id)
-    return _enabled(session_id, TriggerType.TRANSPORT).where(key == signal.state)
+        return TriggerType.JOB_COMPLETE, (signal.job_id,)
+    return TriggerType.TRANSPORT, (signal.state,)

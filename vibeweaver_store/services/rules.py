@@ -1,7 +1,7 @@
 """Rules: when the trigger matches a signal, the action is handed to the caller.
 
-The whole of it under one name: what is written here, and what stands in ``rule_lookup``, ``rule_firing`` and
-``rule_deadlines``.
+The whole of it under one name: what is written here, and what stands in ``rule_lookup``, ``rule_firing``,
+``rule_deadlines`` and ``rule_revisions``.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from vibeweaver_store.services.arguments import expect_many
 from vibeweaver_store.services.rule_deadlines import DueRule, due, next_due
 from vibeweaver_store.services.rule_firing import FIRED, Firing, fire, mark_fired
 from vibeweaver_store.services.rule_lookup import by_trigger, find, get, match, page_by_session
+from vibeweaver_store.services.rule_revisions import revise, revision
 from vibeweaver_store.services.sessions import require_session
 from vibeweaver_store.unit_of_work import ReadUnitOfWork, UnitOfWork
 
@@ -43,6 +44,8 @@ __all__ = [
     "match",
     "next_due",
     "page_by_session",
+    "revise",
+    "revision",
     "set_enabled",
 ]
 
@@ -135,6 +138,7 @@ def set_enabled(uow: UnitOfWork, rule_id: str, enabled: bool) -> Rule:
     """
     key = require(Id, rule_id, field="rule_id")
     value = require(StrictBool, enabled, field="enabled")
+    revise(uow, get(uow, key).session_id)  # the session before its rules, as whoever fires does
     statement = sa.update(Rule).where(col(Rule.id) == key).values(enabled=value)
     uow.exec(statement, execution_options={"synchronize_session": False})
     return get(uow, key)
@@ -147,5 +151,6 @@ def delete(uow: UnitOfWork, rule_id: str) -> None:
         NotFound: there is no such rule.
     """
     key = require(Id, rule_id, field="rule_id")
+    revise(uow, get(uow, key).session_id)
     if uow.exec(sa.delete(Rule).where(col(Rule.id) == key)).rowcount == 0:
         raise NotFound("rule", key)

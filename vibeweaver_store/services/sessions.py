@@ -92,8 +92,10 @@ def require_session(uow: ReadUnitOfWork, session_id: str) -> None:
         raise NotFound("session", session_id)
 
 
-def hold(uow: UnitOfWork, session_id: str) -> None:
+def hold(uow: UnitOfWork, session_id: str) -> int:
     """See to it that a session is there, and let nobody else append to it until the unit of work ends.
+
+    Returns the revision of its rules, which nobody else changes meanwhile.
 
     On PostgreSQL the keys of a log are drawn when rows are written and seen when they are committed: without waiting
     for each other, a reader that goes by the key would pass over one that is committed late. SQLite has one writer.
@@ -104,9 +106,11 @@ def hold(uow: UnitOfWork, session_id: str) -> None:
     """
     key = require(Id, session_id, field="session_id")
     # NO KEY: rows that refer to the session can still be added meanwhile.
-    statement = select(col(Session.id)).where(col(Session.id) == key).with_for_update(key_share=True)
-    if uow.exec(statement).first() is None:
+    statement = select(col(Session.rules_rev)).where(col(Session.id) == key).with_for_update(key_share=True)
+    revision = uow.exec(statement).first()
+    if revision is None:
         raise NotFound("session", session_id)
+    return revision
 
 
 def update(

@@ -1,0 +1,371 @@
+"""Following a session's history: what any process appends comes, as it is committed, in order, once."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from typing import Any
+
+import psycopg
+import pytest
+import sqlalchemy as sa
+
+from tests.conftest import needs_postgres, recorded_statements
+from tests.services.scene import make
+from vibeweaver_store import (
+    AsyncStore,
+    HistoryEntry,
+    InvalidInput,
+    NotFound,
+    Session,
+    Store,
+    StoreUnavailable,
+    history,
+    rules,
+    sessions,
+    signals,
+)
+from vibeweaver_store.following import _channel
+from vibeweaver_store.testing import PostgresServer, RuleFactory, SessionFactory
+
+SOON = 0.3
+"""Long enough for what was committed to be seen, in seconds."""
+
+
+def names(entries: list[HistoryEntry]) -> list[str]:
+    return [entry.action for entry in entries]
+
+
+def append(store: Store, session: Session, *actions: str) -> None:
+    for action in actions:
+        store.run(history.append, session.id, action)
+
+
+def test_what_is_there_comes_first_and_then_what_is_added(store: Store, other: Store, jam: Session) -> None:
+    append(other, jam, "1", "2")
+    followed = history.follow(store, jam.id)
+    assert names([next(followed), next(followed)]) == ["1", "2"]
+    append(other, jam, "3")
+    assert next(followed).action == "3"
+    append(store, jam, "4")
+    append(other, jam, "5")
+    assert names([next(followed), next(followed)]) == ["4", "5"]
+    followed.close()  # type: ignore[attr-defined]
+
+
+def test_it_waits_for_what_is_added(store: Store, other: Store, jam: Session) -> None:
+    late = threading.Timer(SOON, append, [other, jam, "late"])
+    late.start()
+    assert names(list(history.follow(store, jam.id, idle_seconds=10 * SOON))) == ["late"]
+    late.join()
+
+
+def test_it_ends_when_nothing_came_for_as_long_as_was_said(store: Store, jam: Session) -> None:
+    append(store, jam, "1")
+    began = time.monotonic()
+    assert names(list(history.follow(store, jam.id, idle_seconds=SOON))) == ["1"]
+    assert time.monotonic() - began >= SOON
+
+
+def test_more_than_a_page_of_entries_comes_whole(store: Store, jam: Session) -> None:
+    store.run(history.append_many, jam.id, [history.NewEntry(f"{n}") for n in range(2500)])
+    assert names(list(history.follow(store, jam.id, idle_seconds=0))) == [str(n) for n in range(2500)]
+
+
+def test_it_begins_behind_the_entry_that_was_dealt_with_last(store: Store, jam: Session) -> None:
+    append(store, jam, "1", "2", "3")
+    first = next(history.follow(store, jam.id))
+    assert names(list(history.follow(store, jam.id, after=first.id, idle_seconds=0))) == ["2", "3"]
+    assert names(list(history.follow(store, jam.id, after=0, idle_seconds=0))) == ["1", "2", "3"]
+
+
+def test_it_begins_behind_a_page(store: Store, jam: Session) -> None:
+    append(store, jam, "1", "2")
+    whole = store.query(history.page, jam.id, oldest_first=True)
+    assert whole.next_cursor is None
+    append(store, jam, "3")
+    assert names(list(history.follow(store, jam.id, after=whole.end_cursor, idle_seconds=0))) == ["3"]
+
+
+def test_only_what_the_filters_choose_comes(store: Store, jam: Session) -> None:
+    append(store, jam, "play", "stop")
+    store.run(history.append, jam.id, "play", success=False)
+    append(store, jam, "play")
+    assert len(list(history.follow(store, jam.id, action="play", idle_seconds=0))) == 3
+    assert len(list(history.follow(store, jam.id, action="play", success=False, idle_seconds=0))) == 1
+
+
+def test_neither_other_sessions_nor_what_is_rolled_back_comes(store: Store, other: Store, jam: Session) -> None:
+    append(other, make(other, SessionFactory), "elsewhere")
+    with pytest.raises(ZeroDivisionError), other.begin() as uow:
+        history.append(uow, jam.id, "undone")
+        raise ZeroDivisionError
+    append(other, jam, "here")
+    assert names(list(history.follow(store, jam.id, idle_seconds=SOON))) == ["here"]
+
+
+def test_firings_come_too(store: Store, other: Store, jam: Session) -> None:
+    make(store, RuleFactory, session_id=jam.id)
+    followed = history.follow(store, jam.id, idle_seconds=10 * SOON)
+    append(other, jam, "before")
+    assert next(followed).action == "before"
+    other.run(rules.fire, jam.id, signals.BeatTick(beat=0))
+    assert next(followed).action == rules.FIRED
+    followed.close()  # type: ignore[attr-defined]
+
+
+def test_while_nothing_is_committed_the_history_is_not_read(store: Store, jam: Session) -> None:
+    append(store, jam, "1")
+    with recorded_statements(store) as sent:
+        assert len(list(history.follow(store, jam.id, idle_seconds=2 * SOON))) == 1
+    assert len([statement for statement in sent if "FROM history" in statement]) == 1
+
+
+def test_following_holds_no_transaction_open(store: Store, other: Store, jam: Session) -> None:
+    append(store, jam, "1")
+    followed = history.follow(store, jam.id)
+    next(followed)
+    threading.Timer(SOON, append, [other, jam, "2"]).start()
+    assert next(followed).action == "2"
+    if store.backend == "sqlite":
+        with closing(other._engines.write.raw_connection()) as connection:
+            busy = connection.cursor().execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]
+        assert busy == 0
+    else:
+        states = sa.text(
+            "SELECT state FROM pg_stat_activity WHERE datname = current_database() AND state LIKE '%in tr%'"
+        )
+        with other._engines.write.connect() as connection:
+            assert connection.execute(states.execution_options(autocommit=True)).all() == []
+    followed.close()  # type: ignore[attr-defined]
+
+
+# --- what goes wrong -------------------------------------------------------------------------------------------
+
+
+def test_a_session_that_is_not_there_cannot_be_followed(lasting_store: Store) -> None:
+    with pytest.raises(NotFound, match="nowhere"):
+        next(history.follow(lasting_store, "nowhere"))
+
+
+def test_when_its_session_is_deleted_following_it_ends_with_not_found(store: Store, other: Store, jam: Session) -> None:
+    append(store, jam, "1")
+    followed = history.follow(store, jam.id)
+    next(followed)
+    other.run(sessions.delete, jam.id)
+    with pytest.raises(NotFound):
+        if store.backend == "postgresql":  # deleting announces nothing; whoever appends does
+            followed.close()  # type: ignore[attr-defined]
+            followed = history.follow(store, jam.id)
+        next(followed)
+
+
+@pytest.mark.parametrize("after", [-1, 1.5, True, "", "not a cursor", b"1", 2**63])
+def test_what_is_neither_an_id_nor_a_cursor_is_refused(lasting_store: Store, lasting_jam: Session, after: Any) -> None:
+    with pytest.raises(InvalidInput):
+        next(history.follow(lasting_store, lasting_jam.id, after=after))
+
+
+def test_the_cursor_of_another_listing_is_refused(store: Store, jam: Session) -> None:
+    append(store, jam, "1", "2")
+    newest_first = store.query(history.page, jam.id, limit=1).next_cursor
+    with pytest.raises(InvalidInput, match="cursor"):
+        next(history.follow(store, jam.id, after=newest_first))
+
+
+@pytest.mark.parametrize("seconds", [-1, float("nan"), float("inf"), "1", True])
+def test_what_is_no_length_of_time_is_refused(lasting_store: Store, lasting_jam: Session, seconds: Any) -> None:
+    with pytest.raises(InvalidInput, match="idle_seconds"):
+        next(history.follow(lasting_store, lasting_jam.id, idle_seconds=seconds))
+
+
+@pytest.mark.parametrize("drive", ["sync"])
+def test_closing_the_store_ends_it(store: Store, jam: Session) -> None:
+    threading.Timer(SOON, store.close).start()
+    with pytest.raises(StoreUnavailable, match="closed"):
+        next(history.follow(store, jam.id))
+
+
+# --- tasks, processes, servers ---------------------------------------------------------------------------------
+
+
+async def test_a_task_that_follows_can_be_cancelled_and_leaves_nothing_behind(database: str) -> None:
+    others = workers() if "://" not in database else 0
+    async with await AsyncStore.open(database) as store:
+        jam = await store.run(sessions.create, name="jam")
+
+        async def follow() -> None:
+            async for _ in history.follow(store, jam.id):
+                pass
+
+        followers = [asyncio.create_task(follow()) for _ in range(5)]
+        await asyncio.sleep(SOON)
+        assert not any(task.done() for task in followers)
+        assert listening(store) - others == 5
+        for task in followers:
+            task.cancel()
+        await asyncio.gather(*followers, return_exceptions=True)
+        assert all(task.cancelled() for task in followers)
+        async with asyncio.timeout(30):
+            while listening(store) > others:
+                await asyncio.sleep(0.01)
+
+
+def workers() -> int:
+    """How many threads aiosqlite has, one a connection."""
+    return len([each for each in threading.enumerate() if "connection_worker" in each.name])
+
+
+def listening(store: AsyncStore) -> int:
+    """How many connections there are besides those in the store's pools."""
+    pooled = sum(engine.pool.checkedin() for engine in store._engines.distinct())  # type: ignore[attr-defined]
+    if store.backend == "sqlite":
+        return workers() - pooled
+    with Store.open(store._target.url) as other, other.read() as uow:
+        there: int = uow.execute(
+            sa.text("SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()")
+        ).scalar_one()
+    return there - 1 - pooled
+
+
+async def test_many_tasks_follow_while_others_append(database: str) -> None:
+    async with await AsyncStore.open(database) as store:
+        jam = await store.run(sessions.create, name="jam")
+
+        async def follow() -> list[str]:
+            return [entry.action async for entry in history.follow(store, jam.id, idle_seconds=2.0)]
+
+        followers = [asyncio.create_task(follow()) for _ in range(8)]
+        for number in range(20):
+            await store.run(history.append, jam.id, f"{number}")
+        assert await asyncio.gather(*followers) == [[str(number) for number in range(20)]] * 8
+
+
+_APPEND = """
+import sys
+from vibeweaver_store import Store, history
+database, session_id, process, count = sys.argv[1], sys.argv[2], int(sys.argv[3]), int(sys.argv[4])
+with Store.open(database) as store:
+    sys.stdin.readline()  # all start together
+    for number in range(count):
+        if number % 3:
+            store.run(history.append, session_id, f"{process} {number}")
+        else:
+            with store.begin() as uow:
+                history.append(uow, session_id, f"{process} {number}")
+                history.append(uow, session_id, f"{process} {number} again")
+"""
+
+
+@pytest.fixture
+def writers(database: str, jam: Session) -> Iterator[Callable[[], None]]:
+    """Four processes that append to the session when they are told to begin."""
+    started = [
+        subprocess.Popen(
+            [sys.executable, "-c", _APPEND, database, jam.id, str(n), "60"], stdin=subprocess.PIPE, text=True
+        )
+        for n in range(4)
+    ]
+
+    def begin() -> None:
+        for process in started:
+            assert process.stdin is not None
+            process.stdin.write("go\n")
+            process.stdin.flush()
+
+    yield begin
+    for process in started:
+        process.communicate(timeout=60)
+        assert process.returncode == 0
+
+
+def test_of_what_several_processes_append_none_is_missed_and_none_comes_twice(
+    store: Store, jam: Session, writers: Callable[[], None]
+) -> None:
+    writers()
+    met = list(history.follow(store, jam.id, idle_seconds=20 * SOON))
+    keys = [entry.id for entry in met if entry.id is not None]
+    assert keys == sorted(set(keys))
+    assert len(met) == 4 * (60 + 20)
+    assert store.query(history.count, jam.id) == len(met)
+
+
+_FORKED = """
+import os, sys
+from vibeweaver_store import Store, history
+store = Store.open(sys.argv[1])
+followed = history.follow(store, sys.argv[2])
+assert next(followed).action == "1"
+child = os.fork()
+if child == 0:
+    try:
+        store.run(history.append, sys.argv[2], "of the child")
+        assert len(store.query(history.recent, sys.argv[2])) == 2
+    except BaseException as error:
+        print(repr(error), file=sys.stderr, flush=True)
+        os._exit(1)
+    os._exit(0)
+assert next(followed).action == "of the child"
+assert os.waitpid(child, 0)[1] == 0
+store.run(history.append, sys.argv[2], "after")
+assert next(followed).action == "after"
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not fork")
+@pytest.mark.parametrize("drive", ["sync"])
+def test_a_fork_amid_following_harms_neither(store: Store, jam: Session, database: str) -> None:
+    append(store, jam, "1")
+    command = [sys.executable, "-W", "ignore", "-c", _FORKED, database, jam.id]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 0, done.stderr
+    assert names(store.query(history.recent, jam.id)) == ["after", "of the child", "1"]
+
+
+@pytest.fixture
+def on_server(store: Store, postgres_server: PostgresServer) -> Iterator[psycopg.Connection[Any]]:
+    """A connection of our own to the store's database."""
+    url = store._target.url.set(drivername="postgresql").render_as_string(hide_password=False)
+    with psycopg.connect(url, autocommit=True) as connection:
+        yield connection
+
+
+@needs_postgres
+@pytest.mark.parametrize("backend", ["postgresql"])
+def test_when_the_server_drops_the_listening_connection_nothing_is_missed(
+    store: Store, other: Store, jam: Session, on_server: psycopg.Connection[Any]
+) -> None:
+    append(other, jam, "1")
+    followed = history.follow(store, jam.id)
+    assert next(followed).action == "1"
+    for number in range(3):
+        dropped = on_server.execute(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+            " WHERE query ~ 'advisory_lock' AND pid <> pg_backend_pid()"
+        )
+        assert dropped.rowcount >= 1
+        append(other, jam, f"{number}")
+        assert next(followed).action == str(number)
+    followed.close()  # type: ignore[attr-defined]
+
+
+@needs_postgres
+@pytest.mark.parametrize("backend", ["postgresql"])
+def test_where_nobody_follows_nothing_is_announced(
+    store: Store, other: Store, jam: Session, on_server: psycopg.Connection[Any]
+) -> None:
+    """NOTIFY has every transaction of the server commit in turn."""
+    on_server.execute(f"LISTEN {_channel(history.topic(jam.id))}")
+    append(other, jam, "1")
+    assert list(on_server.notifies(timeout=SOON)) == []
+    followed = history.follow(store, jam.id)
+    assert next(followed).action == "1"
+    append(other, jam, "2")
+    assert len(list(on_server.notifies(timeout=SOON))) == 1
+    followed.close()  # type: ignore[attr-defined]

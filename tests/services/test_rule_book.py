@@ -1,0 +1,407 @@
+"""A book of rules answers as the database would, whoever changes the rules in between."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.conftest import recorded_statements
+from tests.services.scene import dump, make, make_many
+from tests.services.variants import FIRING, NOT_FIRING, called
+from vibeweaver_store import (
+    InvalidInput,
+    NotFound,
+    Priority,
+    Rule,
+    Session,
+    Store,
+    actions,
+    rules,
+    sessions,
+    signals,
+    triggers,
+)
+from vibeweaver_store.columns import new_id
+from vibeweaver_store.models.signals import Signal
+from vibeweaver_store.models.triggers import Trigger
+from vibeweaver_store.testing import EPOCH, RuleFactory, SettableClock
+
+TICK = signals.BeatTick(beat=0)
+
+
+@pytest.mark.parametrize(("trigger", "signal"), FIRING + NOT_FIRING, ids=called)
+def test_a_signal_matches_in_a_book_as_it_does_in_the_database(
+    lasting_store: Store, trigger: Trigger, signal: Signal
+) -> None:
+    rule = make(lasting_store, RuleFactory, trigger=trigger)
+    book = lasting_store.rule_book(rule.session_id)
+
+    assert book.match(signal) == lasting_store.query(rules.match, rule.session_id, signal)
+
+
+# --- side by side ----------------------------------------------------------------------------------------------
+
+SOME_TRIGGERS = st.sampled_from([trigger for trigger, _ in FIRING + NOT_FIRING])
+SOME_SIGNALS = st.sampled_from([signal for _, signal in FIRING + NOT_FIRING])
+
+
+@dataclass(frozen=True)
+class Add:
+    trigger: Trigger
+    priority: Priority
+    one_shot: bool
+    enabled: bool
+    age: int
+
+
+@dataclass(frozen=True)
+class Switch:
+    which: int
+    enabled: bool
+
+
+@dataclass(frozen=True)
+class Delete:
+    which: int
+
+
+@dataclass(frozen=True)
+class Match:
+    signal: Signal
+
+
+@dataclass(frozen=True)
+class Fire:
+    signal: Signal
+
+
+ADD = st.builds(Add, SOME_TRIGGERS, st.sampled_from(Priority), st.booleans(), st.booleans(), st.integers(0, 3))
+STEPS = st.lists(
+    ADD
+    | st.builds(Switch, st.integers(0, 5), st.booleans())
+    | st.builds(Delete, st.integers(0, 5))
+    | st.builds(Match, SOME_SIGNALS)
+    | st.builds(Fire, SOME_SIGNALS),
+    max_size=14,
+)
+
+
+def told(rule: Rule) -> dict[str, Any]:
+    """A rule without what tells it from its twin in the other session."""
+    return rule.model_dump(exclude={"session_id", "id"}) | {"id": rule.id.partition(" ")[2]}
+
+
+class Twins:
+    """Two sessions with the same rules: one is asked through a book, the other through the services."""
+
+    def __init__(self, store: Store) -> None:
+        self.store = store
+        self.booked, self.plain = (store.run(sessions.create, name="twin").id for _ in range(2))
+        self.book = store.rule_book(self.booked)
+        self.made = 0
+        self.numbers: list[int] = []
+
+    def take(self, step: Add | Switch | Delete | Match | Fire) -> None:
+        if isinstance(step, Add):
+            self.add(step)
+        elif isinstance(step, Match):
+            expected = self.store.query(rules.match, self.plain, step.signal)
+            assert [told(rule) for rule in self.book.match(step.signal)] == [told(rule) for rule in expected]
+        elif isinstance(step, Fire):
+            fired = self.store.run(rules.fire, self.plain, step.signal)
+            by_book = self.book.fire(step.signal)
+            assert [told(each.rule) for each in by_book] == [told(each.rule) for each in fired]
+            assert [each.signal for each in by_book] == [each.signal for each in fired]
+        elif self.numbers:
+            number = self.numbers[step.which % len(self.numbers)]
+            if isinstance(step, Delete):
+                self.numbers.remove(number)
+            for session_id in (self.booked, self.plain):
+                if isinstance(step, Delete):
+                    self.store.run(rules.delete, f"{session_id} {number}")
+                else:
+                    self.store.run(rules.set_enabled, f"{session_id} {number}", step.enabled)
+
+    def add(self, step: Add) -> None:
+        self.made += 1
+        self.numbers.append(self.made)
+        for session_id in (self.booked, self.plain):
+            make(
+                self.store,
+                RuleFactory,
+                session_id=session_id,
+                id=f"{session_id} {self.made}",
+                trigger=step.trigger,
+                action=actions.Notify(message=f"{self.made}"),
+                priority=step.priority,
+                one_shot=step.one_shot,
+                enabled=step.enabled,
+                created_at=EPOCH + timedelta(seconds=step.age),
+            )
+
+
+@given(first=st.lists(ADD, max_size=8), then=STEPS, last=SOME_SIGNALS)
+def test_a_book_gives_exactly_what_the_services_give(
+    store: Store, first: list[Add], then: list[Any], last: Signal
+) -> None:
+    twins = Twins(store)
+    for step in [*first, *then, Match(last), Fire(last), Match(last)]:
+        twins.take(step)
+
+
+# --- never stale -----------------------------------------------------------------------------------------------
+
+
+def ids(found: list[Rule]) -> list[str]:
+    return [rule.id for rule in found]
+
+
+def test_a_book_sees_each_change_of_the_rules(store: Store, other: Store, jam: Session) -> None:
+    book = store.rule_book(jam.id)
+    assert book.match(TICK) == []
+    first, second = make_many(other, RuleFactory, {"priority": Priority.LOW}, {}, session_id=jam.id)
+    assert ids(book.match(TICK)) == [second.id, first.id]
+    other.run(rules.set_enabled, second.id, False)
+    assert ids(book.match(TICK)) == [first.id]
+    other.run(rules.set_enabled, second.id, True)
+    assert ids(book.match(TICK)) == [second.id, first.id]
+    other.run(rules.delete, first.id)
+    assert ids(book.match(TICK)) == [second.id]
+    other.run(rules.fire, jam.id, TICK)
+    assert [rule.fired_count for rule in book.match(TICK)] == [1]
+    other.run(rules.mark_fired, second.id)
+    assert [rule.fired_count for rule in book.match(TICK)] == [2]
+    other.run(rules.add_many, jam.id, [rules.NewRule(triggers.Beat(divisor=1), actions.Play())] * 3)
+    assert len(book.match(TICK)) == 4
+    other.run(sessions.delete, jam.id)
+    assert book.match(TICK) == []
+
+
+def test_a_book_sees_the_edit_of_a_row(store: Store, other: Store, jam: Session) -> None:
+    rule = make(store, RuleFactory, session_id=jam.id)
+    book = store.rule_book(jam.id)
+    assert ids(book.match(TICK)) == [rule.id]
+    with other.begin() as uow:
+        rules.get(uow, rule.id).priority = Priority.CRITICAL
+    assert [found.priority for found in book.match(TICK)] == [Priority.CRITICAL]
+    with other.begin() as uow:
+        uow.delete(rules.get(uow, rule.id))
+    assert book.match(TICK) == []
+
+
+def test_both_sessions_see_a_row_that_moves_from_one_to_the_other(store: Store, other: Store, jam: Session) -> None:
+    rule = make(store, RuleFactory)
+    there, here = store.rule_book(rule.session_id), store.rule_book(jam.id)
+    assert (ids(there.match(TICK)), ids(here.match(TICK))) == ([rule.id], [])
+    with other.begin() as uow:
+        rules.get(uow, rule.id).session_id = jam.id
+    assert (ids(there.match(TICK)), ids(here.match(TICK))) == ([], [rule.id])
+
+
+def test_a_book_sees_a_statement_of_ones_own_that_is_told_of(store: Store, other: Store, jam: Session) -> None:
+    make(store, RuleFactory, session_id=jam.id)
+    book = store.rule_book(jam.id)
+    assert len(book.match(TICK)) == 1
+    with other.begin() as uow:
+        uow.execute(sa.delete(Rule))
+        rules.revise(uow, jam.id)
+    assert book.match(TICK) == []
+
+
+def test_a_change_that_is_rolled_back_is_none(store: Store, other: Store, jam: Session) -> None:
+    rule = make(store, RuleFactory, session_id=jam.id)
+    book = store.rule_book(jam.id)
+    with pytest.raises(ZeroDivisionError), other.begin() as uow:
+        rules.delete(uow, rule.id)
+        raise ZeroDivisionError
+    assert ids(book.match(TICK)) == [rule.id]
+
+
+def test_a_session_made_anew_under_the_same_id_has_rules_of_its_own(store: Store, other: Store) -> None:
+    make(store, RuleFactory, session_id=store.run(sessions.create, name="first", session_id="same").id)
+    book = store.rule_book("same")
+    assert len(book.match(TICK)) == 1
+    other.run(sessions.delete, "same")
+    other.run(sessions.create, name="second", session_id="same")
+    other.run(rules.add, "same", triggers.Beat(divisor=1), actions.Stop())
+    assert [rule.action for rule in book.match(TICK)] == [actions.Stop()]
+
+
+_CHANGE = """
+import sys
+from vibeweaver_store import Store, actions, rules, triggers
+with Store.open(sys.argv[1]) as store:
+    for line in sys.stdin:
+        what, key = line.split()
+        if what == "add":
+            store.run(rules.add, key, triggers.Beat(divisor=1), actions.Play(), rule_id=f"{key} new")
+        elif what == "delete":
+            store.run(rules.delete, key)
+        else:
+            store.run(rules.set_enabled, key, what == "on")
+        print("done", flush=True)
+"""
+
+
+@pytest.fixture
+def elsewhere(database: str) -> Iterator[subprocess.Popen[str]]:
+    """Another process, which changes a rule when it is told to."""
+    command = [sys.executable, "-c", _CHANGE, database]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        yield process
+
+
+def change(process: subprocess.Popen[str], what: str, key: str) -> None:
+    assert process.stdin is not None
+    assert process.stdout is not None
+    process.stdin.write(f"{what} {key}\n")
+    process.stdin.flush()
+    assert process.stdout.readline() == "done\n"
+
+
+def test_a_book_sees_what_another_process_changes_between_two_lookups(
+    store: Store, jam: Session, elsewhere: subprocess.Popen[str]
+) -> None:
+    rule = make(store, RuleFactory, session_id=jam.id, id=new_id())
+    book = store.rule_book(jam.id)
+    for _ in range(5):
+        assert ids(book.match(TICK)) == [rule.id]
+        change(elsewhere, "off", rule.id)
+        assert book.match(TICK) == []
+        assert book.fire(TICK) == []
+        change(elsewhere, "on", rule.id)
+    change(elsewhere, "delete", rule.id)
+    assert book.match(TICK) == []
+    assert book.fire(TICK) == []
+
+
+@pytest.mark.parametrize("drive", ["sync"])
+def test_no_thread_is_given_stale_rules_by_a_book_that_threads_share(store: Store, other: Store, jam: Session) -> None:
+    """What was committed before a thread asks is in its answer: the counts that it sees never go back."""
+    rule = make(store, RuleFactory, session_id=jam.id)
+    book = store.rule_book(jam.id)
+    committed, wrong = [0], []
+
+    def ask() -> None:
+        while committed[0] < 60:
+            at_least = committed[0]
+            seen = book.match(TICK)[0].fired_count
+            if seen < at_least:
+                wrong.append((at_least, seen))
+
+    threads = [threading.Thread(target=ask) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for number in range(60):
+        (book if number % 2 else other.rule_book(jam.id)).fire(TICK)
+        committed[0] = number + 1
+    for thread in threads:
+        thread.join()
+
+    assert wrong == []
+    assert store.query(rules.get, rule.id).fired_count == 60
+
+
+# --- what it costs ---------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def full(store: Store, jam: Session) -> Session:
+    """A session with rules on beats and on markers."""
+    store.run(rules.add_many, jam.id, [rules.NewRule(triggers.Beat(divisor=4), actions.Play())] * 20)
+    store.run(rules.add_many, jam.id, [rules.NewRule(triggers.Marker(name="drop"), actions.Play(), one_shot=True)] * 20)
+    return jam
+
+
+def test_a_book_that_is_up_to_date_asks_for_one_number(store: Store, full: Session) -> None:
+    book = store.rule_book(full.id)
+    book.match(TICK)
+    with recorded_statements(store) as sent:
+        assert len(book.match(TICK)) == 20
+        assert book.match(signals.BeatTick(beat=1)) == []
+    assert len(sent) == 2
+    assert all(statement.startswith("SELECT sessions.rules_rev") for statement in sent)
+
+
+def test_a_signal_that_fires_nothing_writes_nothing(store: Store, full: Session) -> None:
+    book = store.rule_book(full.id)
+    book.match(TICK)
+    with recorded_statements(store) as sent:
+        assert book.fire(signals.BeatTick(beat=1)) == []
+    assert len(sent) == 1
+
+
+def test_after_its_own_firing_a_book_does_not_read_the_rules_again(store: Store, full: Session) -> None:
+    book = store.rule_book(full.id)
+    book.match(TICK)
+    book.match(signals.MarkerReached(name="drop", beat=1.0))
+    assert len(book.fire(signals.MarkerReached(name="drop", beat=1.0))) == 20
+    assert len(book.fire(TICK)) == 20
+    with recorded_statements(store) as sent:
+        assert [rule.fired_count for rule in book.match(TICK)] == [1] * 20
+        assert book.match(signals.MarkerReached(name="drop", beat=1.0)) == []
+    assert len(sent) == 2
+
+
+# --- as the services do ----------------------------------------------------------------------------------------
+
+
+def test_what_a_book_gives_is_the_callers_own(store: Store, jam: Session) -> None:
+    make(store, RuleFactory, session_id=jam.id)
+    book = store.rule_book(jam.id)
+    book.match(TICK)[0].priority = Priority.IDLE
+    book.fire(TICK)[0].rule.fired_count = 99
+    assert [(rule.priority, rule.fired_count) for rule in book.match(TICK)] == [(Priority.NORMAL, 1)]
+
+
+def test_a_row_of_a_book_can_be_edited_in_a_unit_of_work_as_any_other(store: Store, other: Store, jam: Session) -> None:
+    make(store, RuleFactory, session_id=jam.id)
+    book = store.rule_book(jam.id)
+    with store.begin() as uow:
+        row = uow.merge(book.match(TICK)[0])
+        row.enabled = False
+    assert book.match(TICK) == []
+
+
+def test_firing_by_a_book_is_counted_stamped_and_told_in_history(
+    store: Store, other: Store, jam: Session, clock: SettableClock
+) -> None:
+    made = make_many(store, RuleFactory, {"one_shot": True}, {}, session_id=jam.id)
+    fired = store.rule_book(jam.id).fire(TICK)
+    assert [each.fired_at for each in fired] == [clock(), clock()]
+    for rule in made:
+        found = other.query(rules.get, rule.id)
+        assert (found.fired_count, found.last_fired_at, found.enabled) == (1, clock(), not rule.one_shot)
+    assert len(dump(other)["history"]) == 2
+
+
+def test_firing_in_a_session_that_is_not_there_is_not_found(lasting_store: Store) -> None:
+    book = lasting_store.rule_book("nowhere")
+    assert book.match(TICK) == []
+    with pytest.raises(NotFound, match="nowhere"):
+        book.fire(TICK)
+
+
+@pytest.mark.parametrize("signal", [None, "beat_tick", {"type": "sunrise"}, {"type": "beat_tick", "beat": -1}])
+def test_what_is_no_signal_is_refused_by_a_book(lasting_store: Store, lasting_jam: Session, signal: Any) -> None:
+    book = lasting_store.rule_book(lasting_jam.id)
+    with pytest.raises(InvalidInput):
+        book.match(signal)
+    with pytest.raises(InvalidInput):
+        book.fire(signal)
+
+
+@pytest.mark.parametrize("session_id", [None, 7, " ", "a\x00b"])
+def test_what_is_no_id_has_no_book(lasting_store: Store, session_id: Any) -> None:
+    with pytest.raises(InvalidInput):
+        lasting_store.rule_book(session_id)

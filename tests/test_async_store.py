@@ -1,0 +1,516 @@
+"""What an AsyncStore promises of its own: a free event loop, cancellation, closing. The rest its Store's tests show."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import sqlite3
+import subprocess
+import sys
+import threading
+from collections.abc import Awaitable, Callable
+from contextlib import AbstractAsyncContextManager, closing
+from pathlib import Path
+from typing import Any
+
+import filelock
+import pytest
+import sqlalchemy as sa
+
+from tests.conftest import recorded_statements
+from vibeweaver_store import (
+    AsyncStore,
+    AsyncUnitOfWork,
+    InvalidInput,
+    ReadUnitOfWork,
+    Session,
+    Settings,
+    Store,
+    StoreBusy,
+    StoreError,
+    StoreUnavailable,
+    UnitOfWork,
+    history,
+    schema,
+    sessions,
+)
+from vibeweaver_store.testing import SettableClock
+
+
+def count(store: AsyncStore | Store) -> int:
+    """How many sessions there are, seen by a store of the other kind."""
+    with Store.open(store.place if store.backend == "sqlite" else store._target.url) as other:
+        return len(list(other.iterate(sessions.page)))
+
+
+def linger(uow: ReadUnitOfWork) -> object:
+    """A statement that runs for longer than any test."""
+    if uow.backend == "postgresql":
+        return uow.execute(sa.text("SELECT pg_sleep(600)")).all()
+    endless = "WITH RECURSIVE n(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM n) SELECT count(*) FROM n"
+    return uow.execute(sa.text(endless)).all()
+
+
+def checked_out(store: AsyncStore) -> int:
+    return sum(engine.pool.checkedout() for engine in store._engines.distinct())  # type: ignore[attr-defined]
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    while not condition():
+        await asyncio.sleep(0.005)
+
+
+# --- opening ---------------------------------------------------------------------------------------------------
+
+
+async def test_opening_makes_and_migrates_a_fresh_database(empty_database: str) -> None:
+    async with await AsyncStore.open(empty_database, migrate=True) as store:
+        jam = await store.run(sessions.create, name="jam")
+        assert await store.query(sessions.get, jam.id) == jam
+
+    assert schema.current(empty_database) == schema.head()
+
+
+async def test_other_tasks_go_on_while_a_store_is_opened(tmp_path: Path) -> None:
+    lock = filelock.FileLock(tmp_path / "a.db.lock")
+    lock.acquire()
+    opening = asyncio.create_task(AsyncStore.open(tmp_path / "a.db"))
+    await asyncio.sleep(0.1)  # it waits for another that migrates
+    assert not opening.done()
+    lock.release()
+
+    await (await opening).close()
+
+
+async def test_opening_fails_with_the_errors_of_a_store(tmp_path: Path) -> None:
+    with pytest.raises(StoreUnavailable, match="folder"):
+        await AsyncStore.open(tmp_path)
+    with pytest.raises(InvalidInput):
+        await AsyncStore.open(" ")
+
+
+async def test_an_in_memory_store_is_gone_when_it_is_closed() -> None:
+    async with await AsyncStore.open(":memory:") as store:
+        folder = store._target.file.parent
+        await store.run(sessions.create, name="jam")
+        assert len((await store.query(sessions.page)).items) == 1
+
+    assert not folder.exists()
+
+
+_WITHOUT = """
+import asyncio, sys
+sys.modules[{module!r}] = None
+from vibeweaver_store import AsyncStore, Store, StoreUnavailable, sessions
+Store.open(sys.argv[1]).run(sessions.create, name="jam")
+try:
+    asyncio.run(AsyncStore.open(sys.argv[1]))
+except StoreUnavailable as error:
+    print(error)
+"""
+
+
+@pytest.mark.parametrize("module", ["aiosqlite", "greenlet"])
+def test_without_the_drivers_for_asyncio_a_store_works_and_an_async_one_says_what_to_install(
+    tmp_path: Path, module: str
+) -> None:
+    script = _WITHOUT.format(module=module)
+    done = subprocess.run(
+        [sys.executable, "-c", script, str(tmp_path / "a.db")], capture_output=True, text=True, check=True
+    )
+
+    assert module in done.stdout
+    assert "pip install 'vibeweaver-store[async]'" in done.stdout
+
+
+# --- units of work ---------------------------------------------------------------------------------------------
+
+
+async def test_a_block_is_one_transaction(database: str) -> None:
+    async with await AsyncStore.open(database) as store:
+        async with store.begin() as uow:
+            await uow.run(sessions.create, name="kept")
+            assert count(store) == 0
+        with pytest.raises(ZeroDivisionError):
+            async with store.begin() as uow:
+                await uow.run(sessions.create, name="lost")
+                raise ZeroDivisionError
+        assert count(store) == 1
+
+
+async def test_a_savepoint_undoes_its_block_alone(database: str) -> None:
+    async with await AsyncStore.open(database) as store:
+        async with store.begin() as uow:
+            await uow.run(sessions.create, name="kept")
+            with pytest.raises(ZeroDivisionError):
+                async with uow.savepoint():
+                    await uow.run(sessions.create, name="lost")
+                    raise ZeroDivisionError
+            async with uow.savepoint():
+                await uow.run(sessions.create, name="kept too")
+        assert count(store) == 2
+
+
+async def test_a_writer_begins_immediate_and_a_reader_does_not(sqlite_path: Path) -> None:
+    async with await AsyncStore.open(sqlite_path) as store:
+        sent: list[str] = []
+        for engine in store._engines.distinct():
+            sa.event.listen(engine, "before_cursor_execute", lambda _c, _k, statement, *_: sent.append(statement))
+        await store.run(sessions.create, name="jam")
+        await store.query(sessions.page)
+
+    assert [statement for statement in sent if statement.startswith("BEGIN")] == ["BEGIN IMMEDIATE", "BEGIN"]
+
+
+async def test_every_connection_has_the_pragmas_that_were_asked_for(sqlite_path: Path) -> None:
+    def pragmas(uow: ReadUnitOfWork) -> list[object]:
+        names = ("journal_mode", "synchronous", "foreign_keys", "busy_timeout", "cache_size", "query_only")
+        return [uow.execute(sa.text(f"PRAGMA {name}")).scalar_one() for name in names]
+
+    async with await AsyncStore.open(sqlite_path, settings=Settings(synchronous="FULL", cache_size=-123)) as store:
+        assert await store.query(pragmas) == ["wal", 2, 1, 10_000, -123, 1]
+        assert await store.run(pragmas) == ["wal", 2, 1, 10_000, -123, 0]
+
+
+async def test_a_coroutine_function_is_no_operation(database: str) -> None:
+    async def operation(uow: ReadUnitOfWork) -> None: ...
+
+    async with await AsyncStore.open(database) as store:
+        with pytest.raises(InvalidInput, match="plain function"):
+            await store.query(operation)  # type: ignore[unused-coroutine]
+
+
+async def test_tasks_that_share_a_unit_of_work_take_turns(database: str) -> None:
+    async with await AsyncStore.open(database) as store:
+        async with store.begin() as uow:
+            await asyncio.gather(*[uow.run(sessions.create, name=f"jam {n}") for n in range(10)])
+        assert count(store) == 10
+
+
+async def test_a_store_belongs_to_the_event_loop_that_it_was_opened_in(database: str) -> None:
+    async with await AsyncStore.open(database) as store:
+
+        def elsewhere() -> None:
+            with pytest.raises(StoreUnavailable, match="another event loop"):
+                asyncio.run(store.query(sessions.page))
+
+        await asyncio.to_thread(elsewhere)
+
+
+async def test_the_drivers_exception_is_the_cause_of_ours(database: str) -> None:
+    async with await AsyncStore.open(database) as store:
+        with pytest.raises(StoreError) as caught:
+            await store.query(lambda uow: uow.execute(sa.text("SELECT * FROM nowhere")))
+
+    assert caught.value.__cause__ is not None
+
+
+async def test_a_transient_failure_is_run_again(database: str) -> None:
+    tries = 0
+
+    def second_time_lucky(uow: UnitOfWork) -> Session:
+        nonlocal tries
+        tries += 1
+        made = sessions.create(uow, name="jam")
+        if tries == 1:
+            raise StoreBusy("in passing", transient=True)
+        return made
+
+    async with await AsyncStore.open(database) as store:
+        await store.run(second_time_lucky)
+        assert (tries, count(store)) == (2, 1)
+
+
+async def test_iterating_meets_all_and_holds_no_transaction_open(database: str) -> None:
+    async with await AsyncStore.open(database) as store:
+        jam = await store.run(sessions.create, name="jam")
+        await store.run(history.append_many, jam.id, [history.NewEntry(f"{n}") for n in range(7)])
+        met = []
+        async for entry in store.iterate(history.page, jam.id, limit=2, oldest_first=True):
+            assert checked_out(store) == 0
+            met.append(entry.action)
+
+    assert met == [str(n) for n in range(7)]
+
+
+# --- writers in turn -------------------------------------------------------------------------------------------
+
+
+async def test_tasks_and_threads_are_given_their_turns_in_the_order_they_asked(sqlite_path: Path) -> None:
+    order: list[int] = []
+
+    async def task(store: AsyncStore, number: int) -> None:
+        async with store.begin():
+            order.append(number)
+
+    def thread(store: Store, number: int) -> None:
+        with store.begin():
+            order.append(number)
+
+    with Store.open(sqlite_path) as store:
+        async with await AsyncStore.open(sqlite_path) as astore:
+            queue = astore._queue
+            assert queue is not None
+            async with astore.begin():
+                asked: list[Awaitable[None]] = []
+                for number in range(10):
+                    started = task(astore, number) if number % 2 else asyncio.to_thread(thread, store, number)
+                    asked.append(asyncio.create_task(started))
+                    await until(lambda number=number: len(queue._waiting) > number)  # type: ignore[misc]
+            await asyncio.gather(*asked)
+
+    assert order == list(range(10))
+
+
+async def test_a_second_unit_of_work_in_one_task_is_refused_at_once(sqlite_path: Path) -> None:
+    async with await AsyncStore.open(sqlite_path) as store, store.begin():
+        with pytest.raises(StoreBusy, match="task"):
+            await store.run(sessions.create, name="jam")
+
+
+async def test_a_task_that_waits_too_long_for_its_turn_is_told_how_long(sqlite_path: Path, impatient: Settings) -> None:
+    async with await AsyncStore.open(sqlite_path, settings=impatient) as store, store.begin():
+        with pytest.raises(StoreBusy) as caught:
+            await asyncio.create_task(store.run(sessions.create, name="jam"))
+
+    assert caught.value.waited >= 0.2
+
+
+async def test_without_patience_a_free_turn_is_taken(sqlite_path: Path) -> None:
+    async with await AsyncStore.open(sqlite_path, settings=Settings(busy_timeout_seconds=0)) as store:
+        await store.run(sessions.create, name="jam")
+        assert count(store) == 1
+
+
+async def test_readers_do_not_wait_for_a_writer(database: str) -> None:
+    async with await AsyncStore.open(database) as store, store.begin() as uow:
+        await uow.run(sessions.create, name="jam")
+        assert (await asyncio.create_task(store.query(sessions.page))).items == []
+
+
+# --- cancellation ----------------------------------------------------------------------------------------------
+
+Block = Callable[[AsyncStore], AbstractAsyncContextManager[Any]]
+BLOCKS: list[Any] = [
+    pytest.param(lambda store: store.begin(), id="begin"),
+    pytest.param(lambda store: store.read(), id="read"),
+]
+
+
+@pytest.mark.parametrize("block", BLOCKS)
+async def test_a_task_cancelled_amid_a_statement_gives_its_connection_back_and_the_turn_on(
+    database: str, block: Block
+) -> None:
+    async with await AsyncStore.open(database) as store:
+        started = asyncio.Event()
+
+        async def work() -> None:
+            async with block(store) as uow:
+                started.set()
+                await uow.run(linger)
+
+        task = asyncio.create_task(work())
+        await started.wait()
+        await asyncio.sleep(0.05)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+
+        assert checked_out(store) == 0
+        await store.run(sessions.create, name="after")
+        assert count(store) == 1
+
+
+async def test_a_task_cancelled_amid_an_operation_leaves_nothing_of_it(database: str) -> None:
+    def create_and_linger(uow: UnitOfWork) -> None:
+        sessions.create(uow, name="lost")
+        linger(uow)
+
+    async with await AsyncStore.open(database) as store:
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.2):
+                await store.run(create_and_linger)
+        assert count(store) == 0
+
+
+async def test_an_operation_that_was_cancelled_is_undone_though_the_block_goes_on(database: str) -> None:
+    async def create_and_give_up(uow: AsyncUnitOfWork) -> None:
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.1):
+                await uow.run(linger)
+        await uow.run(sessions.create, name="too late")
+
+    async with await AsyncStore.open(database) as store:
+        with pytest.raises(StoreError, match="undid it"):
+            async with store.begin() as uow:
+                await uow.run(sessions.create, name="lost")
+                await create_and_give_up(uow)
+        assert count(store) == 0
+
+
+async def test_a_task_cancelled_while_it_waits_for_its_turn_leaves_the_queue(sqlite_path: Path) -> None:
+    async with await AsyncStore.open(sqlite_path) as store:
+        async with store.begin():
+            waiting = asyncio.create_task(store.run(sessions.create, name="never"))
+            assert store._queue is not None
+            await until(lambda: bool(store._queue._waiting))  # type: ignore[union-attr]
+            waiting.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await waiting
+            assert not store._queue._waiting
+        await store.run(sessions.create, name="after")
+
+
+async def test_cancelled_at_any_moment_a_unit_of_work_is_whole_or_not_at_all(database: str) -> None:
+    """Each writes two entries; who was not cancelled is there, and of those who were there are two or none."""
+
+    async def append_two(store: AsyncStore, session_id: str, number: int) -> None:
+        async with store.begin() as uow:
+            await uow.run(history.append, session_id, f"{number}")
+            await uow.run(history.append, session_id, f"{number}")
+
+    chance = random.Random(7)
+    async with await AsyncStore.open(database) as store:
+        jam = await store.run(sessions.create, name="jam")
+        tasks = [asyncio.create_task(append_two(store, jam.id, number)) for number in range(60)]
+        for task in chance.sample(tasks, 40):
+            await asyncio.sleep(chance.uniform(0, 0.01))
+            task.cancel()
+        ended = await asyncio.gather(*tasks, return_exceptions=True)
+        found = [entry.action async for entry in store.iterate(history.page, jam.id)]
+
+        assert {type(each) for each in ended} <= {type(None), asyncio.CancelledError}
+        for number, outcome in enumerate(ended):
+            assert found.count(str(number)) in ({2} if outcome is None else {0, 2})
+        assert checked_out(store) == 0
+
+
+async def test_a_savepoint_that_was_cancelled_lets_the_unit_of_work_go_on(database: str) -> None:
+    async with await AsyncStore.open(database) as store:
+        async with store.begin() as uow:
+            await uow.run(sessions.create, name="kept")
+            with pytest.raises(TimeoutError):
+                async with asyncio.timeout(0.1), uow.savepoint():
+                    await uow.run(sessions.create, name="lost")
+                    await asyncio.sleep(600)
+        assert count(store) == 1
+
+
+# --- closing ---------------------------------------------------------------------------------------------------
+
+
+async def test_closing_waits_for_what_is_at_work(database: str) -> None:
+    store = await AsyncStore.open(database)
+    begun, finish = asyncio.Event(), asyncio.Event()
+
+    async def work() -> None:
+        async with store.begin() as uow:
+            begun.set()
+            await finish.wait()
+            await uow.run(sessions.create, name="in time")
+
+    working = asyncio.create_task(work())
+    await begun.wait()
+    waiting = asyncio.create_task(store.run(sessions.create, name="in time too"))
+    await asyncio.sleep(0)
+    closing_ = asyncio.create_task(store.close())
+    await asyncio.sleep(0.05)
+    assert not closing_.done()
+    with pytest.raises(StoreUnavailable, match="closed"):
+        await store.run(sessions.create, name="too late")
+    finish.set()
+    await asyncio.gather(working, waiting, closing_)
+
+    assert count(store) == 2
+
+
+async def test_a_store_cannot_be_closed_within_its_own_unit_of_work(database: str) -> None:
+    async with await AsyncStore.open(database) as store, store.begin():
+        with pytest.raises(StoreBusy, match="this task"):
+            await store.close()
+
+
+async def test_closing_twice_is_allowed(database: str) -> None:
+    store = await AsyncStore.open(database)
+    await store.close()
+    await store.close()
+
+
+async def test_closing_leaves_no_thread_and_no_side_file(sqlite_path: Path) -> None:
+    async with await AsyncStore.open(sqlite_path) as store:
+        await asyncio.gather(*[store.query(sessions.page) for _ in range(20)])
+        await store.run(sessions.create, name="jam")
+
+    async with asyncio.timeout(30):
+        await until(lambda: not [each for each in threading.enumerate() if "connection_worker" in each.name])
+    assert [path.name for path in sqlite_path.parent.iterdir() if path.name.endswith(("-wal", "-shm"))] == []
+
+
+_LEFT_OPEN = """
+import asyncio, sys
+from vibeweaver_store import AsyncStore, sessions
+async def main():
+    store = await AsyncStore.open(sys.argv[1])
+    await store.run(sessions.create, name="jam")
+asyncio.run(main())
+"""
+
+
+def test_a_process_that_forgets_to_close_ends_nevertheless(sqlite_path: Path) -> None:
+    subprocess.run([sys.executable, "-c", _LEFT_OPEN, str(sqlite_path)], check=True, timeout=60)
+
+
+# --- forking ---------------------------------------------------------------------------------------------------
+
+_FORK = """
+import asyncio, os, sys
+from vibeweaver_store import AsyncStore, sessions
+parent = asyncio.Runner()
+store = parent.run(AsyncStore.open(sys.argv[1]))
+parent.run(store.run(sessions.create, name="before"))
+child = os.fork()
+if child == 0:
+    try:
+        with asyncio.Runner() as runner:
+            runner.run(store.run(sessions.create, name="of the child"))
+            runner.run(store.close())
+    except BaseException as error:
+        print(repr(error), file=sys.stderr, flush=True)
+        os._exit(1)
+    os._exit(0)
+parent.run(store.run(sessions.create, name="meanwhile"))
+assert os.waitpid(child, 0)[1] == 0
+parent.run(store.run(sessions.create, name="after"))
+parent.run(store.close())
+"""
+
+
+def test_a_forked_child_has_connections_of_its_own(database: str) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", _FORK, database], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert done.returncode == 0, done.stderr
+
+    with Store.open(database) as store:
+        assert len(list(store.iterate(sessions.page))) == 4
+    if "://" not in database:
+        with closing(sqlite3.connect(database)) as connection:
+            assert connection.execute("PRAGMA integrity_check").fetchone() == ("ok",)
+
+
+async def test_the_clock_is_the_stores(database: str, clock: SettableClock) -> None:
+    async with await AsyncStore.open(database, clock=clock) as store:
+        jam = await store.run(sessions.create, name="jam")
+        assert jam.created_at == clock()
+
+
+async def test_a_statement_is_sent_as_a_store_sends_it(database: str) -> None:
+    with Store.open(database) as store:
+        jam = store.run(sessions.create, name="jam")
+        with recorded_statements(store) as by_store:
+            store.run(history.append, jam.id, "play")
+    async with await AsyncStore.open(database) as astore:
+        with recorded_statements(astore) as by_async_store:  # type: ignore[arg-type]
+            await astore.run(history.append, jam.id, "play")
+
+    assert by_async_store == by_store

@@ -1,0 +1,449 @@
+"""Checking a database: each thing that can be wrong is found, whatever else is, and looking changes nothing."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import sqlite3
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+import sqlalchemy as sa
+
+from tests.conftest import needs_postgres
+from vibeweaver_store import InvalidInput, Settings, Store, history, schema, sessions, sqlite_file
+from vibeweaver_store.checkup import Checkup, check
+from vibeweaver_store.checkup_sqlite import resets_wal_wrongly
+from vibeweaver_store.drift import drift
+from vibeweaver_store.testing import PostgresServer
+
+OF_THE_MACHINE = {"sqlite_version", "free_disk"}
+"""What depends on where the tests run."""
+
+
+def verdicts(found: Checkup) -> dict[str, str]:
+    """The verdicts that are not ok, by the check's name."""
+    return {
+        each.name: each.verdict for each in found.findings if each.verdict != "ok" and each.name not in OF_THE_MACHINE
+    }
+
+
+def said(found: Checkup, name: str) -> str:
+    (finding,) = (each for each in found.findings if each.name == name)
+    return finding.said
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file() and path.suffix != ".db-shm"}
+
+
+def change(path: Path, *statements: str) -> None:
+    """Do to a file, behind the store's back, what no store would."""
+    with closing(sqlite3.connect(path, isolation_level=None)) as connection:
+        for statement in statements:
+            connection.execute(statement)
+
+
+def rewrite_schema(path: Path, table: str, old: str, new: str) -> None:
+    with closing(sqlite3.connect(path, isolation_level=None)) as connection:
+        connection.execute("PRAGMA writable_schema = ON")
+        made = "UPDATE sqlite_master SET sql = replace(sql, ?, ?) WHERE name = ? AND instr(sql, ?)"
+        assert connection.execute(made, (old, new, table, old)).rowcount == 1
+        connection.execute("PRAGMA writable_schema = RESET")
+
+
+_LEAVE_UNFINISHED = """
+import os, sys
+from vibeweaver_store import Settings, Store, history, sessions
+store = Store.open(sys.argv[1], settings=Settings(journal_mode=sys.argv[2], cache_size=5))
+store.run(sessions.create, name="kept", session_id="jam")
+with store.begin() as uow:
+    history.append_many(uow, "jam", (history.NewEntry("lost", params="x" * 500) for _ in range(5000)))
+    os.kill(os.getpid(), 9)
+"""
+
+
+def leave_unfinished(path: Path, journal_mode: str) -> None:
+    """A transaction that a killed process had begun and not committed."""
+    done = subprocess.run([sys.executable, "-c", _LEAVE_UNFINISHED, str(path), journal_mode], check=False)
+    assert done.returncode == -signal.SIGKILL
+
+
+def test_a_sound_database_has_nothing_broken_and_every_check_is_told(database: str, backend: str) -> None:
+    found = check(database)
+
+    assert verdicts(found) == {}
+    assert not found.broken
+    assert found.backend == backend
+    names = {each.name for each in found.findings}
+    assert (
+        names
+        == {
+            "sqlite": {
+                *("file", "permissions", "file_system", "free_disk", "leftovers", "sqlite_version", "application_id"),
+                *("integrity", "foreign_keys", "revision", "strict", "checks", "drift", "wal"),
+            },
+            "postgresql": {"server", "revision", "constraints", "indexes", "checks", "drift"},
+        }[backend]
+    )
+
+
+def test_a_sound_database_in_use_is_sound(store: Store, database: str) -> None:
+    store.run(sessions.create, name="jam", session_id="jam")
+    with store.begin() as uow:
+        sessions.update(uow, "jam", name="not committed yet")
+        uow.flush()
+
+        assert verdicts(check(database)) == {}
+
+
+def test_a_path_with_all_kinds_of_signs_is_checked(tmp_path: Path) -> None:
+    path = tmp_path / "a b#?%20ü.db"
+    Store.open(path).close()
+
+    assert verdicts(check(path)) == {}
+
+
+def make_text(path: Path) -> None:
+    path.write_text("a shopping list, and no database at all\n" * 50)
+
+
+def make_foreign(path: Path) -> None:
+    change(path, "PRAGMA journal_mode = WAL", "CREATE TABLE recipes (name TEXT)")
+
+
+def make_sound(path: Path) -> None:
+    Store.open(path).close()
+
+
+def make_older(path: Path) -> None:
+    schema.upgrade(path)
+    schema.downgrade(path, "base")
+
+
+def make_with_wal(path: Path) -> None:
+    leave_unfinished(path, "WAL")
+    assert path.with_name(f"{path.name}-wal").stat().st_size > 0
+
+
+def make_with_journal(path: Path) -> None:
+    leave_unfinished(path, "DELETE")
+    assert path.with_name(f"{path.name}-journal").exists()
+
+
+@pytest.mark.parametrize("make", [Path.touch, make_text, make_foreign, make_sound, make_older, make_with_journal])
+def test_looking_changes_nothing(tmp_path: Path, make: Callable[[Path], None]) -> None:
+    path = tmp_path / "store.db"
+    make(path)
+    before = contents(tmp_path)
+
+    check(path)
+
+    assert contents(tmp_path) == before
+
+
+def test_what_a_killed_process_left_in_the_wal_stays_there(tmp_path: Path) -> None:
+    path = tmp_path / "store.db"
+    make_with_wal(path)
+    wal = path.with_name("store.db-wal").read_bytes()
+
+    assert verdicts(check(path)) == {}
+
+    assert path.with_name("store.db-wal").read_bytes() == wal
+    with Store.open(path) as store:
+        assert store.query(sessions.get, "jam").name == "kept"
+
+
+def test_an_unfinished_transaction_of_a_rollback_journal_is_told_and_left(tmp_path: Path) -> None:
+    path = tmp_path / "store.db"
+    make_with_journal(path)
+
+    found = check(path)
+
+    assert verdicts(found) == {"leftovers": "warning", "readable": "warning"}
+    assert "store.db-journal" in said(found, "readable")
+
+
+def test_no_file_is_broken_and_none_is_made(tmp_path: Path) -> None:
+    found = check(tmp_path / "none.db")
+
+    assert verdicts(found) == {"file": "broken"}
+    assert "db init" in said(found, "file")
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("name", ["", "file/store.db"])
+def test_what_is_no_file_is_broken(tmp_path: Path, name: str) -> None:
+    (tmp_path / "file").touch()
+
+    assert verdicts(check(tmp_path / name)) == {"file": "broken"}
+
+
+@pytest.mark.parametrize("database", [":memory:", "", "mysql://root@127.0.0.1/x"])
+def test_what_cannot_be_checked_at_all_is_invalid_input(database: str) -> None:
+    with pytest.raises(InvalidInput):
+        check(database)
+
+
+def test_what_is_no_database_is_broken(tmp_path: Path) -> None:
+    make_text(tmp_path / "notes.txt")
+
+    assert verdicts(check(tmp_path / "notes.txt"))["readable"] == "broken"
+
+
+def test_another_applications_database_is_broken_and_its_pages_are_checked_all_the_same(tmp_path: Path) -> None:
+    make_foreign(tmp_path / "recipes.db")
+    found = check(tmp_path / "recipes.db")
+
+    assert verdicts(found)["application_id"] == "broken"
+    assert "every page" in said(found, "integrity")
+
+
+def test_a_damaged_page_is_broken(sqlite_path: Path) -> None:
+    with closing(sqlite3.connect(sqlite_path)) as connection:
+        (page,) = connection.execute("SELECT rootpage FROM sqlite_master WHERE name = 'ix_markers_by_beat'").fetchone()
+    with sqlite_path.open("r+b") as file:
+        file.seek((page - 1) * 4096)
+        file.write(b"\xff" * 4096)
+
+    assert verdicts(check(sqlite_path))["integrity"] == "broken"
+
+
+def test_a_row_that_breaks_a_check_is_broken(sqlite_path: Path) -> None:
+    change(
+        sqlite_path,
+        "PRAGMA ignore_check_constraints = ON",
+        "INSERT INTO generation_stats VALUES ('drums', 0, 1, 1, 1, 1.0, 1, '2026-01-01T00:00:00.000000Z')",
+    )
+    found = check(sqlite_path)
+
+    assert verdicts(found) == {"integrity": "broken"}
+    assert "generation_stats" in said(found, "integrity")
+
+
+def test_rows_without_their_parent_are_broken_and_counted(sqlite_path: Path) -> None:
+    with Store.open(sqlite_path) as store, store.begin() as uow:
+        sessions.create(uow, name="jam", session_id="jam")
+        history.append_many(uow, "jam", [history.NewEntry("x")] * 3)
+    change(sqlite_path, "PRAGMA foreign_keys = OFF", "DELETE FROM sessions")
+    found = check(sqlite_path)
+
+    assert verdicts(found) == {"foreign_keys": "broken"}
+    assert "3 of history" in said(found, "foreign_keys")
+
+
+def test_a_table_that_lost_its_strict_is_broken(sqlite_path: Path) -> None:
+    rewrite_schema(sqlite_path, "markers", "STRICT", "")
+    found = check(sqlite_path)
+
+    assert verdicts(found) == {"strict": "broken"}
+    assert said(found, "strict") == "not STRICT: markers"
+
+
+def test_a_table_that_lost_a_check_is_broken(sqlite_path: Path) -> None:
+    rewrite_schema(sqlite_path, "sessions", "CONSTRAINT ck_sessions_name CHECK (name <> ''),", "")
+    found = check(sqlite_path)
+
+    assert verdicts(found) == {"checks": "broken"}
+    assert said(found, "checks") == "missing: ck_sessions_name"
+
+
+@pytest.mark.parametrize(
+    ("statement", "says"),
+    [
+        ("ALTER TABLE sessions ADD COLUMN extra TEXT", "not known column: sessions extra"),
+        ("DROP INDEX ix_markers_by_beat", "missing index: ix_markers_by_beat"),
+        ("CREATE INDEX ix_mine ON markers (name)", "not known index: ix_mine"),
+        ("DROP TABLE snapshots", "missing table: snapshots"),
+    ],
+)
+def test_a_schema_that_is_not_the_table_classes_is_broken_and_told_in_words(
+    database: str, statement: str, says: str
+) -> None:
+    with Store.open(database) as store, store.begin() as uow:
+        uow.execute(sa.text(statement))
+    found = check(database)
+
+    assert verdicts(found)["drift"] == "broken"
+    assert says in said(found, "drift")
+    assert says in drift(database)
+
+
+def test_a_table_of_others_is_no_drift(database: str) -> None:
+    with Store.open(database) as store, store.begin() as uow:
+        uow.execute(sa.text("CREATE TABLE recipes (name TEXT)"))
+
+    assert verdicts(check(database)) == {}
+
+
+def test_an_older_schema_is_a_warning_and_is_not_compared(empty_database: str) -> None:
+    schema.upgrade(empty_database)
+    schema.downgrade(empty_database, "-1")
+    found = check(empty_database)
+
+    assert verdicts(found) == {"revision": "warning", "drift": "warning"}
+    assert "db upgrade" in said(found, "revision")
+
+
+def test_a_schema_of_a_newer_package_is_broken(database: str) -> None:
+    with Store.open(database) as store, store.begin() as uow:
+        uow.execute(sa.text("UPDATE vibeweaver_version SET version_num = '9999'"))
+
+    assert verdicts(check(database))["revision"] == "broken"
+
+
+@pytest.mark.parametrize(
+    ("mode", "folder_mode", "found"), [(0o644, 0o700, "warning"), (0o600, 0o777, "warning"), (0o600, 0o755, "ok")]
+)
+def test_what_others_may_read_or_replace_is_a_warning(
+    tmp_path: Path, sqlite_template: Path, mode: int, folder_mode: int, found: str
+) -> None:
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    path = folder / "store.db"
+    shutil.copyfile(sqlite_template, path)
+    path.chmod(mode)
+    folder.chmod(folder_mode)
+
+    assert verdicts(check(path)).get("permissions", "ok") == found
+
+
+_AS_SOMEBODY = """
+import os, sys
+from vibeweaver_store import checkup, drift
+if os.geteuid() == 0:  # root may write whatever the mode says
+    os.setgid(65534); os.setuid(65534)
+print(*(each.name for each in checkup.check(sys.argv[1]).findings if each.verdict == "broken"))
+"""
+
+
+@pytest.mark.parametrize(("mode", "folder_mode"), [(0o444, 0o777), (0o000, 0o777), (0o666, 0o555)])
+def test_what_this_user_may_not_write_is_broken_and_nothing_is_left_beside_it(
+    sqlite_template: Path, mode: int, folder_mode: int
+) -> None:
+    # Not under pytest's own folder, which other users may not enter.
+    with tempfile.TemporaryDirectory() as name:
+        path = Path(name) / "store.db"
+        shutil.copyfile(sqlite_template, path)
+        path.chmod(mode)
+        path.parent.chmod(folder_mode)
+        command = [sys.executable, "-c", _AS_SOMEBODY, str(path)]
+        environment = {**os.environ, "PYTHONDONTWRITEBYTECODE": "1"}
+        done = subprocess.run(command, capture_output=True, text=True, env=environment, check=True)
+
+        assert done.stdout == "permissions\n"
+        assert list(path.parent.iterdir()) == [path]
+        path.parent.chmod(0o700)
+
+
+def test_a_network_file_system_is_a_warning(sqlite_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    mounts = sqlite_path.with_name("mounts")
+    mounts.write_text(f"/dev/sda1 / ext4 rw 0 0\nserver:/music {sqlite_path.parent} nfs4 rw 0 0\n")
+    monkeypatch.setattr(sqlite_file, "MOUNTS", mounts)
+
+    assert verdicts(check(sqlite_path)) == {"file_system": "warning"}
+
+
+def test_a_file_that_another_process_keeps_to_itself_is_a_warning(sqlite_path: Path, impatient: Settings) -> None:
+    with closing(sqlite3.connect(sqlite_path, isolation_level=None)) as holder:
+        holder.execute("PRAGMA locking_mode = EXCLUSIVE")
+        holder.execute("PRAGMA journal_mode = DELETE")
+        holder.execute("BEGIN EXCLUSIVE")
+        found = check(sqlite_path, settings=impatient)
+
+    assert verdicts(found)["readable"] == "warning"
+    assert not found.broken
+
+
+def test_a_large_wal_is_a_warning_with_what_to_do(tmp_path: Path) -> None:
+    path = tmp_path / "store.db"
+    make_with_wal(path)
+    os.truncate(path.with_name("store.db-wal"), 65 * 2**20)  # as it is after a long reader
+    found = check(path)
+
+    assert verdicts(found) == {"wal": "warning"}
+    assert "db maintain" in said(found, "wal")
+
+
+def test_a_reader_that_holds_the_wal_back_is_told(sqlite_path: Path) -> None:
+    with Store.open(sqlite_path) as store:
+        store.run(sessions.create, name="jam", session_id="jam")
+        with store.read() as reader:
+            sessions.page(reader)
+            store.run(history.append, "jam", "later")
+
+            assert "a reader holds back" in said(check(sqlite_path), "wal")
+        assert "holds back" not in said(check(sqlite_path), "wal")
+
+
+@pytest.mark.parametrize(
+    ("version", "wrongly"),
+    [
+        ((3, 6, 23), False),
+        ((3, 7, 0), True),
+        ((3, 40, 1), True),
+        ((3, 44, 5), True),
+        ((3, 44, 6), False),
+        ((3, 45, 0), True),
+        ((3, 50, 6), True),
+        ((3, 50, 7), False),
+        ((3, 51, 0), True),
+        ((3, 51, 2), True),
+        ((3, 51, 3), False),
+        ((3, 53, 0), False),
+    ],
+)
+def test_the_versions_of_sqlite_that_reset_a_wal_wrongly_are_known(version: tuple[int, ...], wrongly: bool) -> None:
+    assert resets_wal_wrongly(version) is wrongly
+
+
+# --- PostgreSQL ------------------------------------------------------------------------------------------------
+
+
+def test_a_server_that_does_not_answer_is_broken_and_no_password_is_told() -> None:
+    found = check("postgresql://vibe:s3cret@127.0.0.1:1/nothing", settings=Settings(busy_timeout_seconds=1))
+
+    assert verdicts(found) == {"server": "broken"}
+    assert "s3cret" not in repr(found)
+
+
+@needs_postgres
+@pytest.mark.parametrize(
+    ("statements", "name", "says"),
+    [
+        (["ALTER TABLE markers DROP CONSTRAINT ck_markers_name"], "checks", "missing: ck_markers_name"),
+        (
+            [
+                "ALTER TABLE markers DROP CONSTRAINT ck_markers_name",
+                "ALTER TABLE markers ADD CONSTRAINT ck_markers_name CHECK (name <> '') NOT VALID",
+            ],
+            "constraints",
+            "ck_markers_name",
+        ),
+        (
+            ["UPDATE pg_index SET indisvalid = false WHERE indexrelid = 'ix_markers_by_beat'::regclass"],
+            "indexes",
+            "ix_markers_by_beat",
+        ),
+    ],
+)
+def test_on_postgresql_what_the_server_does_not_enforce_or_use_is_broken(
+    postgres_server: PostgresServer, postgres_template: str, statements: list[str], name: str, says: str
+) -> None:
+    database = postgres_server.make(template=postgres_template)
+    try:
+        with Store.open(postgres_server.url_of(database)) as store, store.begin() as uow:
+            for statement in statements:
+                uow.execute(sa.text(statement))
+        found = check(postgres_server.url_of(database))
+
+        assert verdicts(found)[name] == "broken"
+        assert says in said(found, name)
+    finally:
+        postgres_server.drop(database)

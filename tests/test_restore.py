@@ -1,0 +1,864 @@
+"""Restoring: the name of a database is at every moment that of the whole old file or of the whole new one."""
+
+from __future__ import annotations
+
+import gzip
+import os
+import random
+import shutil
+import signal
+import sqlite3
+import stat
+import subprocess
+import sys
+import threading
+import time
+import zlib
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.conftest import needs_postgres
+from vibeweaver_store import (
+    CorruptData,
+    InvalidInput,
+    SchemaMismatch,
+    Settings,
+    Store,
+    StoreBusy,
+    StoreError,
+    StoreUnavailable,
+    history,
+    schema,
+    sessions,
+    sqlite_copy,
+)
+from vibeweaver_store.backup import back_up
+from vibeweaver_store.compression import Compression
+from vibeweaver_store.restore import Restored, restore
+from vibeweaver_store.testing import PostgresServer
+
+
+def add(path: Path, name: str, entries: int = 0) -> None:
+    with Store.open(path) as store, store.begin() as uow:
+        jam = sessions.create(uow, name=name)
+        history.append_many(uow, jam.id, [history.NewEntry("x", params=f"{n} {'y' * 500}") for n in range(entries)])
+
+
+def names(path: Path) -> list[str]:
+    """The sessions in a database, which must be sound."""
+    with Store.open(path) as store:
+        found = [jam.name for jam in store.query(sessions.page, limit=1000).items]
+    with closing(sqlite3.connect(path)) as connection:
+        assert connection.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
+    return sorted(found)
+
+
+def kept_in(folder: Path) -> list[Path]:
+    return sorted(each for each in folder.iterdir() if ".before-restore-" in each.name)
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {each.name: each.read_bytes() for each in folder.iterdir() if not each.name.endswith(".lock")}
+
+
+@pytest.fixture
+def backup(tmp_path: Path, sqlite_template: Path) -> Path:
+    """A backup with a session called new, in a folder of its own."""
+    source = tmp_path / "source" / "source.db"
+    source.parent.mkdir()
+    shutil.copyfile(sqlite_template, source)
+    add(source, "new", entries=500)
+    return back_up(source, source.with_name("backup.db")).path
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Path:
+    folder = tmp_path / "home #1 ü?%20"
+    folder.mkdir()
+    return folder
+
+
+@pytest.fixture
+def database(home: Path, sqlite_template: Path) -> Path:
+    """A database with a session called old."""
+    path = home / "store.db"
+    shutil.copyfile(sqlite_template, path)
+    path.chmod(0o600)
+    add(path, "old")
+    return path
+
+
+def unfinished(path: Path) -> None:
+    """Leave a database as a killed process does: with committed rows that are in its -wal alone."""
+    with Store.open(path) as store:
+        store.run(sessions.create, name="old in the wal")
+        left = {each.name: each.read_bytes() for each in path.parent.iterdir() if each.name != f"{path.name}.lock"}
+    for name, data in left.items():
+        path.with_name(name).write_bytes(data)
+    assert path.with_name(f"{path.name}-wal").stat().st_size > 0
+
+
+def test_a_backup_takes_the_place_of_the_database_which_is_kept(database: Path, backup: Path) -> None:
+    done = restore(backup, database)
+
+    assert done == Restored(
+        place=str(database),
+        source=backup,
+        revision=schema.head(),
+        rows=done.rows,
+        kept=done.kept,
+        seconds=done.seconds,
+    )
+    assert (done.rows["sessions"], done.rows["history"]) == (1, 500)
+    assert names(database) == ["new"]
+    assert done.kept is not None
+    assert done.kept.name.startswith("store.db.before-restore-2")
+    assert names(done.kept) == ["old"]
+    assert backup.exists()
+
+
+def test_a_restore_can_be_undone_by_restoring_what_was_kept(database: Path, backup: Path) -> None:
+    kept = restore(backup, database).kept
+    assert kept is not None
+
+    restore(kept, database)
+
+    assert names(database) == ["old"]
+    assert len(kept_in(database.parent)) == 2
+
+
+@pytest.mark.parametrize("compress", ["gzip", "zstd"])
+def test_a_compressed_backup_is_known_by_its_bytes_whatever_its_name(
+    database: Path, backup: Path, compress: Compression
+) -> None:
+    packed = back_up(backup, backup.with_name("backup.txt"), compress=compress).path
+    told: list[str] = []
+
+    restore(packed, database, progress=lambda doing, *_: told.append(doing))
+
+    assert names(database) == ["new"]
+    assert list(dict.fromkeys(told)) == ["decompressing", "checking", "waiting", "replacing"]
+
+
+def test_on_a_fresh_machine_nothing_is_kept_and_the_folder_is_made(tmp_path: Path, backup: Path) -> None:
+    path = tmp_path / "data" / "vibeweaver" / "store.db"
+
+    done = restore(str(backup), str(path))
+
+    assert done.kept is None
+    assert names(path) == ["new"]
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    assert stat.S_IMODE(path.parent.stat().st_mode) == 0o700
+
+
+def test_an_older_backup_is_migrated_when_it_is_opened(database: Path, backup: Path) -> None:
+    schema.downgrade(backup, "0001")
+
+    assert restore(backup, database).revision == "0001"
+    assert schema.current(database) == "0001"
+    assert names(database) == ["new"]
+    assert schema.current(database) == schema.head()
+
+
+def test_a_backup_with_other_pages_is_restored(database: Path, backup: Path) -> None:
+    with closing(sqlite3.connect(backup, isolation_level=None)) as connection:
+        connection.execute("PRAGMA page_size = 8192")
+        connection.execute("VACUUM")
+
+    assert restore(backup, database).rows["history"] == 500
+    assert names(database) == ["new"]
+
+
+def test_a_database_in_rollback_mode_stays_in_it(home: Path, backup: Path) -> None:
+    path = home / "rollback.db"
+    with Store.open(path, settings=Settings(journal_mode="DELETE")) as store:
+        store.run(sessions.create, name="old")
+
+    restore(backup, path)
+
+    assert path.read_bytes()[18:20] == b"\x01\x01"
+    assert sorted(each.name for each in home.iterdir() if ".before-restore-" not in each.name) == [
+        "rollback.db",
+        "rollback.db.lock",
+    ]
+
+
+@pytest.mark.parametrize("damaged", [False, True])
+def test_the_new_file_may_be_used_by_whoever_could_use_the_old_one(database: Path, backup: Path, damaged: bool) -> None:
+    if damaged:
+        overwrite_header(database)
+    database.chmod(0o660)
+    if os.geteuid() == 0:
+        os.chown(database, 1234, 1235)
+
+    restore(backup, database)
+
+    assert stat.S_IMODE(database.stat().st_mode) == 0o660
+    if os.geteuid() == 0:
+        assert (database.stat().st_uid, database.stat().st_gid) == (1234, 1235)
+
+
+def test_a_database_that_is_named_by_a_link_stays_a_link(database: Path, backup: Path, tmp_path: Path) -> None:
+    link = tmp_path / "link.db"
+    link.symlink_to(database)
+
+    restore(backup, link)
+
+    assert link.is_symlink()
+    assert names(database) == ["new"]
+
+
+def test_what_a_killed_process_left_in_the_wal_is_in_what_is_kept(database: Path, backup: Path) -> None:
+    unfinished(database)
+
+    kept = restore(backup, database).kept
+
+    assert kept is not None
+    assert names(kept) == ["old", "old in the wal"]
+    assert names(database) == ["new"]
+    assert not list(database.parent.glob("*-wal"))
+
+
+def test_a_backup_that_is_a_live_database_is_restored_with_what_is_in_its_wal(database: Path, backup: Path) -> None:
+    with Store.open(backup) as store:
+        store.run(sessions.create, name="new in the wal")
+        restore(backup, database)
+        store.run(sessions.create, name="still open")
+
+    assert names(database) == ["new", "new in the wal"]
+
+
+def test_a_file_in_wal_mode_is_restored_from_a_place_that_cannot_be_written(database: Path, backup: Path) -> None:
+    with closing(sqlite3.connect(backup)) as connection:
+        connection.execute("PRAGMA journal_mode = WAL")
+    mounted = subprocess.run(["mount", "--bind", "-o", "ro", backup.parent, backup.parent], check=False)
+    if mounted.returncode != 0:
+        pytest.skip("this user may not mount a folder read-only")
+    subprocess.run(["mount", "-o", "remount,bind,ro", backup.parent], check=True)
+    try:
+        restore(backup, database)
+    finally:
+        subprocess.run(["umount", backup.parent], check=True)
+
+    assert names(database) == ["new"]
+
+
+# --- what is refused -------------------------------------------------------------------------------------------
+
+
+def make_text(path: Path) -> None:
+    path.write_text("a shopping list, and no database at all\n" * 50)
+
+
+def make_empty(path: Path) -> None:
+    path.write_bytes(b"")
+
+
+def make_foreign(path: Path) -> None:
+    path.unlink()
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute("CREATE TABLE recipes (name TEXT)")
+
+
+def make_marked_foreign(path: Path) -> None:
+    make_foreign(path)
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute("PRAGMA application_id = 42")
+
+
+def make_newer(path: Path) -> None:
+    with closing(sqlite3.connect(path, isolation_level=None)) as connection:
+        connection.execute("UPDATE vibeweaver_version SET version_num = '9999'")
+
+
+def flip_a_page(path: Path) -> None:
+    data = bytearray(path.read_bytes())
+    middle = len(data) // 2 // 4096 * 4096
+    data[middle : middle + 4096] = b"\xff" * 4096
+    path.write_bytes(data)
+
+
+def cut_in_half(path: Path) -> None:
+    os.truncate(path, path.stat().st_size // 2)
+
+
+def cut_to_the_header(path: Path) -> None:
+    os.truncate(path, 100)
+
+
+def overwrite_header(path: Path) -> None:
+    data = path.read_bytes()
+    path.write_bytes(b"\xff" * 4096 + data[4096:])
+
+
+def orphan_rows(path: Path) -> None:
+    with closing(sqlite3.connect(path, isolation_level=None)) as connection:
+        connection.execute("DELETE FROM sessions")
+
+
+def in_gzip(make: Callable[[Path], None]) -> Callable[[Path], None]:
+    def pack(path: Path) -> None:
+        make(path)
+        path.write_bytes(gzip.compress(path.read_bytes()))
+
+    return pack
+
+
+def cut_gzip(path: Path) -> None:
+    in_gzip(lambda _: None)(path)
+    cut_in_half(path)
+
+
+def flip_gzip(path: Path) -> None:
+    packed = bytearray(gzip.compress(path.read_bytes()))
+    packed[len(packed) // 2] ^= 0xFF
+    path.write_bytes(packed)
+
+
+def change_gzip_checksum(path: Path) -> None:
+    packed = bytearray(gzip.compress(path.read_bytes()))
+    packed[-8:-4] = zlib.crc32(b"other bytes").to_bytes(4, "little")
+    path.write_bytes(packed)
+
+
+def in_zstd(path: Path) -> bytearray:
+    packed = back_up(path, path.with_name("packed"), compress="zstd").path
+    return bytearray(packed.read_bytes())
+
+
+def cut_zstd(path: Path) -> None:
+    packed = in_zstd(path)
+    path.write_bytes(packed[: len(packed) // 2])
+
+
+def flip_zstd(path: Path) -> None:
+    packed = in_zstd(path)
+    packed[len(packed) // 2] ^= 0xFF
+    path.write_bytes(packed)
+
+
+_CRASH = """
+import os, sqlite3, sys
+connection = sqlite3.connect(sys.argv[1], isolation_level=None)
+connection.execute("PRAGMA cache_size = 1")
+connection.execute("BEGIN")
+connection.executemany("INSERT INTO recipes VALUES (?)", [("x" * 1000,) for _ in range(1000)])
+os._exit(0)
+"""
+
+
+def make_unfinished_foreign(path: Path) -> None:
+    make_foreign(path)
+    subprocess.run([sys.executable, "-c", _CRASH, path], check=True)
+    assert path.with_name(f"{path.name}-journal").exists()
+
+
+def make_archive(path: Path) -> None:
+    path.write_bytes(b"PGDMP\x01\x0e\x00" + bytes(5000))
+
+
+@pytest.mark.parametrize(
+    ("make", "error", "says"),
+    [
+        (make_text, StoreUnavailable, "neither an SQLite database nor"),
+        (make_archive, StoreUnavailable, "pg_restore"),
+        (make_empty, StoreUnavailable, "is empty"),
+        (make_foreign, StoreUnavailable, "another application"),
+        (make_marked_foreign, StoreUnavailable, "another application"),
+        (in_gzip(make_foreign), StoreUnavailable, "another application"),
+        (in_gzip(make_text), CorruptData, "damaged"),
+        (make_unfinished_foreign, StoreUnavailable, "unfinished transaction"),
+        (make_newer, SchemaMismatch, "upgrade the package"),
+        (flip_a_page, CorruptData, "damaged"),
+        (in_gzip(flip_a_page), CorruptData, "damaged"),
+        (cut_in_half, CorruptData, "damaged"),
+        (cut_to_the_header, StoreError, "backup.db"),
+        (overwrite_header, StoreUnavailable, "neither an SQLite database nor"),
+        (orphan_rows, CorruptData, "without their parent in history"),
+        (cut_gzip, CorruptData, "cut short"),
+        (flip_gzip, CorruptData, "damaged"),
+        (change_gzip_checksum, CorruptData, "damaged"),
+        (cut_zstd, CorruptData, "damaged"),
+        (flip_zstd, CorruptData, "damaged"),
+    ],
+)
+def test_what_is_no_sound_backup_is_refused_and_nothing_is_changed(
+    database: Path, backup: Path, make: Callable[[Path], None], error: type[StoreError], says: str
+) -> None:
+    make(backup)
+    before, given = contents(database.parent), contents(backup.parent)
+
+    with pytest.raises(error, match=says) as caught:
+        restore(backup, database)
+
+    assert str(backup) in str(caught.value)
+    assert ".part" not in str(caught.value)
+    assert contents(database.parent) == before
+    assert contents(backup.parent) == given
+
+
+@pytest.mark.parametrize(
+    ("source", "says"),
+    [
+        ("{home}/none.db", "no such file"),
+        ("{home}", "not a regular file"),
+        ("{home}/store.db", "the database itself"),
+        ("{home}/link.db", "the database itself"),
+        ("{home}/hard.db", "the database itself"),
+        ("{home}/fifo", "not a regular file"),
+        ("", "blank"),
+        ("a\x00b", "not the path"),
+        ("x" * 300, "name too long"),
+        (None, "not the path"),
+        (7, "not the path"),
+    ],
+)
+def test_a_source_that_cannot_be_one_is_invalid_input(database: Path, source: object, says: str) -> None:
+    home = database.parent
+    (home / "link.db").symlink_to(database)
+    (home / "hard.db").hardlink_to(database)
+    os.mkfifo(home / "fifo")
+    given = source.replace("{home}", str(home)) if isinstance(source, str) else source
+
+    with pytest.raises(InvalidInput, match=says):
+        restore(given, database)  # type: ignore[arg-type]  # that is the point
+
+
+@pytest.mark.parametrize("make", [make_foreign, make_marked_foreign, make_unfinished_foreign])
+def test_the_database_of_another_application_is_not_replaced(
+    database: Path, backup: Path, make: Callable[[Path], None]
+) -> None:
+    make(database)
+    before = contents(database.parent)
+
+    with pytest.raises(StoreUnavailable, match="another application|its own application"):
+        restore(backup, database)
+
+    assert contents(database.parent) == before
+
+
+def test_the_damaged_database_of_another_application_is_not_replaced(database: Path, backup: Path) -> None:
+    make_foreign(database)
+    data = bytearray(database.read_bytes())
+    data[100:4096] = b"\xff" * 3996
+    database.write_bytes(data)
+
+    with pytest.raises(StoreUnavailable, match="another application"):
+        restore(backup, database)
+
+    assert database.read_bytes() == bytes(data)
+
+
+def test_a_folder_is_not_replaced(tmp_path: Path, backup: Path) -> None:
+    with pytest.raises(StoreUnavailable, match="is a folder"):
+        restore(backup, tmp_path)
+
+
+def test_a_restore_to_memory_is_refused(backup: Path) -> None:
+    with pytest.raises(InvalidInput, match="restore to a file"):
+        restore(backup, ":memory:")
+
+
+def test_a_restore_to_postgresql_says_what_to_run_without_a_password(backup: Path) -> None:
+    with pytest.raises(InvalidInput, match=r"pg_restore --clean --if-exists --single-transaction") as caught:
+        restore(backup, "postgresql://vibe:s3cret@server:5433/late?password=s3cret")
+
+    assert "host=server dbname=late user=vibe port=5433" in str(caught.value)
+    assert "s3cret" not in str(caught.value)
+
+
+@needs_postgres
+def test_the_command_that_is_told_restores_an_archive(postgres_server: PostgresServer, tmp_path: Path) -> None:
+    if shutil.which("pg_dump") is None:
+        pytest.skip("pg_dump is not installed")
+    name = postgres_server.make()
+    try:
+        url = postgres_server.url_of(name)
+        with Store.open(url, migrate=True) as store:
+            jam = store.run(sessions.create, name="new")
+            archive = back_up(url, tmp_path / "a.dump").path
+            store.run(sessions.delete, jam.id)
+        with pytest.raises(InvalidInput) as told:
+            restore(archive, url)
+        command = str(told.value).partition("program: ")[2]
+        subprocess.run(command, shell=True, check=True)
+
+        with Store.open(url) as store:
+            assert [each.name for each in store.query(sessions.page).items] == ["new"]
+    finally:
+        postgres_server.drop(name)
+
+
+# --- while somebody has it open --------------------------------------------------------------------------------
+
+_HOLD = """
+import sys
+from vibeweaver_store import Settings, Store, sessions
+store = Store.open(sys.argv[1], settings=Settings(journal_mode=sys.argv[2]))
+if sys.argv[3] == "writing":
+    unit = store.begin()
+    sessions.create(unit.__enter__(), name="held")
+else:
+    store.query(sessions.page)
+print("open", flush=True)
+sys.stdin.readline()
+"""
+
+
+@contextmanager
+def held(path: Path, *how: str) -> Iterator[None]:
+    with subprocess.Popen(
+        [sys.executable, "-c", _HOLD, path, *how], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as holder:
+        assert holder.stdout is not None
+        assert holder.stdout.readline() == "open\n"
+        try:
+            yield
+        finally:
+            holder.kill()
+
+
+@pytest.mark.parametrize("how", [("WAL", "idle"), ("WAL", "writing"), ("DELETE", "writing")])
+def test_while_another_process_has_it_open_a_restore_is_refused(
+    database: Path, backup: Path, impatient: Settings, how: tuple[str, str]
+) -> None:
+    with held(database, *how):
+        with pytest.raises(StoreBusy, match="has the database open"):
+            restore(backup, database, settings=impatient)
+        assert kept_in(database.parent) == []
+    assert "new" not in names(database)
+
+    restore(backup, database)
+
+    assert names(database) == ["new"]
+
+
+def test_while_a_store_of_this_process_has_it_open_a_restore_is_refused_and_the_store_goes_on(
+    database: Path, backup: Path, impatient: Settings
+) -> None:
+    with Store.open(database) as store:
+        store.query(sessions.page)
+        with pytest.raises(StoreBusy, match="a store of this one"):
+            restore(backup, database, settings=impatient)
+        store.run(sessions.create, name="goes on")
+    assert names(database) == ["goes on", "old"]
+
+
+def test_a_damaged_database_that_another_process_has_open_is_not_replaced(
+    database: Path, backup: Path, impatient: Settings
+) -> None:
+    with held(database, "WAL", "idle"):
+        with database.open("r+b") as file:
+            file.write(b"\xff" * 100)
+        with pytest.raises(StoreBusy, match="another process"):
+            restore(backup, database, settings=impatient)
+    assert kept_in(database.parent) == []
+
+
+def test_while_another_process_migrates_it_a_restore_is_refused(
+    database: Path, backup: Path, impatient: Settings
+) -> None:
+    import filelock
+
+    with filelock.FileLock(database.with_name("store.db.lock")), pytest.raises(StoreBusy):
+        restore(backup, database, settings=impatient)
+
+
+def test_processes_that_open_it_meanwhile_find_the_whole_old_or_the_whole_new_database(
+    database: Path, backup: Path
+) -> None:
+    stop, seen, failed = threading.Event(), set(), []
+
+    def look() -> None:
+        while not stop.is_set():
+            done = subprocess.run(
+                [sys.executable, "-c", _LOOK, database], capture_output=True, text=True, check=False, timeout=60
+            )
+            seen.update(done.stdout.splitlines())
+            if done.returncode != 0:
+                failed.append(done.stderr)
+
+    watchers = [threading.Thread(target=look) for _ in range(2)]
+    for watcher in watchers:
+        watcher.start()
+    replaced = 0
+    for _ in range(60):
+        try:
+            restore(backup, database)
+            replaced += 1
+        except StoreBusy:
+            continue
+    stop.set()
+    for watcher in watchers:
+        watcher.join()
+
+    assert failed == []
+    assert seen <= {"['old']", "['new']"}
+    assert replaced > 0
+    assert names(database) == ["new"]
+
+
+_LOOK = """
+import sys
+from vibeweaver_store import Store, sessions
+for _ in range(20):
+    with Store.open(sys.argv[1]) as store:
+        print([jam.name for jam in store.query(sessions.page).items])
+"""
+
+
+# --- over what is damaged --------------------------------------------------------------------------------------
+
+
+def damage_schema(path: Path) -> None:
+    data = bytearray(path.read_bytes())
+    data[100:4096] = b"\xff" * 3996
+    path.write_bytes(data)
+
+
+DAMAGES = [flip_a_page, damage_schema, cut_in_half, cut_to_the_header, overwrite_header, make_empty, make_text]
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+@pytest.mark.parametrize("beside", ["nothing", "a wal"])
+def test_a_damaged_database_is_replaced_and_kept_with_its_wal(
+    database: Path, backup: Path, damage: Callable[[Path], None], beside: str
+) -> None:
+    add(database, "older", entries=200)
+    if beside == "a wal":
+        unfinished(database)
+    damage(database)
+    wal = database.with_name("store.db-wal")
+    before = (database.read_bytes(), wal.read_bytes() if wal.exists() else None)
+
+    kept = restore(backup, database).kept
+
+    assert names(database) == ["new"]
+    assert kept is not None
+    assert not wal.exists()
+    kept_wal = kept.with_name(f"{kept.name}-wal")
+    if damage not in {flip_a_page, cut_in_half}:  # where SQLite still reads, what is kept is what it reads
+        assert (kept.read_bytes(), kept_wal.read_bytes() if kept_wal.exists() else None) == before
+
+
+def test_what_lies_beside_a_database_that_is_gone_is_not_played_into_the_new_one(database: Path, backup: Path) -> None:
+    unfinished(database)
+    wal = database.with_name("store.db-wal").read_bytes()
+    database.unlink()
+
+    assert restore(backup, database).kept is None
+    assert names(database) == ["new"]
+    (left,) = kept_in(database.parent)
+    assert left.name.endswith("-wal")
+    assert left.read_bytes() == wal
+
+
+_LEAVE_A_JOURNAL = """
+import os, sys
+from vibeweaver_store import Settings, Store, history, sessions
+store = Store.open(sys.argv[1], settings=Settings(journal_mode="DELETE", cache_size=1))
+jam = store.run(sessions.create, name="committed")
+with store.begin() as uow:
+    history.append_many(uow, jam.id, (history.NewEntry("x", params="y" * 500) for _ in range(3000)))
+    uow.flush()
+    os._exit(0)
+"""
+
+
+def test_a_journal_of_the_old_database_is_not_played_into_the_new_one(home: Path, backup: Path) -> None:
+    path = home / "store.db"
+    subprocess.run([sys.executable, "-c", _LEAVE_A_JOURNAL, path], check=True)
+    assert path.with_name("store.db-journal").exists()
+
+    kept = restore(backup, path).kept
+
+    assert names(path) == ["new"]
+    assert kept is not None
+    with closing(sqlite3.connect(kept)) as connection:
+        assert connection.execute("SELECT name FROM sessions").fetchall() == [("committed",)]
+        assert connection.execute("SELECT count(*) FROM history").fetchone() == (0,)
+
+
+# --- killed ----------------------------------------------------------------------------------------------------
+
+_STEPS = ("os.link", "os.rename", "os.remove", "os.chmod", "os.chown", "open", "fcntl.", "sqlite3.connect", "step")
+"""What Python tells of to an audit hook before it is done; ``os.rename`` is ``os.replace`` too."""
+
+
+def restore_in_steps(backup: Path, database: Path) -> None:
+    restore(backup, database, progress=lambda *_: sys.audit("step"))
+
+
+def killed_at(step: int, work: Callable[[], object]) -> bool:
+    """Do work in a child that is killed just before its step of that number; say whether it came that far."""
+    child = os.fork()
+    if child == 0:
+        left = step
+
+        def count(event: str, _arguments: Any) -> None:
+            nonlocal left
+            if event.startswith(_STEPS):
+                left -= 1
+                if left < 0:
+                    os.kill(os.getpid(), signal.SIGKILL)
+
+        sys.addaudithook(count)
+        code = 1
+        try:
+            work()
+            code = 0
+        finally:
+            os._exit(code)
+    _, status = os.waitpid(child, 0)
+    assert os.WIFSIGNALED(status) or os.WEXITSTATUS(status) == 0
+    return os.WIFSIGNALED(status)
+
+
+@pytest.mark.parametrize("case", ["sound", "rollback mode", "with a wal", "damaged", "gone"])
+def test_killed_before_any_step_it_leaves_the_whole_old_or_the_whole_new_database(
+    database: Path, backup: Path, case: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if case == "rollback mode":
+        with closing(sqlite3.connect(database)) as connection:
+            connection.execute("PRAGMA journal_mode = DELETE")
+    elif case != "sound":
+        unfinished(database)
+    if case == "damaged":
+        overwrite_header(database)
+    if case == "gone":
+        database.unlink()
+    monkeypatch.setattr(sqlite_copy, "_PAGES_A_STEP", 7)
+    home, step = database.parent, 0
+    aside = shutil.copytree(home, tmp_path / "aside")
+    reached = set()
+    while killed_at(step, lambda: restore_in_steps(backup, database)):
+        reached.add(_state(database, case))
+        shutil.rmtree(home)
+        shutil.copytree(aside, home)
+        step += 1
+
+    assert step > 15
+    assert reached == {"old", "new"}
+    assert _state(database, case) == "new"
+
+
+def _state(database: Path, case: str) -> str:
+    """Say which database is there, after the kill, and see that nothing of the other is lost or mixed in."""
+    old = {"sound": ["old"], "rollback mode": ["old"], "with a wal": ["old", "old in the wal"]}.get(case)
+    kept = [each for each in kept_in(database.parent) if not each.name.endswith(("-wal", "-shm"))]
+    if not database.exists():
+        assert case == "gone"
+        return "old"
+    if case == "damaged" and database.read_bytes()[:4] == b"\xff" * 4:
+        wals = [each for each in database.parent.iterdir() if each.name.endswith("-wal")]
+        assert len(wals) == 1  # beside it still, or with what is kept
+        return "old"
+    assert not database.with_name("store.db-journal").exists()  # which would have to be played back
+    found = names(database)
+    if found == ["new"]:
+        if old:
+            assert [names(each) for each in kept] == [old]
+        if case == "damaged":
+            assert [each.read_bytes()[:4] for each in kept] == [b"\xff" * 4]
+        return "new"
+    assert found == old
+    return "old"
+
+
+@pytest.mark.parametrize("round_", range(12))
+def test_killed_at_any_moment_it_leaves_the_whole_old_or_the_whole_new_database(
+    database: Path, backup: Path, round_: int
+) -> None:
+    child = os.fork()
+    if child == 0:
+        restore(backup, database)
+        os._exit(0)
+    time.sleep(random.Random(round_).uniform(0, 0.03))
+    os.kill(child, signal.SIGKILL)
+    os.waitpid(child, 0)
+
+    assert _state(database, "sound") in {"old", "new"}
+
+
+def test_a_restore_after_a_killed_one_succeeds(database: Path, backup: Path) -> None:
+    for step in range(0, 30, 3):
+        killed_at(step, lambda: restore(backup, database))
+        restore(backup, database)
+        assert names(database) == ["new"]
+
+
+# --- failures amid ---------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("call", ["link", "replace"])
+def test_what_fails_as_a_damaged_file_is_exchanged_is_taken_back(
+    database: Path, backup: Path, monkeypatch: pytest.MonkeyPatch, call: str
+) -> None:
+    unfinished(database)
+    overwrite_header(database)
+    before = contents(database.parent)
+    real = getattr(os, call)
+
+    def fail(source: Any, target: Any, **options: Any) -> None:
+        if str(target).endswith("store.db") or call == "link":
+            raise OSError(5, "Input/output error")
+        real(source, target, **options)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, call, fail)
+        with pytest.raises(StoreUnavailable, match="Input/output error"):
+            restore(backup, database)
+
+    after = contents(database.parent)
+    assert {**before, "store.db-shm": b""} == {**after, "store.db-shm": b""}  # made anew from the -wal
+
+
+@pytest.mark.parametrize(
+    ("compress", "amid"), [(None, "copying"), ("gzip", "decompressing"), (None, "waiting"), (None, "replacing")]
+)
+def test_on_a_full_disk_the_old_database_stays(
+    home: Path, backup: Path, sqlite_template: Path, compress: Compression | None, amid: str
+) -> None:
+    old, new = sqlite_template.stat().st_size, backup.stat().st_size
+    size = {"waiting": old + new + old // 2, "replacing": old + new + old + new // 2}.get(amid, old + new // 2)
+    if compress:
+        backup = back_up(backup, backup.with_name("packed"), compress=compress).path
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", f"size={size // 1024}k", "tmpfs", home], capture_output=True, check=False
+    )
+    told: list[str] = []
+    if mounted.returncode != 0:
+        pytest.skip("this user may not mount a small disk")
+    try:
+        path = home / "store.db"
+        shutil.copyfile(sqlite_template, path)
+        with pytest.raises(StoreUnavailable, match=r"disk is full|No space left") as caught:
+            restore(backup, path, progress=lambda doing, *_: told.append(doing))
+        assert told[-1:] == ([] if compress else [amid])  # so small a file is decompressed in one part
+        assert str(path) in str(caught.value)
+        assert names(path) == []
+        assert kept_in(home) == []
+        assert not [each for each in home.iterdir() if each.name.endswith(".part")]
+    finally:
+        subprocess.run(["umount", home], check=True)
+
+
+@pytest.mark.parametrize("amid", ["copying", "checking", "waiting", "replacing"])
+def test_ctrl_c_leaves_the_old_database_and_nothing_else(
+    database: Path, backup: Path, monkeypatch: pytest.MonkeyPatch, amid: str
+) -> None:
+    monkeypatch.setattr(sqlite_copy, "_PAGES_A_STEP", 7)
+    before = contents(database.parent)
+
+    def interrupt(doing: str, *_: int) -> None:
+        if doing == amid:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        restore(backup, database, progress=interrupt)
+
+    assert contents(database.parent) == before

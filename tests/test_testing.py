@@ -1,0 +1,525 @@
+"""What applications are given for their own tests: the clock, the copied databases, the factories, the fixtures."""
+
+from __future__ import annotations
+
+import os
+import stat
+import statistics
+import subprocess
+import sys
+import threading
+import time
+from datetime import UTC, datetime, timedelta, timezone
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.conftest import needs_postgres
+from tests.test_processes import in_child
+from tests.test_types import check
+from vibeweaver_store import InvalidInput, Settings, Store, StoreUnavailable, schema, sessions, stats
+from vibeweaver_store.errors import AlreadyExists
+from vibeweaver_store.testing import (
+    GenerationStatsFactory,
+    HistoryEntryFactory,
+    MarkerFactory,
+    PostgresServer,
+    RowFactory,
+    RuleFactory,
+    SessionFactory,
+    SettableClock,
+    SnapshotFactory,
+    columns_of,
+    new_file,
+    new_store,
+    template,
+)
+
+FACTORIES: list[type[RowFactory[Any]]] = [
+    *(SessionFactory, RuleFactory, MarkerFactory, HistoryEntryFactory, SnapshotFactory, GenerationStatsFactory)
+]
+NOON = datetime(2026, 1, 1, 12, 0, tzinfo=UTC)
+
+
+def run_python(*arguments: str | Path, **options: Any) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, *map(str, arguments)], capture_output=True, text=True, check=False, timeout=120, **options
+    )
+
+
+# --- the clock -------------------------------------------------------------------------------------------------
+
+
+def test_the_clock_stands_still() -> None:
+    clock = SettableClock()
+
+    assert clock() == NOON
+    assert clock() == NOON
+
+
+def test_the_clock_goes_on_when_it_is_told_to() -> None:
+    clock = SettableClock()
+
+    assert clock.advance(hours=1, seconds=0.5) == NOON + timedelta(hours=1, seconds=0.5)
+    assert clock.advance(hours=-1) == clock() == NOON + timedelta(seconds=0.5)
+
+
+def test_the_clock_shows_what_it_is_set_to() -> None:
+    clock = SettableClock(datetime(1999, 12, 31, tzinfo=UTC))
+    assert clock().year == 1999
+
+    there = datetime(2030, 1, 1, tzinfo=timezone(timedelta(hours=2)))
+    assert clock.set(there) == clock() == there
+
+
+def test_a_store_takes_its_time_from_the_clock(store: Store, clock: SettableClock) -> None:
+    clock.set(datetime(2030, 1, 1, tzinfo=timezone(timedelta(hours=2))))
+
+    assert store.run(sessions.create, name="late set").created_at == datetime(2029, 12, 31, 22, 0, tzinfo=UTC)
+
+
+@pytest.mark.parametrize("instant", [datetime(2026, 1, 1), "2026-01-01", None, 0])  # noqa: DTZ001 - naive on purpose
+def test_what_is_no_instant_is_refused_and_the_clock_stays(instant: Any) -> None:
+    clock = SettableClock()
+
+    with pytest.raises(InvalidInput, match="aware datetime"):
+        clock.set(instant)
+    with pytest.raises(InvalidInput, match="aware datetime"):
+        SettableClock(instant)
+
+    assert clock() == NOON
+
+
+@pytest.mark.parametrize("delta", [{"beats": 4}, {"days": "one"}, {"days": 10**9}, {"seconds": float("nan")}])
+def test_what_is_no_span_of_time_is_refused_and_the_clock_stays(delta: dict[str, Any]) -> None:
+    clock = SettableClock()
+
+    with pytest.raises(InvalidInput, match="cannot be advanced"):
+        clock.advance(**delta)
+
+    assert clock() == NOON
+
+
+# --- the template ----------------------------------------------------------------------------------------------
+
+
+def test_the_template_is_at_head_and_has_nothing_beside_it() -> None:
+    made = template()
+
+    assert schema.current(made) == schema.head()
+    assert made == template()
+    assert {entry.name for entry in made.parent.iterdir()} <= {made.name, f"{made.name}.lock"}
+
+
+def test_threads_that_ask_together_get_one_template() -> None:
+    script = """
+import threading
+from vibeweaver_store import schema
+from vibeweaver_store.testing import template
+calls, upgrade = [], schema.upgrade
+schema.upgrade = lambda *a, **k: (calls.append(1), upgrade(*a, **k))
+paths = set()
+threads = [threading.Thread(target=lambda: paths.add(template())) for _ in range(8)]
+[thread.start() for thread in threads], [thread.join() for thread in threads]
+print(len(paths), len(calls))
+"""
+    assert run_python("-c", script).stdout == "1 1\n"
+
+
+def test_the_template_goes_away_with_its_process_and_not_with_a_forked_child() -> None:
+    script = """
+import os, sys
+from vibeweaver_store.testing import new_store, template
+made = template()
+if os.fork() == 0:
+    assert template() == made
+    new_store().close()
+    sys.exit(0)  # runs atexit, as os._exit would not
+os.wait()
+print(made, made.exists())
+"""
+    told = run_python("-c", script)
+
+    path, exists = told.stdout.split()
+    assert exists == "True", told.stderr
+    assert not Path(path).parent.exists()
+
+
+def test_a_child_forked_while_another_thread_makes_the_template_can_make_its_own() -> None:
+    script = """
+import os, sys
+from vibeweaver_store.testing import databases, template
+databases._TEMPLATE.lock.acquire()  # as a thread has it that is amid the migrations
+child = os.fork()
+if child == 0:
+    template()
+    sys.exit(0)
+print(os.waitpid(child, 0)[1])
+"""
+    assert run_python("-c", script).stdout == "0\n"
+
+
+def test_a_template_that_was_deleted_is_made_again() -> None:
+    script = """
+import shutil
+from vibeweaver_store.testing import new_store, template
+shutil.rmtree(template().parent)
+new_store().close()
+print(template().exists())
+"""
+    assert run_python("-c", script).stdout == "True\n"
+
+
+def test_without_a_place_for_temporary_files_the_template_is_unavailable() -> None:
+    script = """
+import tempfile
+from vibeweaver_store import StoreUnavailable
+from vibeweaver_store.testing import template
+tempfile.tempdir = "/nowhere"
+try:
+    template()
+except StoreUnavailable as error:
+    print(error)
+"""
+    assert "the folder of the template cannot be made" in run_python("-c", script).stdout
+
+
+# --- new stores ------------------------------------------------------------------------------------------------
+
+
+def test_a_new_store_in_memory_is_empty_and_a_world_of_its_own() -> None:
+    with new_store() as one, new_store() as two:
+        one.run(sessions.create, name="late set")
+
+        assert one.place == ":memory:"
+        assert len(one.query(sessions.page).items) == 1
+        assert two.query(sessions.page).items == []
+
+
+def test_a_new_store_in_memory_leaves_nothing_behind() -> None:
+    store = new_store()
+    folder = store._target.file.parent
+    assert stat.S_IMODE(folder.stat().st_mode) == 0o700
+    store.close()
+
+    assert not folder.exists()
+
+
+def test_a_new_store_is_what_opening_makes_of_a_missing_file(tmp_path: Path) -> None:
+    with new_store(tmp_path / "copied.db"), Store.open(tmp_path / "opened.db"):
+        pass
+
+    assert schema.current(tmp_path / "copied.db") == schema.head()
+    assert (tmp_path / "copied.db").stat().st_mode == (tmp_path / "opened.db").stat().st_mode
+    assert (tmp_path / "copied.db").stat().st_size == (tmp_path / "opened.db").stat().st_size
+
+
+def test_a_new_store_takes_its_clock_and_its_settings(clock: SettableClock, impatient: Settings) -> None:
+    with new_store(clock=clock, settings=impatient) as store:
+        assert store.run(sessions.create, name="late set").created_at == clock()
+        assert store._settings is impatient
+
+
+def test_a_new_store_survives_a_fork() -> None:
+    with new_store() as store:
+        told = in_child(lambda: store.run(sessions.create, name="child").name)
+
+        assert told == "child"
+        assert [each.name for each in store.query(sessions.page).items] == ["child"]
+
+
+def test_a_new_store_takes_under_five_milliseconds() -> None:
+    template()
+    spent = []
+    for _ in range(50):
+        before = time.process_time()  # not the wall's time: the machine may have other things to do
+        store = new_store()
+        spent.append(time.process_time() - before)
+        store.close()
+
+    assert statistics.median(spent) < 0.005
+
+
+@pytest.mark.parametrize("name", ["naïve ♫.db", "a b.db", "100% #1?.db", "new/folder/a.db", ".hidden"])
+def test_a_new_file_may_have_any_name(tmp_path: Path, name: str) -> None:
+    assert new_file(tmp_path / name) == tmp_path / name
+
+    with Store.open(tmp_path / name, migrate=False) as store:
+        store.run(sessions.create, name="late set")
+
+
+def test_a_path_may_be_text(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+
+    assert new_file("store.db") == tmp_path / "store.db"
+
+
+@pytest.mark.parametrize("taken", ["store.db", "store.db-wal", "store.db-journal"])
+def test_nothing_is_overwritten(tmp_path: Path, taken: str) -> None:
+    (tmp_path / taken).write_bytes(b"precious")
+
+    with pytest.raises(AlreadyExists, match=taken):
+        new_file(tmp_path / "store.db")
+    with pytest.raises(AlreadyExists, match=taken):
+        new_store(tmp_path / "store.db")
+
+    assert [entry.name for entry in tmp_path.iterdir()] == [taken]
+    assert (tmp_path / taken).read_bytes() == b"precious"
+
+
+def test_of_threads_that_make_one_file_one_has_it(tmp_path: Path) -> None:
+    template()
+    made: list[object] = []
+
+    def make() -> None:
+        try:
+            made.append(new_file(tmp_path / "store.db"))
+        except AlreadyExists as error:
+            made.append(error)
+
+    threads = [threading.Thread(target=make) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    assert [each for each in made if isinstance(each, Path)] == [tmp_path / "store.db"]
+    assert len(made) == 8
+
+
+def test_a_folder_is_no_place_for_a_file(tmp_path: Path) -> None:
+    with pytest.raises(AlreadyExists):
+        new_file(tmp_path)
+
+
+def test_a_file_is_no_folder(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+
+    with pytest.raises(StoreUnavailable, match="file"):
+        new_file(tmp_path / "file" / "store.db")
+
+
+@pytest.mark.parametrize("path", ["", "  ", "a\x00b", "mysql://host/name", "postgresql://host/name"])
+def test_what_is_no_path_of_a_file_is_refused(path: str) -> None:
+    with pytest.raises(InvalidInput):
+        new_store(path)
+
+
+def test_a_new_file_is_never_the_users_own() -> None:
+    with pytest.raises(InvalidInput, match="name the file"):
+        new_file(None)  # type: ignore[arg-type]
+
+
+def test_on_a_full_disk_no_part_of_a_file_is_left(tmp_path: Path) -> None:
+    # A limit on the size of files ends a write as a full disk does, and needs no rights.
+    script = """
+import resource, signal, sys
+from vibeweaver_store import StoreUnavailable
+from vibeweaver_store.testing import new_file, new_store, template
+template()
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))
+for make in (lambda: new_file(sys.argv[1]), new_store):
+    try:
+        make()
+    except StoreUnavailable as error:
+        print(error)
+"""
+    told = run_python("-c", script, tmp_path / "store.db")
+
+    assert told.stdout.splitlines() == [
+        f"{tmp_path / 'store.db'}: cannot be made: File too large",
+        ":memory:: cannot be made: File too large",
+    ], told.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+# --- PostgreSQL ------------------------------------------------------------------------------------------------
+
+
+@needs_postgres
+def test_a_database_on_postgresql_is_copied_and_dropped(
+    postgres_server: PostgresServer, postgres_template: str, clock: SettableClock
+) -> None:
+    with postgres_server.database(postgres_template) as url, Store.open(url, clock=clock) as store:
+        assert store.run(sessions.create, name="late set").created_at == clock()
+
+    with pytest.raises(StoreUnavailable):
+        Store.open(url)
+
+
+@needs_postgres
+def test_a_database_on_postgresql_is_dropped_though_the_test_failed_and_a_store_is_open(
+    postgres_server: PostgresServer, postgres_template: str
+) -> None:
+    with pytest.raises(ZeroDivisionError), postgres_server.database(postgres_template) as url:
+        left_open = Store.open(url)
+        left_open.query(sessions.page)
+        raise ZeroDivisionError
+    left_open.close()
+
+    with pytest.raises(StoreUnavailable):
+        Store.open(url)
+
+
+@needs_postgres
+def test_a_template_that_is_not_there_is_told(postgres_server: PostgresServer) -> None:
+    with pytest.raises(StoreUnavailable, match="no_such_template"):
+        postgres_server.make("no_such_template")
+
+
+@pytest.mark.parametrize("url", ["store.db", ":memory:", "sqlite:///store.db"])
+def test_what_is_no_postgresql_server_is_refused(url: str) -> None:
+    with pytest.raises(InvalidInput, match="no PostgreSQL server"):
+        PostgresServer(url)
+
+
+def test_a_server_that_does_not_answer_is_unavailable_and_its_password_is_not_told() -> None:
+    server = PostgresServer("postgresql://vibe:s3cret@127.0.0.1:1/postgres")
+
+    with pytest.raises(StoreUnavailable) as caught:
+        server.make()
+
+    assert "s3cret" not in f"{caught.value} {server!r}"
+
+
+# --- the factories ---------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("factory", FACTORIES)
+def test_a_factory_makes_rows_that_the_table_takes(store: Store, factory: type[RowFactory[Any]]) -> None:
+    with store.begin() as uow:
+        made = factory.create_batch(3, uow=uow)
+
+    assert len({str(columns_of(row)) for row in made}) == 3
+
+
+def test_stats_of_several_samples_are_whole(store: Store, other: Store) -> None:
+    with store.begin() as uow:
+        made = GenerationStatsFactory.create(uow=uow, sample_count=4, last_ms=100)
+
+    found = other.query(stats.get, made.space)
+    assert (found.average_ms, found.standard_deviation_ms) == (100, 0)
+
+
+@pytest.mark.parametrize("factory", FACTORIES)
+@pytest.mark.parametrize("values", [{}, {"uow": None}, {"uow": "unit of work"}])
+def test_a_factory_writes_only_in_a_unit_of_work(factory: type[RowFactory[Any]], values: dict[str, Any]) -> None:
+    with pytest.raises(InvalidInput, match=rf"{factory.__name__}\.create\(uow=uow\)"):
+        factory.create(**values)
+
+
+@pytest.mark.parametrize("factory", FACTORIES)
+def test_a_factory_builds_valid_rows_without_a_database(factory: type[RowFactory[Any]]) -> None:
+    built = factory.build()
+
+    assert columns_of(type(built).build(**columns_of(built))) == columns_of(built)
+
+
+def test_a_value_that_cannot_be_is_refused_by_its_name() -> None:
+    with pytest.raises(InvalidInput, match="beat"):
+        MarkerFactory.build(beat="soon")
+
+
+def test_a_type_checker_sees_which_rows_a_factory_makes(tmp_path: Path) -> None:
+    text = """
+from vibeweaver_store import Rule, UnitOfWork
+from vibeweaver_store.testing import RuleFactory
+
+def use(uow: UnitOfWork) -> Rule:
+    built: Rule = RuleFactory.build()
+    found: int = RuleFactory.create(uow=uow)
+    return RuleFactory.create(uow=uow)
+"""
+    said = check(tmp_path, text)
+
+    assert "snippet.py:7: error" in said
+    assert "Found 1 error" in said
+
+
+# --- the fixtures in an application ----------------------------------------------------------------------------
+
+ACTIVATED = 'pytest_plugins = ["vibeweaver_store.testing"]\n'
+AN_APPLICATIONS_TESTS = """
+from pathlib import Path
+from vibeweaver_store import Store, sessions
+
+def test_store(store, store_clock):
+    store_clock.advance(hours=1)
+    assert store.run(sessions.create, name="late set").created_at == store_clock()
+
+def test_another_store_is_empty(store):
+    assert store.query(sessions.page).items == []
+
+def test_file(store_file):
+    with Store.open(store_file) as store:
+        store.run(sessions.create, name="late set")
+
+def test_postgres(postgres_store):
+    assert postgres_store.backend == "postgresql"
+    postgres_store.run(sessions.create, name="late set")
+"""
+
+
+def run_application(folder: Path, conftest: str, *arguments: str, url: str = "") -> str:
+    """Run the tests of an application that is nowhere near ours, every warning an error."""
+    (folder / "conftest.py").write_text(conftest)
+    (folder / "test_application.py").write_text(AN_APPLICATIONS_TESTS)
+    environment = {name: value for name, value in os.environ.items() if not name.startswith(("VIBEWEAVER_", "PYTEST_"))}
+    done = run_python(
+        *("-m", "pytest", "-q", "-rs", "-W", "error", "-p", "no:cacheprovider", *arguments),
+        cwd=folder,
+        env={**environment, "VIBEWEAVER_TEST_POSTGRES_URL": url},
+    )
+    return done.stdout + done.stderr
+
+
+@pytest.mark.parametrize(
+    "conftest",
+    [
+        ACTIVATED,
+        "from vibeweaver_store.testing import SettableClock\n" + ACTIVATED,
+        "from vibeweaver_store.testing import *",
+    ],
+)
+def test_an_application_activates_the_fixtures_in_its_conftest(tmp_path: Path, conftest: str) -> None:
+    told = run_application(tmp_path, conftest)
+
+    assert "3 passed, 1 skipped" in told
+    assert "VIBEWEAVER_TEST_POSTGRES_URL is not set" in told
+
+
+def test_workers_do_not_meet(tmp_path: Path) -> None:
+    assert "3 passed, 1 skipped" in run_application(tmp_path, ACTIVATED, "-n", "2")
+
+
+@needs_postgres
+def test_an_application_may_name_its_server_in_a_fixture(tmp_path: Path, postgres_server: PostgresServer) -> None:
+    url = postgres_server.url.render_as_string(hide_password=False)
+    override = f"import pytest\n@pytest.fixture(scope='session')\ndef store_postgres_url():\n    return {url!r}\n"
+
+    assert "4 passed" in run_application(tmp_path, ACTIVATED + override)
+    assert "4 passed" in run_application(tmp_path, ACTIVATED, url=url)
+
+
+def test_nothing_is_registered_with_pytest_unasked(tmp_path: Path) -> None:
+    assert "fixture 'store' not found" in run_application(tmp_path, "")
+
+
+def test_the_package_itself_imports_nothing_of_it() -> None:
+    script = (
+        "import sys, vibeweaver_store.cli; print({'pytest', 'factory', 'vibeweaver_store.testing'} & {*sys.modules})"
+    )
+
+    assert run_python("-c", script).stdout == "set()\n"
+
+
+@pytest.mark.parametrize("missing", ["pytest", "factory"])
+def test_without_the_extra_the_import_says_what_to_install(missing: str) -> None:
+    script = f"import sys; sys.modules[{missing!r}] = None; import vibeweaver_store.testing"
+
+    told = run_python("-c", script).stderr.splitlines()[-1]
+
+    assert missing in told
+    assert told.endswith("pip install 'vibeweaver-store[testing]'")

@@ -1,0 +1,124 @@
+"""``db backup`` and ``db restore``: a checked copy of a live database, and the way back."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
+
+from vibeweaver_store import schema, sqlite_copy
+from vibeweaver_store.backup import back_up
+from vibeweaver_store.cli.asking import confirm
+from vibeweaver_store.cli.context import command
+from vibeweaver_store.cli.db import group
+from vibeweaver_store.cli.errors import without_passwords
+from vibeweaver_store.cli.invocation import Cli
+from vibeweaver_store.cli.options import Yes
+from vibeweaver_store.cli.output import hint, print_document
+from vibeweaver_store.cli.text import counted, size
+from vibeweaver_store.compression import Compression
+from vibeweaver_store.compression import Progress as Tell
+from vibeweaver_store.engine import resolve
+from vibeweaver_store.restore import restore as restore_file
+
+
+@command(
+    group,
+    "backup",
+    example="db backup late-set-backup.db\ndb backup /backups --compress zstd --db late-set.db",
+)
+def backup(
+    cli: Cli,
+    destination: Annotated[
+        str,
+        typer.Argument(metavar="DEST", help="A file, or a folder, where it gets a name.", show_default=False),
+    ],
+    compress: Annotated[Compression | None, typer.Option(help="Compress it; SQLite only.", show_default=False)] = None,
+    force: Annotated[bool, typer.Option("--force", metavar="", help="Replace a file that is there.")] = False,
+) -> None:
+    """Copy a database while others go on with it, check the copy, and print its name.
+
+    On PostgreSQL, pg_dump makes it.
+    """
+    with _progress() as tell:
+        done = back_up(
+            cli.database, destination, compress=compress, overwrite=force, progress=tell, settings=cli.settings()
+        )
+    if cli.json:
+        place = without_passwords(done.place, cli.database)
+        print_document(
+            {
+                "path": str(done.path),
+                "place": place,
+                "size_bytes": done.size_bytes,
+                "revision": done.revision,
+                "rows": done.rows,
+                "compress": done.compress,
+                "seconds": round(done.seconds, 3),
+            }
+        )
+        return
+    typer.echo(str(done.path))
+    rows = counted(sum(done.rows.values()), "row")
+    hint(f"{size(done.size_bytes)}, {rows} at revision {done.revision or 'base'}, checked, in {done.seconds:.1f} s")
+
+
+@command(group, "restore", example="db restore late-set-backup.db\ndb restore /backups/late-set.db.zst --yes")
+def restore(
+    cli: Cli,
+    file: Annotated[
+        str,
+        typer.Argument(metavar="FILE", help="A backup: plain, in gzip or in zstd.", show_default=False),
+    ],
+    yes: Yes = False,
+) -> None:
+    """Put a backup in the place of a database. The backup is checked first, and the old database kept beside.
+
+    Nobody may have the database open meanwhile.
+    """
+    settings = cli.settings()
+    path = resolve(cli.database, settings).path
+    if path is not None and path.exists():
+        confirm(f"Put {file} in the place of {path}, and keep that as {path.name}.before-restore-TIME?", yes=yes)
+    with _progress() as tell:
+        done = restore_file(file, cli.database, progress=tell, settings=settings)
+    if cli.json:
+        kept = None if done.kept is None else str(done.kept)
+        print_document(
+            {
+                "place": done.place,
+                "source": str(done.source),
+                "revision": done.revision,
+                "rows": done.rows,
+                "kept": kept,
+                "seconds": round(done.seconds, 3),
+            }
+        )
+    else:
+        rows = counted(sum(done.rows.values()), "row")
+        typer.echo(f"{done.place} is now {done.source}, {rows} at revision {done.revision or 'base'}")
+    if done.kept is not None:
+        hint(f"the database as it was: {done.kept}")
+    if done.revision != schema.head():
+        hint(f"it is brought to {schema.head()} when a store opens it, or by: vibeweaver-store db upgrade")
+
+
+@contextmanager
+def _progress() -> Iterator[Tell]:
+    """Show a bar on stderr while something long is done, where that is a terminal."""
+    if not sys.stderr.isatty():
+        yield sqlite_copy.silent
+        return
+    columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task("", total=None)
+
+        def tell(doing: str, done: int, total: int) -> None:
+            bar.update(task, description=doing, completed=done, total=total or None)
+
+        yield tell

@@ -1,0 +1,185 @@
+"""Waiting for what other connections commit: the building block under every log that can be followed.
+
+A watch is set before the log is read, so that nothing is committed unnoticed in between. It runs within SQLAlchemy's
+``run_sync`` too, where waiting gives the event loop free.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import math
+import sqlite3
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from contextlib import suppress
+from typing import Any
+from weakref import WeakSet
+
+import sqlalchemy as sa
+from sqlalchemy import NullPool
+from sqlalchemy.exc import SQLAlchemyError
+
+from vibeweaver_store.driver_errors import translating
+from vibeweaver_store.engine import Target, postgresql_engine, sqlite_engine
+from vibeweaver_store.errors import StoreError, StoreUnavailable
+from vibeweaver_store.locks import FORK_GATE
+from vibeweaver_store.settings import Settings
+
+_FIRST_PAUSE_SECONDS = 0.002
+_LONGEST_PAUSE_SECONDS = 0.05
+_LONGEST_SILENCE_SECONDS = 30.0
+_SLICE_SECONDS = 0.5
+
+
+def announcement(topic: str) -> sa.Select[Any]:
+    """Return PostgreSQL's statement that tells who follows a topic, once the transaction is committed.
+
+    NOTIFY has all transactions commit one after the other, so nothing is told where nobody follows. A follower shares
+    a lock on the topic; to begin, it waits for those who write without knowing of it, and then reads what they wrote.
+    """
+    nobody_follows = sa.func.pg_try_advisory_xact_lock(_number(topic))
+    return sa.select(sa.func.pg_notify(_channel(topic), "")).where(sa.not_(nobody_follows))
+
+
+def _channel(topic: str) -> str:
+    """Return the name of a topic's channel; such names have 63 bytes at most."""
+    return f"vibeweaver_{_number(topic) % 2**64:016x}"
+
+
+def _number(topic: str) -> int:
+    return int.from_bytes(hashlib.blake2b(topic.encode(), digest_size=8).digest(), signed=True)
+
+
+def slices(idle_seconds: float | None) -> Iterator[float]:
+    """Yield a time in parts, before each of which a store looks whether it was closed; without end for ``None``."""
+    left = math.inf if idle_seconds is None else idle_seconds
+    while left > 0:
+        yield min(left, _SLICE_SECONDS)
+        left -= _SLICE_SECONDS
+
+
+class Watch(ABC):
+    """Sees that something may have been committed."""
+
+    @abstractmethod
+    def wait(self, seconds: float) -> bool:
+        """Wait until something may have been committed, for so long at most; say whether it may.
+
+        Raises:
+            StoreUnavailable: the database cannot be reached any more.
+        """
+
+    @abstractmethod
+    def close(self) -> None:
+        """Give the connection back."""
+
+
+def watch(
+    target: Target, settings: Settings, topic: str, *, asynchronous: bool, files: WeakSet[sqlite3.Connection]
+) -> Watch:
+    """Begin to watch a database, for what is announced under a topic where it can tell.
+
+    Raises:
+        StoreUnavailable: the database cannot be reached.
+    """
+    if target.backend == "postgresql":
+        return _ServerWatch(target, settings, topic, asynchronous=asynchronous)
+    return _FileWatch(target, settings, asynchronous=asynchronous, files=files)
+
+
+class _FileWatch(Watch):
+    """Compares ``PRAGMA data_version``: it changes when another connection has committed, and asking takes no lock."""
+
+    def __init__(
+        self, target: Target, settings: Settings, *, asynchronous: bool, files: WeakSet[sqlite3.Connection]
+    ) -> None:
+        self._place = target.place
+        reading: dict[str, Any] = {"begin": "BEGIN", "pool_size": 0, "query_only": True}
+        self._engine = sqlite_engine(target, settings, **reading, asynchronous=asynchronous, files=files)
+        with FORK_GATE.passing():
+            # Not through a Connection of SQLAlchemy's: it would be in a transaction, where nothing changes.
+            self._connection = self._engine.raw_connection()
+        self._version = self._read_version()
+
+    def wait(self, seconds: float) -> bool:
+        until = time.monotonic() + seconds
+        pause = _FIRST_PAUSE_SECONDS
+        while True:
+            version = self._read_version()
+            if version != self._version:
+                self._version = version
+                return True
+            left = until - time.monotonic()
+            if left <= 0:
+                return False
+            self._sleep(min(pause, left))
+            pause = min(pause * 2, _LONGEST_PAUSE_SECONDS)
+
+    def _read_version(self) -> int:
+        with FORK_GATE.passing(), translating(self._place):
+            cursor = self._connection.cursor()
+            cursor.execute("PRAGMA data_version")
+            row: Any = cursor.fetchone()
+            cursor.close()
+        return int(row[0])
+
+    def _sleep(self, seconds: float) -> None:
+        driver: Any = self._connection.dbapi_connection
+        if self._engine.dialect.is_async:
+            driver.run_async(lambda _: asyncio.sleep(seconds))
+        else:
+            time.sleep(seconds)
+
+    def close(self) -> None:
+        with FORK_GATE.passing(), suppress(sqlite3.Error, SQLAlchemyError):
+            self._connection.close()
+
+
+class _ServerWatch(Watch):
+    """Listens to the channel of a topic, on a connection of its own."""
+
+    def __init__(self, target: Target, settings: Settings, topic: str, *, asynchronous: bool) -> None:
+        self._place = target.place
+        self._topic = topic
+        self._engine = postgresql_engine(target, settings, poolclass=NullPool, asynchronous=asynchronous)
+        self._listen()
+
+    def _listen(self) -> None:
+        self._connection = self._engine.connect().execution_options(isolation_level="AUTOCOMMIT")
+        self._connection.exec_driver_sql(f"LISTEN {_channel(self._topic)}")
+        self._connection.execute(sa.select(sa.func.pg_advisory_lock_shared(_number(self._topic))))
+        self._looked_at = time.monotonic()
+
+    def wait(self, seconds: float) -> bool:
+        try:
+            told = self._is_told(seconds)
+        except StoreUnavailable:
+            # What was announced meanwhile is not told again, so there is something to look for.
+            self.close()
+            self._listen()
+            return True
+        # A connection that something on its way has dropped may stay silent for ever.
+        if told or time.monotonic() - self._looked_at > _LONGEST_SILENCE_SECONDS:
+            self._looked_at = time.monotonic()
+            return True
+        return False
+
+    def _is_told(self, seconds: float) -> bool:
+        driver: Any = self._connection.connection.dbapi_connection
+        loaded: Any = self._engine.dialect.loaded_dbapi
+        try:
+            if self._engine.dialect.is_async:
+                return bool(driver.run_async(lambda connection: _count_async(connection, seconds)))
+            return bool(sum(1 for _ in driver.notifies(timeout=seconds, stop_after=1)))
+        except loaded.Error as error:
+            raise StoreUnavailable(f"{self._place}: the connection was lost: {error}", transient=True) from error
+
+    def close(self) -> None:
+        with suppress(StoreError, SQLAlchemyError):
+            self._connection.close()
+
+
+async def _count_async(connection: Any, seconds: float) -> int:
+    return sum([1 async for _ in connection.notifies(timeout=seconds, stop_after=1)])

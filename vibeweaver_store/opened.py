@@ -1,0 +1,212 @@
+"""What a Store and an AsyncStore have in common: one open database, and what becomes of it when a process forks."""
+
+from __future__ import annotations
+
+import os
+import random
+import shutil
+import weakref
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TypeVar
+
+from sqlalchemy.engine import URL
+
+from vibeweaver_store import locks, schema, sqlite_file
+from vibeweaver_store.engine import Engines, Target, create_engines, resolve
+from vibeweaver_store.errors import StoreUnavailable
+from vibeweaver_store.following import Watch, watch
+from vibeweaver_store.settings import Settings
+from vibeweaver_store.unit_of_work import Clock, ReadUnitOfWork
+
+UowT = TypeVar("UowT", bound=ReadUnitOfWork)
+
+_FIRST_PAUSE_SECONDS = 0.01
+_LONGEST_PAUSE_SECONDS = 1.0
+
+
+def prepare(database: str | Path | URL | None, settings: Settings, *, migrate: bool | None) -> Target:
+    """See to it that a database is there, ours, and at head; see :meth:`vibeweaver_store.Store.open`.
+
+    Raises:
+        StoreError: it is not; nothing was changed.
+    """
+    target = resolve(database, settings)
+    if target.path is not None:
+        sqlite_file.check_file_system(target.path, settings)
+    _refuse_tainted(target)
+    _refuse_replaced(target)
+    schema.ensure(target, settings, migrate=target.backend == "sqlite" if migrate is None else migrate)
+    return target
+
+
+def pauses(retries: int) -> Iterator[float]:
+    """Yield how long to wait before each repeat of what failed in passing, in seconds.
+
+    With full jitter: those who collided come back at different times.
+    """
+    longest = _FIRST_PAUSE_SECONDS
+    for _ in range(retries):
+        yield random.uniform(0, longest)  # noqa: S311 - not a secret
+        longest = min(longest * 2, _LONGEST_PAUSE_SECONDS)
+
+
+class OpenDatabase:
+    """A database at head with its engines, its place in the writers' queue, and its units of work."""
+
+    def __init__(self, target: Target, settings: Settings, clock: Clock, *, asynchronous: bool = False) -> None:
+        self._target = target
+        self._settings = settings
+        self._clock = clock
+        self._engines: Engines = create_engines(target, settings, asynchronous=asynchronous)
+        self._queue = self._writer_queue()
+        self._file = sqlite_file.identity(target.path) if target.path is not None else None
+        self._wal: tuple[int, int] | None = None
+        self._open_units: weakref.WeakSet[ReadUnitOfWork] = weakref.WeakSet()
+        self._closed = False
+        self._remove_temporary = weakref.finalize(
+            self, _remove_folder, target.file.parent if target.temporary else None
+        )
+        _OPENED.add(self)
+
+    @property
+    def backend(self) -> str:
+        """``sqlite`` or ``postgresql``."""
+        return self._target.backend
+
+    @property
+    def place(self) -> str:
+        """The file or URL of the database, without a password."""
+        return self._target.place
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self.place}{' closed' if self._closed else ''}>"
+
+    def _refuse_closed(self) -> None:
+        if self._closed:
+            raise StoreUnavailable(f"{self.place}: the store is closed")
+
+    def _refuse_swapped(self) -> None:
+        """Refuse a file that is not the one that was opened. Whoever replaces it holds its write lock meanwhile."""
+        if self._target.path is not None and sqlite_file.identity(self._target.path) != self._file:
+            raise StoreUnavailable(
+                f"{self.place}: the file was deleted or replaced under the open store; close every store on it first, "
+                "and let its -wal and -shm files go with it"
+            )
+
+    def _refuse_lost_wal(self) -> None:
+        """Refuse a -wal file that is not the one that our connections write to: what is committed would be lost.
+
+        It is to be called while a connection is open; SQLite itself removes the file only after the last one.
+        """
+        if self._target.path is None:
+            return
+        found = sqlite_file.identity(self._target.path.with_name(f"{self._target.path.name}-wal"))
+        if self._wal is None:
+            self._wal = found
+        if found != self._wal:
+            raise StoreUnavailable(
+                f"{self.place}: its -wal file was deleted or replaced under the open store, and with it what was last "
+                "committed; close every store on it, and look at what is left: vibeweaver-store db check"
+            )
+
+    @contextmanager
+    def _admitted(self, uow: UowT) -> Iterator[UowT]:
+        """Let a unit of work be within the database for the block, and no fork meanwhile."""
+        _refuse_tainted(self._target)
+        self._refuse_swapped()
+        self._open_units.add(uow)
+        try:
+            with locks.FORK_GATE.passing():
+                yield uow
+        finally:
+            self._open_units.discard(uow)
+
+    def _watch(self, topic: str) -> Watch:
+        self._refuse_closed()
+        _refuse_tainted(self._target)
+        self._refuse_swapped()
+        asynchronous = self._engines.read.dialect.is_async
+        return watch(self._target, self._settings, topic, asynchronous=asynchronous, files=self._engines.files)
+
+    def _writer_queue(self) -> locks.WriterQueue | None:
+        return locks.writer_queue(str(self._target.file)) if self._target.path is not None else None
+
+    def _start_anew_in_child(self, *, quiet: bool) -> None:
+        """After ``fork``, in the child: part with the parent's connections."""
+        for uow in list(self._open_units):
+            _INHERITED.extend(uow.disown())
+        if quiet:
+            # Between units of work SQLite's connections can be closed here as the parent would; kept, their copies
+            # of the process's lock tables would make this child believe in locks that only the parent holds.
+            for file in list(self._engines.files):
+                file.close()
+        _INHERITED.extend(engine.pool for engine in self._engines.distinct())
+        self._engines.dispose(close=False)
+        if self._target.path is not None and not quiet:
+            _TAINTED.add(self._target.path)
+        self._queue = self._writer_queue()
+        self._wal = None
+        self._remove_temporary.detach()
+
+
+def _remove_folder(folder: Path | None) -> None:
+    if folder is not None:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+# --- fork ------------------------------------------------------------------------------------------------------
+
+_OPENED: weakref.WeakSet[OpenDatabase] = weakref.WeakSet()
+
+_INHERITED: list[object] = []
+"""Connections of a parent process, kept so that they are never collected: to close one here would end the parent's."""
+
+_TAINTED: set[Path] = set()
+"""Files that cannot be used in this process, since it was forked amid a unit of work on one."""
+
+_LONGEST_WAIT_TO_FORK_SECONDS = 10.0
+
+_quiet_at_fork = True
+
+
+def _refuse_tainted(target: Target) -> None:
+    if target.path in _TAINTED:
+        raise StoreUnavailable(
+            f"{target.place}: this process was forked while its parent was amid a unit of work on it; fork between "
+            "units of work, or start the process anew (multiprocessing's spawn)"
+        )
+
+
+def _refuse_replaced(target: Target) -> None:
+    """An old file's -wal, which an open store keeps, would be played into the new file and ruin it."""
+    if target.path is None:
+        return
+    found = sqlite_file.identity(target.path)
+    for store in list(_OPENED):
+        if not store._closed and store._target.path == target.path and store._file != found:  # noqa: SLF001
+            raise StoreUnavailable(
+                f"{target.place}: the file was replaced while a store of this process has the old one open; close "
+                "that store, and delete the old file's -wal and -shm, before the new file is put in its place"
+            )
+
+
+def _before_fork() -> None:
+    global _quiet_at_fork  # noqa: PLW0603 - handed over to the child by the fork itself
+    _quiet_at_fork = False
+    _quiet_at_fork = locks.FORK_GATE.close(_LONGEST_WAIT_TO_FORK_SECONDS)
+
+
+def _after_fork_in_parent() -> None:
+    locks.FORK_GATE.open()
+
+
+def _after_fork_in_child() -> None:
+    locks.forget_after_fork()
+    for store in list(_OPENED):
+        store._start_anew_in_child(quiet=_quiet_at_fork)  # noqa: SLF001 - one module
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(before=_before_fork, after_in_parent=_after_fork_in_parent, after_in_child=_after_fork_in_child)

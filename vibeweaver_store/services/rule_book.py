@@ -1,0 +1,178 @@
+"""The rules of one session kept in memory, for a sequencer that asks on every tick.
+
+Each answer is preceded by a look at the revision of the session's rules, which changes in every transaction that
+touches them; where it has moved, the rules are read again. So a book answers as the database would, whoever changes it.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
+
+from sqlalchemy import inspect
+from sqlalchemy.orm import make_transient_to_detached
+
+from vibeweaver_store.async_store import AsyncStore
+from vibeweaver_store.columns import Id, require
+from vibeweaver_store.errors import NotFound
+from vibeweaver_store.models.signals import Signal
+from vibeweaver_store.models.triggers import Trigger, TriggerType
+from vibeweaver_store.models.weaving import Rule
+from vibeweaver_store.services.rule_firing import Firing, fire_and_tell
+from vibeweaver_store.services.rule_lookup import by_trigger, parse_signal, sought
+from vibeweaver_store.services.rule_revisions import revision
+from vibeweaver_store.store import Store
+from vibeweaver_store.unit_of_work import ReadUnitOfWork
+
+
+class RuleBook:
+    """A session's enabled rules by trigger and key, answering as ``rules.match`` and ``rules.fire`` do.
+
+    Make one with :meth:`vibeweaver_store.Store.rule_book`. Threads may share it. Rules are read when they are first
+    asked for, a kind of trigger at a time.
+    """
+
+    def __init__(self, store: Store, session_id: str) -> None:
+        self._store = store
+        self._copy = _Copy(require(Id, session_id, field="session_id"))
+
+    def match(self, signal: Signal) -> list[Rule]:
+        """Return the enabled rules that a signal would fire, by priority, then age. Nothing is counted.
+
+        Raises:
+            InvalidInput: the signal is none of ``signals``.
+        """
+        return self._store.query(self._copy.match, parse_signal(signal)) or []
+
+    def fire(self, signal: Signal) -> list[Firing]:
+        """Fire the rules that a signal matches, in a unit of work of its own; where none does, nothing is written.
+
+        Raises:
+            NotFound: there is no such session.
+            InvalidInput: the signal is none of ``signals``.
+        """
+        checked = parse_signal(signal)
+        if not self._copy.existing(self._store.query(self._copy.match, checked)):
+            return []
+        return self._copy.keep(*self._store.run(fire_and_tell, self._copy.session_id, checked))
+
+
+class AsyncRuleBook:
+    """A :class:`RuleBook` for asyncio. Make one with :meth:`vibeweaver_store.AsyncStore.rule_book`."""
+
+    def __init__(self, store: AsyncStore, session_id: str) -> None:
+        self._store = store
+        self._copy = _Copy(require(Id, session_id, field="session_id"))
+
+    async def match(self, signal: Signal) -> list[Rule]:
+        """Return the enabled rules that a signal would fire, as :meth:`RuleBook.match` does.
+
+        Raises:
+            InvalidInput: the signal is none of ``signals``.
+        """
+        return await self._store.query(self._copy.match, parse_signal(signal)) or []
+
+    async def fire(self, signal: Signal) -> list[Firing]:
+        """Fire the rules that a signal matches, as :meth:`RuleBook.fire` does.
+
+        Raises:
+            NotFound: there is no such session.
+            InvalidInput: the signal is none of ``signals``.
+        """
+        checked = parse_signal(signal)
+        if not self._copy.existing(await self._store.query(self._copy.match, checked)):
+            return []
+        return self._copy.keep(*await self._store.run(fire_and_tell, self._copy.session_id, checked))
+
+
+@dataclass(frozen=True, slots=True)
+class _Section:
+    """The rules of one kind of trigger: their rows, and in which order each trigger of a key calls them."""
+
+    rows: dict[str, Rule]
+    waiting: dict[str | None, dict[Trigger, list[tuple[int, str]]]]
+
+    @classmethod
+    def of(cls, rules: Iterable[Rule]) -> _Section:
+        rows: dict[str, Rule] = {}
+        waiting: dict[str | None, dict[Trigger, list[tuple[int, str]]]] = defaultdict(lambda: defaultdict(list))
+        for place, rule in enumerate(rules):
+            rows[rule.id] = rule
+            waiting[rule.trigger_key][rule.trigger].append((place, rule.id))
+        return cls(rows, {key: dict(by_trigger) for key, by_trigger in waiting.items()})
+
+    def match(self, keys: Iterable[str | None], signal: Signal) -> list[Rule]:
+        called = [
+            place
+            for key in keys
+            for trigger, places in self.waiting.get(key, {}).items()
+            if trigger.matches(signal)
+            for place in places
+        ]
+        # A one-shot that this book has fired is in its order still, and among its rows no more.
+        return [_duplicate(self.rows[rule_id]) for _, rule_id in sorted(called) if rule_id in self.rows]
+
+    def after(self, firings: Iterable[Firing]) -> _Section:
+        rows = dict(self.rows)
+        for firing in firings:
+            del rows[firing.rule.id]
+            if firing.rule.enabled:
+                rows[firing.rule.id] = _duplicate(firing.rule)
+        return replace(self, rows=rows)
+
+
+@dataclass(frozen=True, slots=True)
+class _Edition:
+    """What has been read of a session's rules at one revision."""
+
+    revision: int
+    sections: dict[TriggerType, _Section] = field(default_factory=dict)
+
+
+class _Copy:
+    """The copy that a book keeps. Editions are replaced whole, so that threads need no lock."""
+
+    def __init__(self, session_id: str) -> None:
+        self.session_id = session_id
+        self._edition: _Edition | None = None
+
+    def match(self, uow: ReadUnitOfWork, signal: Signal) -> list[Rule] | None:
+        """Return what a signal calls, as ``rules.match`` does; ``None`` where there is no such session."""
+        now = revision(uow, self.session_id)
+        if now is None:
+            return None
+        edition = self._edition
+        if edition is None or edition.revision != now:
+            edition = self._edition = _Edition(now)
+        trigger_type, keys = sought(signal)
+        section = edition.sections.get(trigger_type)
+        if section is None:
+            # In the same snapshot as the revision.
+            section = edition.sections[trigger_type] = _Section.of(by_trigger(uow, self.session_id, trigger_type))
+        return section.match(keys, signal)
+
+    def existing(self, matched: list[Rule] | None) -> list[Rule]:
+        if matched is None:
+            raise NotFound("session", self.session_id)
+        return matched
+
+    def keep(self, before: int, firings: list[Firing]) -> list[Firing]:
+        """Take over what the book itself has fired, so that its rules need not be read again."""
+        edition = self._edition
+        if firings and edition is not None and edition.revision == before:
+            trigger_type = firings[0].rule.trigger_type
+            sections = dict(edition.sections)
+            if trigger_type in sections:
+                sections[trigger_type] = sections[trigger_type].after(firings)
+            self._edition = _Edition(before + 1, sections)
+        return firings
+
+
+def _duplicate(rule: Rule) -> Rule:
+    """Return a row of its own for the caller, who may do with it what they like."""
+    mapper = inspect(Rule)
+    duplicate: Rule = mapper.class_manager.new_instance()
+    duplicate.__dict__.update({attribute.key: getattr(rule, attribute.key) for attribute in mapper.column_attrs})
+    make_transient_to_detached(duplicate)
+    return duplicate

@@ -1,0 +1,52 @@
+"""The revision of a session's rules: one number that changes with them, so that a copy of them can be checked."""
+
+from __future__ import annotations
+
+import sqlalchemy as sa
+from sqlalchemy import event
+from sqlmodel import col, select
+
+from vibeweaver_store.columns import Id, require
+from vibeweaver_store.errors import NotFound
+from vibeweaver_store.models.session import Session
+from vibeweaver_store.models.weaving import Rule
+from vibeweaver_store.unit_of_work import ReadUnitOfWork, UnitOfWork
+
+
+def revision(uow: ReadUnitOfWork, session_id: str) -> int | None:
+    """Return the revision of a session's rules, ``None`` where there is no such session.
+
+    Raises:
+        InvalidInput: the id is no text, or blank.
+    """
+    key = require(Id, session_id, field="session_id")
+    return uow.exec(select(col(Session.rules_rev)).where(col(Session.id) == key)).first()
+
+
+def revise(uow: UnitOfWork, session_id: str) -> None:
+    """Say that the rules of a session change in this unit of work. Services do, and so do edits of rows.
+
+    Whoever changes rules by a statement of their own is to call it too. On PostgreSQL it waits for others who change
+    rules of the same session.
+
+    Raises:
+        NotFound: there is no such session.
+        InvalidInput: the id is no text, or blank.
+    """
+    key = require(Id, session_id, field="session_id")
+    statement = sa.update(Session).where(col(Session.id) == key).values(rules_rev=col(Session.rules_rev) + 1)
+    if uow.exec(statement, execution_options={"synchronize_session": False}).rowcount == 0:
+        raise NotFound("session", key)
+
+
+@event.listens_for(UnitOfWork, "before_flush")
+def _revise_by_rows(uow: UnitOfWork, *_: object) -> None:
+    changed = [row for row in (*uow.new, *uow.dirty, *uow.deleted) if isinstance(row, Rule)]
+    for session_id in sorted({session_id for row in changed for session_id in _sessions_of(row)}):
+        revise(uow, session_id)
+
+
+def _sessions_of(row: Rule) -> list[str]:
+    """Return the session that a row belongs to, and the one that it belonged to before it was edited."""
+    added, unchanged, deleted = sa.inspect(row).attrs.session_id.history
+    return [*added, *unchanged, *deleted]

@@ -1,0 +1,70 @@
+"""What an application's own tests need: ``pip install 'vibeweaver-store[testing]'``.
+
+With pytest, in the ``conftest.py`` at the top of the tests::
+
+    pytest_plugins = ["vibeweaver_store.testing"]
+
+The fixtures are ``store`` (in memory), ``store_file`` (a path), ``postgres_store`` (where there is a server) and
+``store_clock``. Nothing is registered with pytest by installing the package: such a plugin would be imported into every
+test run of the environment, those that have nothing to do with the store too.
+
+Without pytest: :func:`new_store`, :func:`new_file`, :class:`PostgresServer` and :class:`SettableClock`. The factories
+work in both worlds.
+
+There is no assert to be rewritten here (PYTEST_DONT_REWRITE), so a conftest may import this before pytest does.
+"""
+
+try:
+    from vibeweaver_store.testing.clock import SettableClock
+    from vibeweaver_store.testing.databases import PostgresServer, new_file, new_store, template
+    from vibeweaver_store.testing.factories import (
+        EPOCH,
+        GenerationStatsFactory,
+        HistoryEntryFactory,
+        MarkerFactory,
+        RowFactory,
+        RuleFactory,
+        SessionFactory,
+        SnapshotFactory,
+        columns_of,
+    )
+    from vibeweaver_store.testing.fixtures import (
+        postgres_store,
+        store,
+        store_clock,
+        store_file,
+        store_postgres_server,
+        store_postgres_template,
+        store_postgres_url,
+    )
+except ModuleNotFoundError as error:
+    missing = (error.name or "").partition(".")[0]
+    if missing not in {"factory", "pytest"}:
+        raise
+    raise ModuleNotFoundError(
+        f"vibeweaver_store.testing needs {missing}: pip install 'vibeweaver-store[testing]'", name=missing
+    ) from error
+
+__all__ = [
+    "EPOCH",
+    "GenerationStatsFactory",
+    "HistoryEntryFactory",
+    "MarkerFactory",
+    "PostgresServer",
+    "RowFactory",
+    "RuleFactory",
+    "SessionFactory",
+    "SettableClock",
+    "SnapshotFactory",
+    "columns_of",
+    "new_file",
+    "new_store",
+    "postgres_store",
+    "store",
+    "store_clock",
+    "store_file",
+    "store_postgres_server",
+    "store_postgres_template",
+    "store_postgres_url",
+    "template",
+]

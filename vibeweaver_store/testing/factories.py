@@ -1,0 +1,156 @@
+"""Rows for tests (factory_boy). Columns that depend on others are filled in, so that no factory builds nonsense.
+
+``RuleFactory.build()`` makes a row, ``RuleFactory.create(uow=uow)`` also writes it, with the session that it needs.
+Any column can be given: ``RuleFactory.create(uow=uow, session_id=jam.id, priority=Priority.HIGH)``.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from datetime import UTC, datetime
+from typing import Any, Generic, TypeVar
+
+import sqlmodel
+from factory.base import Factory
+from factory.declarations import LazyAttribute, LazyFunction, SelfAttribute, Sequence
+
+from vibeweaver_store.columns import new_id
+from vibeweaver_store.errors import InvalidInput
+from vibeweaver_store.models import (
+    Base,
+    GenerationStats,
+    HistoryEntry,
+    Marker,
+    Priority,
+    Rule,
+    Session,
+    SessionKind,
+    Snapshot,
+    actions,
+    triggers,
+)
+from vibeweaver_store.models.actions import ActionType
+from vibeweaver_store.models.triggers import TriggerType
+from vibeweaver_store.unit_of_work import UnitOfWork
+
+T = TypeVar("T", bound=Base)
+
+EPOCH = datetime(2026, 1, 1, tzinfo=UTC)
+"""When the rows of the factories were made, unless they are told otherwise."""
+
+
+class RowFactory(Factory[T], Generic[T]):
+    """What the factories share: ``build(…)`` makes a valid row, ``create(uow=uow, …)`` writes it too."""
+
+    class Meta:
+        abstract = True
+
+    @classmethod
+    def _build(cls, model_class: type[T], *args: Any, **values: Any) -> T:
+        values.pop("uow", None)
+        if "session_id" in values and values["session_id"] is None:
+            values["session_id"] = new_id()
+        return model_class.build(**values)
+
+    @classmethod
+    def _create(cls, model_class: type[T], *args: Any, **values: Any) -> T:
+        uow = values.pop("uow", None)
+        if not isinstance(uow, UnitOfWork):
+            raise InvalidInput(f"{cls.__name__}.create(uow=uow) needs a unit of work to write in", field="uow")
+        if "session_id" in values and values["session_id"] is None:
+            values["session_id"] = SessionFactory.create(uow=uow).id
+        row = model_class.build(**values)
+        uow.insert(row)
+        return row
+
+
+class SessionFactory(RowFactory[Session]):
+    """Jam sessions, created at the epoch."""
+
+    class Meta:
+        model = Session
+
+    kind = SessionKind.JAM
+    name = Sequence(lambda n: f"jam {n}")
+    vibe = "dark techno"
+    tempo_bpm = 130.0
+    created_at = EPOCH
+    updated_at = SelfAttribute("created_at")
+
+
+class RuleFactory(RowFactory[Rule]):
+    """Rules that notify on every fourth beat; what repeats the trigger and the action follows them."""
+
+    class Meta:
+        model = Rule
+
+    session_id: Any = None
+    trigger = LazyFunction(lambda: triggers.Beat(divisor=4))
+    trigger_type = LazyAttribute(lambda rule: TriggerType(rule.trigger.type))
+    trigger_key = LazyAttribute(lambda rule: rule.trigger.key)
+    action = Sequence(lambda n: actions.Notify(message=f"message {n}"))
+    action_type = LazyAttribute(lambda rule: ActionType(rule.action.type))
+    priority = Priority.NORMAL
+    enabled = True
+    one_shot = False
+    fired_count = 0
+    last_fired_at = LazyAttribute(lambda rule: EPOCH if rule.fired_count else None)
+    created_at = EPOCH
+
+
+class MarkerFactory(RowFactory[Marker]):
+    """Markers, one every 16 beats."""
+
+    class Meta:
+        model = Marker
+
+    session_id: Any = None
+    beat = Sequence(lambda n: float(n * 16))
+    name = Sequence(lambda n: f"section {n}")
+    created_at = EPOCH
+
+
+class HistoryEntryFactory(RowFactory[HistoryEntry]):
+    """Entries of a session's history."""
+
+    class Meta:
+        model = HistoryEntry
+
+    session_id: Any = None
+    action = "sample"
+    params = LazyFunction(lambda: {"space": "drums"})
+    created_at = EPOCH
+
+
+class SnapshotFactory(RowFactory[Snapshot]):
+    """Snapshots; size and checksum follow the state."""
+
+    class Meta:
+        model = Snapshot
+
+    session_id: Any = None
+    state = Sequence(lambda n: f"state {n}".encode())
+    size_bytes = LazyAttribute(lambda snapshot: len(snapshot.state))
+    sha256 = LazyAttribute(lambda snapshot: hashlib.sha256(snapshot.state).hexdigest())
+    captured_at = EPOCH
+
+
+class GenerationStatsFactory(RowFactory[GenerationStats]):
+    """Stats of one sample; with more samples, give their sums too."""
+
+    class Meta:
+        model = GenerationStats
+
+    space = Sequence(lambda n: f"space {n}")
+    sample_count = 1
+    last_ms = 250
+    total_ms = LazyAttribute(lambda stats: stats.last_ms * stats.sample_count)
+    min_ms = SelfAttribute("last_ms")
+    max_ms = SelfAttribute("last_ms")
+    sum_of_squares_ms2 = LazyAttribute(lambda stats: float(stats.last_ms**2 * stats.sample_count))
+    updated_at = EPOCH
+
+
+def columns_of(row: sqlmodel.SQLModel) -> dict[str, Any]:
+    """The values of a row, to compare it with one read on another connection."""
+    return row.model_dump()

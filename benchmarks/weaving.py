@@ -9,24 +9,16 @@ from __future__ import annotations
 import argparse
 import json
 import sqlite3
-import statistics
 import tempfile
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+
+from measuring import Pair, report
 
 from vibeweaver_store import Store, actions, history, rules, sessions, triggers
 
 PARAMS = {"space": "drums", "prompt": "four on the floor", "bars": [1, 2, 3]}
-
-
-@dataclass(frozen=True)
-class Pair:
-    name: str
-    subject: Callable[[], object]
-    against: str
-    reference: Callable[[], object]
 
 
 @dataclass
@@ -114,20 +106,6 @@ def deep_cursor(store: Store, session_id: str) -> str:
     return cursor
 
 
-def measure(pair: Pair, seconds: float) -> tuple[float, float]:
-    """The median of subject and reference, in microseconds, taken in turn."""
-    for _ in range(20):
-        pair.subject(), pair.reference()
-    times: tuple[list[float], list[float]] = ([], [])
-    until = time.perf_counter() + seconds
-    while time.perf_counter() < until:
-        for taken, call in zip(times, (pair.subject, pair.reference), strict=True):
-            started = time.perf_counter()
-            call()
-            taken.append(time.perf_counter() - started)
-    return statistics.median(times[0]) * 1e6, statistics.median(times[1]) * 1e6
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rows", type=int, default=1_000_000, help="history rows of the session")
@@ -136,10 +114,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "bench.db"
         with Store.open(path) as store:
-            print(f"{'':34} {'us':>8} {'against':>14} {'us':>8} {'ratio':>7}")
-            for pair in pairs(store, path, arguments.rows):
-                ours, theirs = measure(pair, arguments.seconds)
-                print(f"{pair.name:34} {ours:8.0f} {pair.against:>14} {theirs:8.0f} {ours / theirs:7.2f}")
+            report(pairs(store, path, arguments.rows), arguments.seconds)
 
 
 if __name__ == "__main__":

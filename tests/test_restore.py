@@ -435,7 +435,7 @@ def test_the_database_of_another_application_is_not_replaced(
     make(database)
     before = contents(database.parent)
 
-    with pytest.raises(StoreUnavailable, match="another application|its own application"):
+    with pytest.raises(StoreUnavailable, match=r"another application|its own application"):
         restore(backup, database)
 
     assert contents(database.parent) == before

@@ -116,9 +116,12 @@ def _progress() -> Iterator[Tell]:
         return
     columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeElapsedColumn())
     with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task("", total=None)
 
         def tell(doing: str, done: int, total: int) -> None:
-            bar.update(task, description=doing, completed=done, total=total or None)
+            if not bar.tasks or bar.tasks[0].description != doing:
+                for before in bar.task_ids:
+                    bar.remove_task(before)
+                bar.add_task(doing, total=total or None)  # without a total, it only shows that it is alive
+            bar.update(bar.task_ids[0], completed=done)
 
         yield tell

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from vibeweaver_store.settings import Settings, load
 from vibeweaver_store.domain_store import Store
+from vibeweaver_store.settings import Settings, load
 
 
 @dataclass

@@ -17,6 +17,7 @@ from vibeweaver_store.cli.output import console, print_document
 from vibeweaver_store.cli.rules_file import read_rules
 from vibeweaver_store.cli.text import number
 from vibeweaver_store.cli.weave_report import HISTORY_LINES, Weaving, as_document, print_report
+from vibeweaver_store.domain_store import Store
 from vibeweaver_store.importers.midi import Song, read_song
 from vibeweaver_store.importers.songs import import_song, starter_rules
 from vibeweaver_store.models import Marker, Session
@@ -25,7 +26,6 @@ from vibeweaver_store.services import history, rules, sessions, transport
 from vibeweaver_store.services.rules import NewRule
 from vibeweaver_store.services.transport import Step
 from vibeweaver_store.songs import ODE_TO_JOY
-from vibeweaver_store.domain_store import Store
 from vibeweaver_store.unit_of_work import UnitOfWork
 
 

@@ -2,6 +2,8 @@
 
 Each answer is preceded by a look at the revision of the session's rules, which changes in every transaction that
 touches them; where it has moved, the rules are read again. So a book answers as the database would, whoever changes it.
+The first question since a change is answered by the query, and the rules are read at the second: where others change
+them all the time, a book costs little more than the query.
 """
 
 from __future__ import annotations
@@ -20,7 +22,7 @@ from vibeweaver_store.models.signals import Signal
 from vibeweaver_store.models.triggers import Trigger, TriggerType
 from vibeweaver_store.models.weaving import Rule
 from vibeweaver_store.services.rule_firing import Firing, fire_and_tell
-from vibeweaver_store.services.rule_lookup import by_trigger, parse_signal, sought
+from vibeweaver_store.services.rule_lookup import by_trigger, match, parse_signal, sought
 from vibeweaver_store.services.rule_revisions import revision
 from vibeweaver_store.store import Store
 from vibeweaver_store.unit_of_work import ReadUnitOfWork
@@ -29,8 +31,8 @@ from vibeweaver_store.unit_of_work import ReadUnitOfWork
 class RuleBook:
     """A session's enabled rules by trigger and key, answering as ``rules.match`` and ``rules.fire`` do.
 
-    Make one with :meth:`vibeweaver_store.Store.rule_book`. Threads may share it. Rules are read when they are first
-    asked for, a kind of trigger at a time.
+    Make one with :meth:`vibeweaver_store.Store.rule_book`. Threads may share it. Rules are read when they are asked for,
+    a kind of trigger at a time.
     """
 
     def __init__(self, store: Store, session_id: str) -> None:
@@ -124,10 +126,11 @@ class _Section:
 
 @dataclass(frozen=True, slots=True)
 class _Edition:
-    """What has been read of a session's rules at one revision."""
+    """What has been read of a session's rules at one revision, and for which triggers it was asked."""
 
     revision: int
     sections: dict[TriggerType, _Section] = field(default_factory=dict)
+    asked: set[TriggerType] = field(default_factory=set)
 
 
 class _Copy:
@@ -146,10 +149,13 @@ class _Copy:
         if edition is None or edition.revision != now:
             edition = self._edition = _Edition(now)
         trigger_type, keys = sought(signal)
-        section = edition.sections.get(trigger_type)
-        if section is None:
-            # In the same snapshot as the revision.
-            section = edition.sections[trigger_type] = _Section.of(by_trigger(uow, self.session_id, trigger_type))
+        if trigger_type in edition.sections:
+            return edition.sections[trigger_type].match(keys, signal)
+        # What is read now is in the same snapshot as the revision.
+        if trigger_type not in edition.asked:
+            edition.asked.add(trigger_type)
+            return match(uow, self.session_id, signal)
+        section = edition.sections[trigger_type] = _Section.of(by_trigger(uow, self.session_id, trigger_type))
         return section.match(keys, signal)
 
     def existing(self, matched: list[Rule] | None) -> list[Rule]:
@@ -165,7 +171,7 @@ class _Copy:
             sections = dict(edition.sections)
             if trigger_type in sections:
                 sections[trigger_type] = sections[trigger_type].after(firings)
-            self._edition = _Edition(before + 1, sections)
+            self._edition = _Edition(before + 1, sections, edition.asked)
         return firings
 
 

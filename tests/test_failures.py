@@ -31,8 +31,8 @@ from vibeweaver_store import (
     schema,
     sessions,
 )
-from vibeweaver_store.checkup import check
-from vibeweaver_store.maintenance import maintain
+from vibeweaver_store.upkeep.checkup import check
+from vibeweaver_store.upkeep.maintenance import maintain
 
 PAGE = 4096
 NOBODY = 65534
@@ -138,7 +138,8 @@ def full(request: pytest.FixtureRequest, tmp_path: Path) -> Place:
 
 _LIMITED = """
 import json, sys
-from vibeweaver_store import Settings, Store, StoreError, history, maintenance, schema, sessions
+from vibeweaver_store import Settings, Store, StoreError, history, schema, sessions
+from vibeweaver_store.upkeep import maintenance
 def limit(size):
     if size:
         import resource
@@ -265,6 +266,7 @@ def test_a_disk_that_became_read_only_is_unavailable_and_well_again_when_it_is_n
     path = small_disk.folder / "store.db"
     fill(path, 1)
     with Store.open(path) as store:
+        store._engines.dispose()  # a disk can be remounted only while nobody has a file on it open
         small_disk.change("ro")
         for use in (lambda: store.run(history.append, "jam", "x"), lambda: store.query(sessions.page)):
             with pytest.raises(StoreUnavailable, match=r"store\.db"):

@@ -18,10 +18,10 @@ import sqlalchemy as sa
 
 from tests.conftest import needs_postgres
 from vibeweaver_store import InvalidInput, MigrationFailed, Settings, Store, StoreBusy, schema, sessions, stats
-from vibeweaver_store.drift import drift
 from vibeweaver_store.models import METADATA
 from vibeweaver_store.sqlite_file import VERSION_TABLE
 from vibeweaver_store.testing import HistoryEntryFactory, MarkerFactory, PostgresServer, RuleFactory, SnapshotFactory
+from vibeweaver_store.upkeep.comparison import drift
 
 pytestmark = pytest.mark.migrations
 

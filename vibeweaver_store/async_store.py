@@ -129,7 +129,13 @@ class AsyncStore(OpenDatabase):
         """
         settings = settings or load()
         target = await asyncio.to_thread(prepare, database, settings, migrate=migrate)
-        return cls(target, settings, clock)
+        store = cls(target, settings, clock)
+        try:
+            await _session(store._engines.read).run_sync(lambda _: store._connect())
+        except BaseException:
+            await store.close()
+            raise
+        return store
 
     @asynccontextmanager
     async def begin(self) -> AsyncIterator[AsyncUnitOfWork]:

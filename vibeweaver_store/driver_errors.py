@@ -89,6 +89,8 @@ def from_sqlite(
         return StoreBusy(f"{place}: other processes are writing to it ({said})", waited=busy_timeout_seconds)
     if name == "SQLITE_READONLY" and reads_only:
         return InvalidInput(f"{place}: this unit of work only reads; write in store.begin()")
+    if name == "SQLITE_READONLY_DBMOVED":
+        return StoreUnavailable(f"{place}: the file was moved, deleted or replaced while it was open")
     if name.startswith(("SQLITE_CORRUPT", "SQLITE_NOTADB")):
         return CorruptData(f"{place}: the database file is damaged ({said}); restore it from a backup")
     if name == "SQLITE_FULL":

@@ -83,6 +83,12 @@ class OpenDatabase:
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.place}{' closed' if self._closed else ''}>"
 
+    def _connect(self) -> None:
+        """Have a connection to a file from the beginning: who would replace the file sees by it that it is in use."""
+        if self._target.path is not None:
+            with locks.FORK_GATE.passing():
+                self._engines.read.raw_connection().close()
+
     def _refuse_closed(self) -> None:
         if self._closed:
             raise StoreUnavailable(f"{self.place}: the store is closed")

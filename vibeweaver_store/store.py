@@ -59,7 +59,13 @@ class Store(OpenDatabase):
             StoreBusy: another process was migrating it for longer than the busy timeout.
         """
         settings = settings or load()
-        return cls(prepare(database, settings, migrate=migrate), settings, clock)
+        store = cls(prepare(database, settings, migrate=migrate), settings, clock)
+        try:
+            store._connect()
+        except BaseException:
+            store.close()
+            raise
+        return store
 
     @contextmanager
     def begin(self) -> Iterator[UnitOfWork]:

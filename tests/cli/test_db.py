@@ -8,7 +8,7 @@ import pytest
 
 from tests.cli.conftest import Line, run_line
 from vibeweaver_store import Session, Store, schema
-from vibeweaver_store.info import describe
+from vibeweaver_store.upkeep.info import describe
 
 
 def test_init_makes_a_database(empty_database: str) -> None:

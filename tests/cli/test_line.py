@@ -29,11 +29,23 @@ LEAVES = [path for path, command in TREE.items() if not hasattr(command, "comman
 GROUPS = [path for path in TREE if path not in LEAVES]
 
 EXPECTED = {
-    "db": {"init", "upgrade", "downgrade", "current", "history", "sql", "info"},
+    "db": {
+        "init",
+        "upgrade",
+        "downgrade",
+        "current",
+        "history",
+        "sql",
+        "info",
+        "backup",
+        "restore",
+        "check",
+        "maintain",
+    },
     "sessions": {"create", "list", "show", "update", "delete"},
     "rules": {"add", "list", "show", "match", "fire", "due", "enable", "disable", "delete"},
     "markers": {"add", "list", "delete"},
-    "history": {"list", "append", "count"},
+    "history": {"list", "tail", "append", "count"},
     "snapshots": {"save", "load", "list", "prune"},
     "stats": {"record", "list", "show"},
     "import": {"midi"},

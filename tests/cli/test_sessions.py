@@ -24,6 +24,7 @@ def test_create_prints_the_columns_as_json(line_on_both: Line) -> None:
     document = done.document
     assert (done.code, done.err) == (0, "")
     times = [document.pop("created_at"), document.pop("updated_at")]
+    assert document.pop("rules_rev") >= 0
     assert document == {
         "id": "mine",
         "kind": "jam",

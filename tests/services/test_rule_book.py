@@ -133,14 +133,17 @@ class Twins:
             assert [told(each.rule) for each in by_book] == [told(each.rule) for each in fired]
             assert [each.signal for each in by_book] == [each.signal for each in fired]
         elif self.numbers:
-            number = self.numbers[step.which % len(self.numbers)]
+            self.change(step)
+
+    def change(self, step: Switch | Delete) -> None:
+        number = self.numbers[step.which % len(self.numbers)]
+        if isinstance(step, Delete):
+            self.numbers.remove(number)
+        for session_id in (self.booked, self.plain):
             if isinstance(step, Delete):
-                self.numbers.remove(number)
-            for session_id in (self.booked, self.plain):
-                if isinstance(step, Delete):
-                    self.store.run(rules.delete, f"{session_id} {number}")
-                else:
-                    self.store.run(rules.set_enabled, f"{session_id} {number}", step.enabled)
+                self.store.run(rules.delete, f"{session_id} {number}")
+            else:
+                self.store.run(rules.set_enabled, f"{session_id} {number}", step.enabled)
 
     def add(self, step: Add) -> None:
         self.made += 1

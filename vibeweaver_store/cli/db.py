@@ -19,8 +19,8 @@ from vibeweaver_store.cli.output import console, hint, print_card, print_documen
 from vibeweaver_store.cli.table import Column, print_table
 from vibeweaver_store.cli.text import size
 from vibeweaver_store.engine import resolve
-from vibeweaver_store.info import StoreInfo, describe
 from vibeweaver_store.schema import Migration
+from vibeweaver_store.upkeep.info import StoreInfo, describe
 
 group = new_group("db", "Make, migrate and describe the database itself.")
 

@@ -8,8 +8,6 @@ from typing import Annotated, Final
 import typer
 from rich.text import Text
 
-from vibeweaver_store import checkup, maintenance
-from vibeweaver_store.checkup import Checkup
 from vibeweaver_store.cli.context import command
 from vibeweaver_store.cli.db import group
 from vibeweaver_store.cli.errors import exit_code, without_passwords
@@ -18,8 +16,10 @@ from vibeweaver_store.cli.output import console, hint, print_card, print_documen
 from vibeweaver_store.cli.table import Column, print_table
 from vibeweaver_store.cli.text import counted, shown, size
 from vibeweaver_store.errors import CorruptData
-from vibeweaver_store.findings import Finding, Verdict
-from vibeweaver_store.maintenance import Maintenance
+from vibeweaver_store.upkeep import checkup, maintenance
+from vibeweaver_store.upkeep.checkup import Checkup
+from vibeweaver_store.upkeep.findings import Finding, Verdict
+from vibeweaver_store.upkeep.maintenance import Maintenance
 
 _STYLES: Final[dict[Verdict, str]] = {"ok": "green", "warning": "yellow", "broken": "bold red"}
 

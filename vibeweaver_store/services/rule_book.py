@@ -31,8 +31,8 @@ from vibeweaver_store.unit_of_work import ReadUnitOfWork
 class RuleBook:
     """A session's enabled rules by trigger and key, answering as ``rules.match`` and ``rules.fire`` do.
 
-    Make one with :meth:`vibeweaver_store.Store.rule_book`. Threads may share it. Rules are read when they are asked for,
-    a kind of trigger at a time.
+    Make one with :meth:`vibeweaver_store.Store.rule_book`. Threads may share it. Rules are read when they are asked
+    for, a kind of trigger at a time.
     """
 
     def __init__(self, store: Store, session_id: str) -> None:

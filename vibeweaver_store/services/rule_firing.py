@@ -47,9 +47,9 @@ class Firing:
 def fire(uow: UnitOfWork, session_id: str, signal: Signal) -> list[Firing]:
     """Fire the rules that a signal matches: count, stamp, switch one-shots off, and write each into history.
 
-    It takes the same five statements however many rules match (on PostgreSQL one more, for who follows the history). However many processes fire the same signal at once,
-    a one-shot fires once and no count is lost: SQLite has one writer at a time, and on PostgreSQL the rules are
-    locked, so that who comes second sees the one-shot switched off.
+    It takes the same five statements however many rules match (on PostgreSQL one more, for who follows the history).
+    However many processes fire the same signal at once, a one-shot fires once and no count is lost: SQLite has one
+    writer at a time, and on PostgreSQL the rules are locked, so that who comes second sees the one-shot switched off.
 
     Returns:
         What fired, by priority, then age of the rule.

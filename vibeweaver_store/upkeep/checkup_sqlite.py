@@ -16,10 +16,10 @@ from sqlalchemy import Connection
 from vibeweaver_store import autocommit, sqlite_file
 from vibeweaver_store.engine import Target
 from vibeweaver_store.errors import StoreBusy, StoreError, StoreUnavailable
-from vibeweaver_store.findings import MOST_LINES, Finding, Judgement, Verdict, made, of_schema, told_size
 from vibeweaver_store.models import METADATA
 from vibeweaver_store.settings import Settings
 from vibeweaver_store.sqlite_file import APPLICATION_ID
+from vibeweaver_store.upkeep.findings import MOST_LINES, Finding, Judgement, Verdict, made, of_schema, told_size
 
 _LARGE_WAL: Final = 64 * 2**20
 _LEAST_FREE: Final = 100 * 2**20

@@ -11,13 +11,13 @@ from pathlib import Path
 
 from sqlalchemy.engine import URL
 
-from vibeweaver_store.checkup_postgresql import findings_of_server
-from vibeweaver_store.checkup_sqlite import findings_of_file
 from vibeweaver_store.engine import resolve
 from vibeweaver_store.errors import InvalidInput
-from vibeweaver_store.findings import Finding
 from vibeweaver_store.locks import FORK_GATE
 from vibeweaver_store.settings import Settings, load
+from vibeweaver_store.upkeep.checkup_postgresql import findings_of_server
+from vibeweaver_store.upkeep.checkup_sqlite import findings_of_file
+from vibeweaver_store.upkeep.findings import Finding
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,9 +10,9 @@ from sqlalchemy import Connection
 from vibeweaver_store import autocommit
 from vibeweaver_store.engine import Target
 from vibeweaver_store.errors import StoreError
-from vibeweaver_store.findings import Finding, Judgement, made, of_schema, told_size
 from vibeweaver_store.models import METADATA
 from vibeweaver_store.settings import Settings
+from vibeweaver_store.upkeep.findings import Finding, Judgement, made, of_schema, told_size
 
 
 def findings_of_server(target: Target, settings: Settings) -> Iterator[Finding]:

@@ -18,10 +18,10 @@ import sqlalchemy as sa
 
 from tests.conftest import needs_postgres
 from vibeweaver_store import InvalidInput, Settings, Store, history, schema, sessions, sqlite_file
-from vibeweaver_store.checkup import Checkup, check
-from vibeweaver_store.checkup_sqlite import resets_wal_wrongly
-from vibeweaver_store.drift import drift
 from vibeweaver_store.testing import PostgresServer
+from vibeweaver_store.upkeep.checkup import Checkup, check
+from vibeweaver_store.upkeep.checkup_sqlite import resets_wal_wrongly
+from vibeweaver_store.upkeep.comparison import drift
 
 OF_THE_MACHINE = {"sqlite_version", "free_disk"}
 """What depends on where the tests run."""
@@ -316,10 +316,10 @@ def test_what_others_may_read_or_replace_is_a_warning(
 
 _AS_SOMEBODY = """
 import os, sys
-from vibeweaver_store import checkup, drift
+from vibeweaver_store.upkeep import check
 if os.geteuid() == 0:  # root may write whatever the mode says
     os.setgid(65534); os.setuid(65534)
-print(*(each.name for each in checkup.check(sys.argv[1]).findings if each.verdict == "broken"))
+print(*(each.name for each in check(sys.argv[1]).findings if each.verdict == "broken"))
 """
 
 

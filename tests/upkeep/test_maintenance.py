@@ -28,8 +28,8 @@ from vibeweaver_store import (
     snapshots,
     sqlite_file,
 )
-from vibeweaver_store.maintenance import maintain
 from vibeweaver_store.models import HistoryEntry
+from vibeweaver_store.upkeep.maintenance import maintain
 
 MEBIBYTE = 2**20
 

@@ -12,9 +12,9 @@ from sqlalchemy import Connection
 from sqlalchemy.exc import SQLAlchemyError
 
 from vibeweaver_store import schema
-from vibeweaver_store.drift import differences, missing_checks
 from vibeweaver_store.errors import StoreBusy, StoreError
 from vibeweaver_store.sqlite_file import VERSION_TABLE
+from vibeweaver_store.upkeep.comparison import differences, missing_checks
 
 Verdict: TypeAlias = Literal["ok", "warning", "broken"]
 Judgement: TypeAlias = tuple[Verdict, str]

@@ -17,15 +17,19 @@ from tests.diagram import README, in_readme, mermaid
 from vibeweaver_store import Store, sessions
 from vibeweaver_store.settings import Settings
 from vibeweaver_store.songs import ODE_TO_JOY
+from vibeweaver_store.upkeep import back_up
 
 TEXT = README.read_text()
 
 
+def all_marked(name: str) -> list[str]:
+    """The blocks of Python under a marker: ``<!-- NAME -->``."""
+    return re.findall(rf"<!-- {name} -->\n```python\n(.*?)```", TEXT, re.DOTALL)
+
+
 def marked(name: str) -> str:
-    """The one block of Python under a marker: ``<!-- NAME -->``."""
-    found = re.search(rf"<!-- {name} -->\n```python\n(.*?)```", TEXT, re.DOTALL)
-    assert found is not None, name
-    return found[1]
+    (found,) = all_marked(name)
+    return found
 
 
 def section(title: str) -> str:
@@ -38,12 +42,16 @@ def test_the_diagram_shows_the_tables_as_they_are() -> None:
     assert in_readme() == mermaid(), "run: python -m tests.diagram"
 
 
-def test_the_example_runs_as_it_stands(tmp_path: Path) -> None:
-    command = [sys.executable, "-c", marked("example")]
+@pytest.mark.parametrize(
+    ("example", "told"), list(zip(all_marked("example") + all_marked("asyncio"), [1, 4, 1], strict=True))
+)
+def test_each_example_runs_as_it_stands(tmp_path: Path, example: str, told: int) -> None:
+    command = [sys.executable, "-W", "error", "-c", example]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
 
     assert done.returncode == 0, done.stderr
-    assert "four on the floor" in done.stdout
+    assert len(done.stdout.splitlines()) == told
+    assert "four on the floor" in done.stdout or "rule.fired" in done.stdout
 
 
 def test_the_test_for_applications_passes_as_it_stands(tmp_path: Path) -> None:
@@ -71,7 +79,7 @@ def test_an_application_that_shares_the_database_leaves_our_tables_to_us() -> No
 
 
 def commands() -> list[str]:
-    shown = section("On the command line") + section("Migrating in CI")
+    shown = section("On the command line") + section("Migrating in CI") + section("Keeping a database safe")
     lines = [
         line.partition("  #")[0]
         for block in re.findall(r"```sh\n(.*?)```", shown, re.DOTALL)
@@ -91,8 +99,9 @@ def test_each_command_runs_as_it_stands(line: str, tmp_path: Path, sqlite_templa
     shutil.copyfile(ODE_TO_JOY, tmp_path / "song.mid")
     with Store.open(tmp_path / "late-set.db") as store:
         store.run(sessions.create, name="late set", session_id="SESSION")
+    back_up(tmp_path / "late-set.db", tmp_path / "backup.db")
     arguments = shlex.split(line)[1:]
-    yes = ["--yes"] if "downgrade" in arguments else []
+    yes = ["--yes"] if "downgrade" in arguments else ["--force"] if "backup" in arguments else []
 
     done = subprocess.run(
         [sys.executable, "-m", "vibeweaver_store", *arguments, *yes],

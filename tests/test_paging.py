@@ -267,6 +267,23 @@ def test_rows_added_at_the_end_are_found_from_the_last_page(store: Store) -> Non
 
 
 @every_listing
+def test_the_end_of_a_page_leads_on_whether_there_is_more_or_not(store: Store, listing: Listing) -> None:
+    key = new_session(store, listing, [0, 1, 2, 3, 3])
+    whole = store.query(listing.page, key, limit=5)
+    first = store.query(listing.page, key, limit=2)
+    assert whole.next_cursor is None
+    assert first.end_cursor == first.next_cursor
+    rest = store.query(listing.page, key, limit=5, cursor=first.end_cursor)
+    assert [row.id for row in rest.items] == [row.id for row in whole.items[2:]]
+    beyond = store.query(listing.page, key, limit=5, cursor=whole.end_cursor)
+    assert (beyond.items, beyond.end_cursor) == ([], whole.end_cursor)
+
+
+def test_a_page_of_nothing_has_no_end_to_go_on_from(store: Store) -> None:
+    assert store.query(oldest_first, "nowhere").end_cursor is None
+
+
+@every_listing
 def test_where_all_beyond_a_cursor_was_deleted_the_page_is_empty_and_leads_back(store: Store, listing: Listing) -> None:
     key = new_session(store, listing, [0, 1, 2, 3, 3])
     first = store.query(listing.page, key, limit=3)

@@ -23,6 +23,7 @@ from vibeweaver_store.json_values import shown
 from vibeweaver_store.unit_of_work import ReadUnitOfWork
 
 T = TypeVar("T")
+OtherT = TypeVar("OtherT")
 RowT = TypeVar("RowT")
 StatementT = TypeVar("StatementT", bound=sa.Select[Any])
 
@@ -46,6 +47,10 @@ class Page(Generic[T]):
     next_cursor: str | None = None
     previous_cursor: str | None = None
     end_cursor: str | None = None
+
+    def with_items(self, items: list[OtherT]) -> Page[OtherT]:
+        """Return a page of other items in the same place."""
+        return Page(items, self.next_cursor, self.previous_cursor, self.end_cursor)
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +109,7 @@ def fetch(
         items=rows,
         next_cursor=_leading("next", rows[-1:], order, at, more=more),
         previous_cursor=_leading("previous", rows[:1], order, at, more=more),
-        end_cursor=cursor_after(order, _key(order, rows[-1])) if rows else cursor,
+        end_cursor=cursor_after(order, _key(order, rows[-1])) if rows else (None if backward else cursor),
     )
 
 

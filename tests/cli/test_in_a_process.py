@@ -96,6 +96,28 @@ def test_ctrl_c_ends_a_song_quietly_and_stops_the_transport(tmp_path: Path, sqli
     assert 1 <= fired["beat"] < 100
 
 
+@pytest.mark.parametrize("words", [[], ["--json"]])
+def test_the_tail_of_history_goes_on_with_what_others_add_until_ctrl_c(
+    database: str, store: Store, words: list[str]
+) -> None:
+    store.run(sessions.create, name="late set", session_id="jam")
+    store.run(history.append, "jam", "before")
+    command = [*PROGRAM, "--db", database, "history", "tail", "jam", "--follow", *words]
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment(), text=True
+    ) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        assert "before" in process.stdout.readline()
+        for number in range(3):
+            store.run(history.append, "jam", f"added.{number}")
+            assert f"added.{number}" in process.stdout.readline()
+        process.send_signal(signal.SIGINT)
+
+        assert process.wait(timeout=30) == 130
+        assert (process.stdout.read(), process.stderr.read()) == ("", "")
+
+
 def test_in_real_time_a_song_lasts_as_long_as_it_is(tmp_path: Path, sqlite_path: Path) -> None:
     (tmp_path / "short.mid").write_bytes(as_bytes([tempo(600), rest(10)]))
     done = run_process("--db", sqlite_path, "weave", tmp_path / "short.mid", "--realtime", "--json")

@@ -139,9 +139,31 @@ def test_history_is_filtered_and_turned_round(line_on_both: Line) -> None:
     assert line_on_both("history", "count", "jam", "--failed", "--action", "a", "--json").document == {"count": 1}
 
 
-@pytest.mark.parametrize("words", [["list", "nobody"], ["count", "nobody"], ["append", "nobody", "x"]])
+@pytest.mark.parametrize(
+    "words", [["list", "nobody"], ["tail", "nobody"], ["count", "nobody"], ["append", "nobody", "x"]]
+)
 def test_history_of_nobody_exits_3(line: Line, words: list[str]) -> None:
     assert line("history", *words).error == "no session 'nobody'"
+
+
+def test_the_tail_of_history_is_its_end_oldest_first(line_on_both: Line) -> None:
+    line_on_both("sessions", "create", "late set", "--id", "jam")
+    for action in ("play", "stop", "seek"):
+        line_on_both("history", "append", "jam", action)
+
+    assert [each["action"] for each in line_on_both("history", "tail", "jam", "-n", 2, "--json").documents] == [
+        "stop",
+        "seek",
+    ]
+    assert [told.split()[3] for told in line_on_both("history", "tail", "jam").out.splitlines()] == [
+        "play",
+        "stop",
+        "seek",
+    ]
+    assert [
+        each["action"] for each in line_on_both("history", "tail", "jam", "--action", "play", "--json").documents
+    ] == ["play"]
+    assert line_on_both("history", "tail", "jam", "--lines", 0).out == ""
 
 
 # --- stats -----------------------------------------------------------------------------------------------------

@@ -128,7 +128,7 @@ def page(
     """
     key = require(Id, session_id, field="session_id")
     found = fetch(uow, select(*_INFO_COLUMNS), _order(key), limit=limit, cursor=cursor)
-    return Page([SnapshotInfo(*row) for row in found.items], found.next_cursor, found.previous_cursor)
+    return found.with_items([SnapshotInfo(*row) for row in found.items])
 
 
 def prune(uow: UnitOfWork, session_id: str, *, keep: int) -> int:

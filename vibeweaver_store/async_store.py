@@ -107,7 +107,10 @@ class AsyncStore(OpenDatabase):
 
     def __init__(self, target: Target, settings: Settings, clock: Clock) -> None:
         super().__init__(target, settings, clock, asynchronous=True)
-        self._loop: asyncio.AbstractEventLoop | None = asyncio.get_running_loop()
+        self._begin_anew(asyncio.get_running_loop())
+
+    def _begin_anew(self, loop: asyncio.AbstractEventLoop | None) -> None:
+        self._loop = loop
         self._at_work: list[asyncio.Task[Any] | None] = []
         self._idle = asyncio.Event()
         self._idle.set()
@@ -179,8 +182,8 @@ class AsyncStore(OpenDatabase):
 
     def _refuse_another_loop(self) -> None:
         running = asyncio.get_running_loop()
-        if self._loop is None:  # a forked child begins anew
-            self._loop, self._idle = running, asyncio.Event()
+        if self._loop is None:  # in a forked child
+            self._loop = running
         if running is not self._loop:
             raise StoreUnavailable(f"{self.place}: the store was opened in another event loop; open one in each")
 
@@ -317,8 +320,7 @@ class AsyncStore(OpenDatabase):
 
     def _start_anew_in_child(self, *, quiet: bool) -> None:
         super()._start_anew_in_child(quiet=quiet)
-        self._loop = None
-        self._at_work.clear()
+        self._begin_anew(None)
 
 
 def _session(engine: Engine, **options: Any) -> AsyncSession:

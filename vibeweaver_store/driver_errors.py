@@ -74,7 +74,11 @@ def translating(place: object) -> Iterator[None]:
 # --- SQLite (https://www.sqlite.org/rescode.html) --------------------------------------------------------------
 
 _UNFIT = "a value does not fit its column"
-_SQLITE_UNAVAILABLE = ("SQLITE_CANTOPEN", "SQLITE_IOERR", "SQLITE_READONLY", "SQLITE_PERM", "SQLITE_AUTH")
+_SQLITE_UNAVAILABLE = tuple(f"SQLITE_{name}" for name in ("CANTOPEN", "FULL", "IOERR", "READONLY", "PERM", "AUTH"))
+_SQLITE_REASONS = {
+    "SQLITE_FULL": "the disk is full; free some space, what was committed is safe",
+    "SQLITE_READONLY_DBMOVED": "the file was moved, deleted or replaced while it was open",
+}
 
 
 def from_sqlite(
@@ -89,14 +93,11 @@ def from_sqlite(
         return StoreBusy(f"{place}: other processes are writing to it ({said})", waited=busy_timeout_seconds)
     if name == "SQLITE_READONLY" and reads_only:
         return InvalidInput(f"{place}: this unit of work only reads; write in store.begin()")
-    if name == "SQLITE_READONLY_DBMOVED":
-        return StoreUnavailable(f"{place}: the file was moved, deleted or replaced while it was open")
     if name.startswith(("SQLITE_CORRUPT", "SQLITE_NOTADB")):
         return CorruptData(f"{place}: the database file is damaged ({said}); restore it from a backup")
-    if name == "SQLITE_FULL":
-        return StoreUnavailable(f"{place}: the disk is full; free some space, what was committed is safe")
     if name.startswith(_SQLITE_UNAVAILABLE):
-        return StoreUnavailable(f"{place}: cannot read or write the database file ({said})")
+        reason = _SQLITE_REASONS.get(name, f"cannot read or write the database file ({said})")
+        return StoreUnavailable(f"{place}: {reason}")
     if isinstance(error, sqlite3.DataError | sqlite3.ProgrammingError) or name in {"SQLITE_MISMATCH", "SQLITE_RANGE"}:
         return InvalidInput(f"{_UNFIT}: {said}")
     return StoreError(f"{place}: {said}")

@@ -42,7 +42,7 @@ class Target:
         if self.temporary:
             return ":memory:"
         if self.path is not None:
-            return str(self.path)
+            return os.fsencode(self.path).decode(errors="backslashreplace")
         secret = [name for name in self.url.query if "password" in name]
         return self.url.difference_update_query(secret).render_as_string(hide_password=True)
 

@@ -98,7 +98,7 @@ class _FileWatch(Watch):
         self._place = target.place
         reading: dict[str, Any] = {"begin": "BEGIN", "pool_size": 0, "query_only": True}
         self._engine = sqlite_engine(target, settings, **reading, asynchronous=asynchronous, files=files)
-        with FORK_GATE.passing():
+        with FORK_GATE.passing(), translating(self._place):
             # Not through a Connection of SQLAlchemy's: it would be in a transaction, where nothing changes.
             self._connection = self._engine.raw_connection()
         self._version = self._read_version()
@@ -148,8 +148,12 @@ class _ServerWatch(Watch):
 
     def _listen(self) -> None:
         self._connection = self._engine.connect().execution_options(isolation_level="AUTOCOMMIT")
-        self._connection.exec_driver_sql(f"LISTEN {_channel(self._topic)}")
-        self._connection.execute(sa.select(sa.func.pg_advisory_lock_shared(_number(self._topic))))
+        try:
+            self._connection.exec_driver_sql(f"LISTEN {_channel(self._topic)}")
+            self._connection.execute(sa.select(sa.func.pg_advisory_lock_shared(_number(self._topic))))
+        except BaseException:
+            self.close()
+            raise
         self._looked_at = time.monotonic()
 
     def wait(self, seconds: float) -> bool:

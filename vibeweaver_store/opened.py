@@ -87,7 +87,7 @@ class OpenDatabase:
         """Have a connection to a file from the beginning: who would replace the file sees by it that it is in use."""
         if self._target.path is not None:
             with locks.FORK_GATE.passing():
-                self._engines.read.raw_connection().close()
+                self._engines.read.connect().close()
 
     def _refuse_closed(self) -> None:
         if self._closed:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -152,3 +153,15 @@ def test_info_of_a_database_in_memory_leaves_nothing_behind() -> None:
 def test_other_commands_make_a_missing_file(tmp_path: Path) -> None:
     assert run_line(["--db", tmp_path / "new.db", "sessions", "list"]).code == 0
     assert (tmp_path / "new.db").is_file()
+
+
+@pytest.mark.parametrize("words", [["current"], ["info"], ["check"], ["maintain"], ["backup", "copy.db"]])
+def test_a_path_that_is_no_unicode_is_spelled_in_json(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, words: list[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    path = os.fsdecode(bytes(tmp_path) + b"/caf\xe9.db")
+    assert run_line(["--db", path, "db", "init"]).code == 0
+    document = run_line(["--db", path, "db", *words, "--json"]).document
+
+    assert document["place"].endswith("caf\\xe9.db")

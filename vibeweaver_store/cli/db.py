@@ -17,7 +17,7 @@ from vibeweaver_store.cli.errors import without_passwords
 from vibeweaver_store.cli.invocation import Cli
 from vibeweaver_store.cli.output import console, hint, print_card, print_document, print_lines
 from vibeweaver_store.cli.table import Column, print_table
-from vibeweaver_store.cli.text import size
+from vibeweaver_store.cli.text import size, spelled
 from vibeweaver_store.engine import resolve
 from vibeweaver_store.schema import Migration
 from vibeweaver_store.upkeep.info import StoreInfo, describe
@@ -136,7 +136,7 @@ def _place(cli: Cli) -> str:
 
 def _print_migration(cli: Cli, done: Migration) -> None:
     if cli.json:
-        backup = None if done.backup is None else str(done.backup)
+        backup = None if done.backup is None else spelled(done.backup)
         print_document({"place": _place(cli), "before": done.before, "after": done.after, "backup": backup})
         return
     after = done.after or "base"

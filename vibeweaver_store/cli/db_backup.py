@@ -20,7 +20,7 @@ from vibeweaver_store.cli.errors import without_passwords
 from vibeweaver_store.cli.invocation import Cli
 from vibeweaver_store.cli.options import Yes
 from vibeweaver_store.cli.output import hint, print_document
-from vibeweaver_store.cli.text import counted, size
+from vibeweaver_store.cli.text import counted, size, spelled
 from vibeweaver_store.compression import Compression
 from vibeweaver_store.compression import Progress as Tell
 from vibeweaver_store.engine import resolve
@@ -53,7 +53,7 @@ def backup(
         place = without_passwords(done.place, cli.database)
         print_document(
             {
-                "path": str(done.path),
+                "path": spelled(done.path),
                 "place": place,
                 "size_bytes": done.size_bytes,
                 "revision": done.revision,
@@ -63,7 +63,7 @@ def backup(
             }
         )
         return
-    typer.echo(str(done.path))
+    typer.echo(spelled(done.path))
     rows = counted(sum(done.rows.values()), "row")
     hint(f"{size(done.size_bytes)}, {rows} at revision {done.revision or 'base'}, checked, in {done.seconds:.1f} s")
 
@@ -88,11 +88,11 @@ def restore(
     with _progress() as tell:
         done = restore_file(file, cli.database, progress=tell, settings=settings)
     if cli.json:
-        kept = None if done.kept is None else str(done.kept)
+        kept = None if done.kept is None else spelled(done.kept)
         print_document(
             {
                 "place": done.place,
-                "source": str(done.source),
+                "source": spelled(done.source),
                 "revision": done.revision,
                 "rows": done.rows,
                 "kept": kept,

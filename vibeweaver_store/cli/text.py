@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from datetime import datetime
+from pathlib import Path
 
 import orjson
 
@@ -20,6 +22,11 @@ _UNITS = ("bytes", "KiB", "MiB", "GiB", "TiB")
 def shown(value: str) -> str:
     """Return a text with its control characters spelled out, so that it stays on its line and in its place."""
     return value.translate(_ESCAPED)
+
+
+def spelled(path: Path) -> str:
+    """Return a path as text that every output takes, also where its bytes are no Unicode."""
+    return os.fsencode(path).decode(errors="backslashreplace")
 
 
 def one_line(message: str) -> str:

@@ -53,16 +53,19 @@ class SessionStatus(enum.StrEnum):
     ARCHIVED = "archived"
 
 
-def _first_revision() -> int:
-    # At random: a session that is made anew under an old id is never taken for the old one. Below 2**53, so that
-    # every reader of JSON keeps its digits.
+def new_revision() -> int:
+    """Return a number for a state of a session's rules that no other state has had or will have.
+
+    Not a count: a session that is made anew under an old id, or a database that is restored, would come to old numbers
+    again with other rules. Below 2**53, so that every reader of JSON keeps its digits.
+    """
     return secrets.randbits(52)
 
 
 class Session(Base, table=True):
     """One thread of work. A jam has a tempo; other kinds may go without.
 
-    ``rules_rev`` changes whenever a rule of the session does; it says nothing else.
+    ``rules_rev`` is another whenever a rule of the session has changed; it says nothing else.
     """
 
     __tablename__: ClassVar[str] = "sessions"
@@ -90,4 +93,4 @@ class Session(Base, table=True):
     status: SessionStatus = column(EnumText(SessionStatus), default=SessionStatus.CREATED)
     created_at: Utc = column(UtcDateTime)
     updated_at: Utc = column(UtcDateTime)
-    rules_rev: Count = column(INTEGER, default_factory=_first_revision, sa_column_kwargs={"server_default": "0"})
+    rules_rev: Count = column(INTEGER, default_factory=new_revision, sa_column_kwargs={"server_default": "0"})

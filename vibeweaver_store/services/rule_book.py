@@ -21,7 +21,7 @@ from vibeweaver_store.errors import NotFound
 from vibeweaver_store.models.signals import Signal
 from vibeweaver_store.models.triggers import Trigger, TriggerType
 from vibeweaver_store.models.weaving import Rule
-from vibeweaver_store.services.rule_firing import Firing, fire_and_tell
+from vibeweaver_store.services.rule_firing import Fired, Firing, fire_and_tell
 from vibeweaver_store.services.rule_lookup import by_trigger, match, parse_signal, sought
 from vibeweaver_store.services.rule_revisions import revision
 from vibeweaver_store.store import Store
@@ -57,7 +57,7 @@ class RuleBook:
         checked = parse_signal(signal)
         if not self._copy.existing(self._store.query(self._copy.match, checked)):
             return []
-        return self._copy.keep(*self._store.run(fire_and_tell, self._copy.session_id, checked))
+        return self._copy.keep(self._store.run(fire_and_tell, self._copy.session_id, checked))
 
 
 class AsyncRuleBook:
@@ -85,7 +85,7 @@ class AsyncRuleBook:
         checked = parse_signal(signal)
         if not self._copy.existing(await self._store.query(self._copy.match, checked)):
             return []
-        return self._copy.keep(*await self._store.run(fire_and_tell, self._copy.session_id, checked))
+        return self._copy.keep(await self._store.run(fire_and_tell, self._copy.session_id, checked))
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,16 +163,16 @@ class _Copy:
             raise NotFound("session", self.session_id)
         return matched
 
-    def keep(self, before: int, firings: list[Firing]) -> list[Firing]:
+    def keep(self, fired: Fired) -> list[Firing]:
         """Take over what the book itself has fired, so that its rules need not be read again."""
         edition = self._edition
-        if firings and edition is not None and edition.revision == before:
-            trigger_type = firings[0].rule.trigger_type
+        if fired.firings and edition is not None and edition.revision == fired.before:
+            trigger_type = fired.firings[0].rule.trigger_type
             sections = dict(edition.sections)
             if trigger_type in sections:
-                sections[trigger_type] = sections[trigger_type].after(firings)
-            self._edition = _Edition(before + 1, sections, edition.asked)
-        return firings
+                sections[trigger_type] = sections[trigger_type].after(fired.firings)
+            self._edition = _Edition(fired.after, sections, edition.asked)
+        return fired.firings
 
 
 def _duplicate(rule: Rule) -> Rule:

@@ -58,11 +58,20 @@ def fire(uow: UnitOfWork, session_id: str, signal: Signal) -> list[Firing]:
         NotFound: there is no such session.
         InvalidInput: the signal is none of ``signals``.
     """
-    return fire_and_tell(uow, session_id, signal)[1]
+    return fire_and_tell(uow, session_id, signal).firings
 
 
-def fire_and_tell(uow: UnitOfWork, session_id: str, signal: Signal) -> tuple[int, list[Firing]]:
-    """Fire as :func:`fire` does; return with it the revision that the rules were at. If any fired it is one more now.
+@dataclass(frozen=True, slots=True)
+class Fired:
+    """What was fired, with the revisions of the session's rules before and after it."""
+
+    before: int
+    after: int
+    firings: list[Firing]
+
+
+def fire_and_tell(uow: UnitOfWork, session_id: str, signal: Signal) -> Fired:
+    """Fire as :func:`fire` does, and tell which revision of the rules it fired from, and which it left.
 
     Raises:
         NotFound: there is no such session.
@@ -70,14 +79,14 @@ def fire_and_tell(uow: UnitOfWork, session_id: str, signal: Signal) -> tuple[int
     """
     checked = parse_signal(signal)
     # Before its rules, as whoever deletes it does: the other way round is a deadlock.
-    revision = hold(uow, session_id)
+    before = after = hold(uow, session_id)
     locked = uow.exec(candidates(session_id, checked).with_for_update())
     matched = [rule for rule in locked if rule.trigger.matches(checked)]
     if matched:
-        revise(uow, session_id)
+        after = revise(uow, session_id)
         _count(uow, matched, uow.now())
         _record(uow, matched, checked)
-    return revision, [Firing(rule, checked, uow.now()) for rule in matched]
+    return Fired(before, after, [Firing(rule, checked, uow.now()) for rule in matched])
 
 
 def _count(uow: UnitOfWork, rules: Sequence[Rule], at: datetime) -> None:

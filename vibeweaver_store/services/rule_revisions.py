@@ -1,4 +1,4 @@
-"""The revision of a session's rules: one number that changes with them, so that a copy of them can be checked."""
+"""The revision of a session's rules: a number that no two states of them share, so that a copy can be checked."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from sqlmodel import col, select
 
 from vibeweaver_store.columns import Id, require
 from vibeweaver_store.errors import NotFound
-from vibeweaver_store.models.session import Session
+from vibeweaver_store.models.session import Session, new_revision
 from vibeweaver_store.models.weaving import Rule
 from vibeweaver_store.unit_of_work import ReadUnitOfWork, UnitOfWork
 
@@ -23,20 +23,22 @@ def revision(uow: ReadUnitOfWork, session_id: str) -> int | None:
     return uow.exec(select(col(Session.rules_rev)).where(col(Session.id) == key)).first()
 
 
-def revise(uow: UnitOfWork, session_id: str) -> None:
-    """Say that the rules of a session change in this unit of work. Services do, and so do edits of rows.
+def revise(uow: UnitOfWork, session_id: str) -> int:
+    """Say that the rules of a session change in this unit of work, and return their revision from now on.
 
-    Whoever changes rules by a statement of their own is to call it too. On PostgreSQL it waits for others who change
-    rules of the same session.
+    Services do, and so do edits of rows. Whoever changes rules by a statement of their own is to call it too. On
+    PostgreSQL it waits for others who change rules of the same session.
 
     Raises:
         NotFound: there is no such session.
         InvalidInput: the id is no text, or blank.
     """
     key = require(Id, session_id, field="session_id")
-    statement = sa.update(Session).where(col(Session.id) == key).values(rules_rev=col(Session.rules_rev) + 1)
+    changed = new_revision()
+    statement = sa.update(Session).where(col(Session.id) == key).values(rules_rev=changed)
     if uow.exec(statement, execution_options={"synchronize_session": False}).rowcount == 0:
         raise NotFound("session", key)
+    return changed
 
 
 @event.listens_for(UnitOfWork, "before_flush")

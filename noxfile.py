@@ -133,3 +133,4 @@ def bench(session: nox.Session) -> None:
     """What the services cost beside the bare driver, as ratios in one run. No part of the tests."""
     session.install("--quiet", "--editable", ".")
     session.run("python", "benchmarks/weaving.py", *session.posargs)
+    session.run("python", "benchmarks/rule_book.py")

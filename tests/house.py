@@ -21,12 +21,19 @@ TOP = Path(__file__).resolve().parents[1]
 PACKAGE = TOP / "vibeweaver_store"
 
 LONGEST = 400
-DRIVERS = {"sqlite3", "aiosqlite", "psycopg"}
+DRIVERS = {"sqlite3", "aiosqlite", "psycopg", "psycopg2", "asyncpg"}
 OF_THE_KERNEL = {
-    *("create_engine", "create_async_engine", "sessionmaker", "async_sessionmaker"),
+    *("create_engine", "create_async_engine", "engine_from_config", "async_engine_from_config"),
+    *("create_engines", "sqlite_engine"),
+    *("sessionmaker", "async_sessionmaker"),
     *("UnitOfWork", "ReadUnitOfWork", "AsyncUnitOfWork", "AsyncReadUnitOfWork"),
 }
 """What only the kernel makes; others may name these in a signature, but not call them."""
+
+SESSIONS = {
+    *("sqlmodel.Session", "orm.Session", "sa.orm.Session", "sqlalchemy.orm.Session"),
+    *("sqlmodel.ext.asyncio.session.AsyncSession", "sqlalchemy.ext.asyncio.AsyncSession"),
+}
 
 WORKED_ON = {"UnitOfWork", "ReadUnitOfWork", "AsyncUnitOfWork", "AsyncReadUnitOfWork", "Store", "AsyncStore"}
 
@@ -60,15 +67,35 @@ def too_long(text: str) -> list[str]:
 
 def goes_behind_the_kernel(text: str) -> list[str]:
     """Outside the kernel nothing commits, makes an engine or a session, or imports a driver."""
-    return [complaint for node in ast.walk(ast.parse(text)) for complaint in _behind_the_kernel(node)]
+    tree = ast.parse(text)
+    meant = _meant(tree)
+    return [complaint for node in ast.walk(tree) for complaint in _behind_the_kernel(node, meant)]
 
 
-def _behind_the_kernel(node: ast.AST) -> Iterator[str]:
+def _meant(tree: ast.Module) -> dict[str, str]:
+    """What names of others stand for in a module, by the name that they have there."""
+    names = [
+        (name, f"{node.module}." if isinstance(node, ast.ImportFrom) else "")
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Import | ast.ImportFrom)
+        for name in node.names
+    ]
+    return {name.asname: f"{prefix}{name.name}" for name, prefix in names if name.asname} | {
+        name.name: f"{prefix}{name.name}" for name, prefix in names if prefix and not name.asname
+    }
+
+
+def _spelled_out(called: ast.expr, meant: dict[str, str]) -> str:
+    first, dot, rest = ast.unparse(called).partition(".")
+    return f"{meant.get(first, first)}{dot}{rest}"
+
+
+def _behind_the_kernel(node: ast.AST, meant: dict[str, str]) -> Iterator[str]:
     if isinstance(node, ast.Call):
-        called = _last_name(node.func)
-        if called in {"commit", "rollback", *OF_THE_KERNEL}:
+        called = _spelled_out(node.func, meant)
+        if called.rpartition(".")[2] in {"commit", "rollback", *OF_THE_KERNEL}:
             yield f"line {node.lineno} calls {called}()"
-        if ast.unparse(node.func) in {"sqlmodel.Session", "orm.Session", "sa.orm.Session"}:
+        if called in SESSIONS:
             yield f"line {node.lineno} makes a session of its own"
     if isinstance(node, ast.Import):
         yield from (f"line {node.lineno} imports {name.name}" for name in node.names if _top(name.name) in DRIVERS)
@@ -118,10 +145,18 @@ def _raised(function: Function, helpers: dict[str, Function], seen: frozenset[st
     found: set[str] = set()
     for node in ast.walk(function):
         if isinstance(node, ast.Raise) and node.exc is not None:
-            found.add(_last_name(node.exc.func if isinstance(node.exc, ast.Call) else node.exc))
+            found |= _kinds(node.exc, helpers)
         if isinstance(node, ast.Call) and (called := _last_name(node.func)) in helpers.keys() - seen:
             found |= _raised(helpers[called], helpers, seen | {called})
     return found & ERRORS
+
+
+def _kinds(raised: ast.expr, helpers: dict[str, Function]) -> set[str]:
+    """Which errors an expression that is raised may be: of a helper, those that it says to return."""
+    name = _last_name(raised.func if isinstance(raised, ast.Call) else raised)
+    if name in helpers and (returned := helpers[name].returns) is not None:
+        return set(re.findall(r"\w+", ast.unparse(returned)))
+    return {name}
 
 
 def _told(function: Function) -> set[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import random
 import sqlite3
 import subprocess
@@ -16,6 +17,8 @@ from typing import Any
 import filelock
 import pytest
 import sqlalchemy as sa
+from sqlalchemy.ext.asyncio import AsyncEngine
+from sqlalchemy.util.concurrency import await_
 
 from tests.conftest import recorded_statements
 from vibeweaver_store import (
@@ -34,6 +37,8 @@ from vibeweaver_store import (
     schema,
     sessions,
 )
+from vibeweaver_store.async_store import turn
+from vibeweaver_store.locks import FORK_GATE, WriterQueue
 from vibeweaver_store.testing import SettableClock
 
 
@@ -51,8 +56,22 @@ def linger(uow: ReadUnitOfWork) -> object:
     return uow.execute(sa.text(endless)).all()
 
 
+def pause(uow: ReadUnitOfWork) -> None:
+    """A statement that takes a moment, in which other tasks go on."""
+    if uow.backend == "postgresql":
+        uow.execute(sa.text("SELECT pg_sleep(0.1)"))
+    else:
+        numbers = "WITH RECURSIVE n(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM n WHERE x < 500000)"
+        uow.execute(sa.text(f"{numbers} SELECT count(*) FROM n"))
+
+
 def checked_out(store: AsyncStore) -> int:
     return sum(engine.pool.checkedout() for engine in store._engines.distinct())  # type: ignore[attr-defined]
+
+
+def workers() -> int:
+    """How many threads aiosqlite has, one a connection."""
+    return len([each for each in threading.enumerate() if "connection_worker" in each.name])
 
 
 async def until(condition: Callable[[], bool]) -> None:
@@ -80,6 +99,24 @@ async def test_other_tasks_go_on_while_a_store_is_opened(tmp_path: Path) -> None
     lock.release()
 
     await (await opening).close()
+
+
+async def test_opening_migrates_an_older_file(sqlite_path: Path) -> None:
+    with Store.open(sqlite_path) as store:
+        store.run(sessions.create, name="jam")
+    schema.downgrade(sqlite_path, "0001")
+    async with await AsyncStore.open(sqlite_path) as astore:
+        assert [session.name for session in (await astore.query(sessions.page)).items] == ["jam"]
+
+    assert schema.current(sqlite_path) == schema.head()
+
+
+async def test_a_wal_that_was_deleted_under_the_store_is_noticed(sqlite_path: Path) -> None:
+    async with await AsyncStore.open(sqlite_path) as store:
+        await store.run(sessions.create, name="jam")
+        sqlite_path.with_name("store.db-wal").unlink()
+        with pytest.raises(StoreUnavailable, match="-wal file was deleted"):
+            await store.run(sessions.create, name="lost")
 
 
 async def test_opening_fails_with_the_errors_of_a_store(tmp_path: Path) -> None:
@@ -172,12 +209,21 @@ async def test_every_connection_has_the_pragmas_that_were_asked_for(sqlite_path:
         assert await store.run(pragmas) == ["wal", 2, 1, 10_000, -123, 0]
 
 
-async def test_a_coroutine_function_is_no_operation(database: str) -> None:
-    async def operation(uow: ReadUnitOfWork) -> None: ...
+async def test_what_is_to_be_awaited_is_no_operation_of_either_store(database: str) -> None:
+    async def create(uow: UnitOfWork) -> None: ...
+
+    def create_and_hand_on(uow: UnitOfWork) -> object:
+        sessions.create(uow, name="lost")
+        return create(uow)
 
     async with await AsyncStore.open(database) as store:
-        with pytest.raises(InvalidInput, match="plain function"):
-            await store.query(operation)  # type: ignore[unused-coroutine]
+        with Store.open(database) as plain:
+            for operation in (create, functools.partial(create), create_and_hand_on):
+                with pytest.raises(InvalidInput, match="plain function"):
+                    await store.run(operation)
+                with pytest.raises(InvalidInput, match="plain function"):
+                    plain.run(operation)
+        assert count(store) == 0
 
 
 async def test_tasks_that_share_a_unit_of_work_take_turns(database: str) -> None:
@@ -185,6 +231,50 @@ async def test_tasks_that_share_a_unit_of_work_take_turns(database: str) -> None
         async with store.begin() as uow:
             await asyncio.gather(*[uow.run(sessions.create, name=f"jam {n}") for n in range(10)])
         assert count(store) == 10
+
+
+async def test_the_end_of_a_block_waits_for_the_operation_that_is_at_work(database: str) -> None:
+    def two(uow: UnitOfWork) -> None:
+        sessions.create(uow, name="first")
+        pause(uow)
+        sessions.create(uow, name="second")
+
+    async with await AsyncStore.open(database) as store:
+        async with store.begin() as uow:
+            working = asyncio.create_task(uow.run(two))
+            await asyncio.sleep(0.02)
+        await working
+        assert count(store) == 2
+
+
+async def test_savepoints_of_two_tasks_do_not_overlap(database: str) -> None:
+    entered, leave = asyncio.Event(), asyncio.Event()
+
+    async def first(uow: AsyncUnitOfWork) -> None:
+        async with uow.savepoint():
+            entered.set()
+            await leave.wait()
+            async with uow.savepoint():
+                await uow.run(sessions.create, name="kept")
+
+    async with await AsyncStore.open(database) as store:
+        async with store.begin() as uow:
+            task = asyncio.create_task(first(uow))
+            await entered.wait()
+            with pytest.raises(StoreError, match="another task is within a savepoint"):
+                async with uow.savepoint():
+                    await uow.run(sessions.create, name="never")
+            leave.set()
+            await task
+        assert count(store) == 1
+
+
+async def test_a_burst_of_readers_shares_a_few_connections(database: str) -> None:
+    async with await AsyncStore.open(database, settings=Settings(pool_size=3)) as store:
+        await asyncio.gather(*[store.query(sessions.page) for _ in range(200)])
+        assert sum(engine.pool.size() + engine.pool.overflow() for engine in store._engines.distinct()) <= 7  # type: ignore[attr-defined]
+        if store.backend == "sqlite":
+            assert len(store._engines.files) <= 7
 
 
 async def test_a_store_belongs_to_the_event_loop_that_it_was_opened_in(database: str) -> None:
@@ -385,15 +475,116 @@ async def test_cancelled_at_any_moment_a_unit_of_work_is_whole_or_not_at_all(dat
         assert checked_out(store) == 0
 
 
-async def test_a_savepoint_that_was_cancelled_lets_the_unit_of_work_go_on(database: str) -> None:
+@pytest.mark.parametrize("amid", ["a statement", "a pause"])
+async def test_a_savepoint_that_was_cancelled_lets_the_unit_of_work_go_on(database: str, amid: str) -> None:
     async with await AsyncStore.open(database) as store:
         async with store.begin() as uow:
             await uow.run(sessions.create, name="kept")
             with pytest.raises(TimeoutError):
                 async with asyncio.timeout(0.1), uow.savepoint():
                     await uow.run(sessions.create, name="lost")
-                    await asyncio.sleep(600)
-        assert count(store) == 1
+                    await (uow.run(linger) if amid == "a statement" else asyncio.sleep(600))
+            await uow.run(sessions.create, name="kept too")
+        assert count(store) == 2
+
+
+def test_the_turn_of_a_task_whose_loop_was_closed_is_passed_on(sqlite_path: Path) -> None:
+    queue = WriterQueue()
+
+    async def wait() -> None:
+        async with turn(queue, 60):
+            raise AssertionError("its loop is gone")
+
+    held = queue.enter(lambda: None, "somebody")
+    loop = asyncio.new_event_loop()
+    waiting = loop.create_task(wait())
+    loop.run_until_complete(asyncio.sleep(0.01))
+    loop.close()
+    queue.leave(held)
+
+    with queue.turn(5):
+        pass
+    waiting._log_destroy_pending = False  # type: ignore[attr-defined]
+    waiting.get_coro().close()
+
+
+@pytest.mark.parametrize("moment", ["commit", "rollback"])
+async def test_a_task_cancelled_amid_the_end_of_its_unit_of_work_finishes_that_first(
+    database: str, moment: str
+) -> None:
+    async with await AsyncStore.open(database) as store:
+        ending = asyncio.Event()
+
+        def dawdle(_connection: object) -> None:
+            ending.set()
+            await_(asyncio.sleep(0.1))
+
+        async def work() -> None:
+            async with store.begin() as uow:
+                await uow.run(sessions.create, name="jam")
+                if moment == "rollback":
+                    raise ZeroDivisionError
+
+        sa.event.listen(store._engines.write, moment, dawdle)
+        task = asyncio.create_task(work())
+        await ending.wait()
+        for _ in range(3):
+            task.cancel()
+            await asyncio.sleep(0.01)
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        sa.event.remove(store._engines.write, moment, dawdle)
+
+        assert checked_out(store) == 0
+        assert count(store) == (1 if moment == "commit" else 0)
+        await store.run(sessions.create, name="after")
+
+
+async def test_tasks_cancelled_while_they_connect_leave_nothing_open(database: str) -> None:
+    others = workers()
+    chance = random.Random(3)
+    async with await AsyncStore.open(database, settings=Settings(pool_size=20)) as store:
+        for _ in range(10):
+            tasks = [asyncio.create_task(store.query(sessions.page)) for _ in range(10)]
+            await asyncio.sleep(chance.uniform(0, 0.004))
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+            for engine in store._engines.distinct():
+                await AsyncEngine(engine).dispose()
+        assert checked_out(store) == 0
+    async with asyncio.timeout(30):
+        await until(lambda: workers() <= others)
+    if "://" not in database:
+        assert sorted(path.name for path in Path(database).parent.iterdir()) == ["store.db"]
+
+
+async def test_the_loop_goes_on_while_a_fork_keeps_a_task_waiting(tmp_path: Path, sqlite_path: Path) -> None:
+    begun, finish, closed = threading.Event(), threading.Event(), threading.Event()
+
+    def hold() -> None:
+        with FORK_GATE.passing():
+            begun.set()
+            finish.wait(30)
+
+    def fork() -> None:
+        FORK_GATE.close(30)
+        closed.set()
+        FORK_GATE.open()
+
+    async with await AsyncStore.open(sqlite_path) as store:
+        threads = [threading.Thread(target=hold), threading.Thread(target=fork)]
+        threads[0].start()
+        begun.wait()
+        threads[1].start()
+        await until(lambda: FORK_GATE._forking > 0)
+        asked = asyncio.create_task(store.query(sessions.page))
+        await asyncio.sleep(0.05)
+        assert not asked.done()
+        finish.set()  # had the loop stood still, nobody would say so
+        assert (await asked).items == []
+        for thread in threads:
+            thread.join()
 
 
 # --- closing ---------------------------------------------------------------------------------------------------
@@ -437,12 +628,13 @@ async def test_closing_twice_is_allowed(database: str) -> None:
 
 
 async def test_closing_leaves_no_thread_and_no_side_file(sqlite_path: Path) -> None:
+    others = workers()
     async with await AsyncStore.open(sqlite_path) as store:
         await asyncio.gather(*[store.query(sessions.page) for _ in range(20)])
         await store.run(sessions.create, name="jam")
 
     async with asyncio.timeout(30):
-        await until(lambda: not [each for each in threading.enumerate() if "connection_worker" in each.name])
+        await until(lambda: workers() <= others)
     assert [path.name for path in sqlite_path.parent.iterdir() if path.name.endswith(("-wal", "-shm"))] == []
 
 

@@ -231,6 +231,11 @@ def test_a_compression_that_there_is_not_is_refused(filled: Path, backups: Path)
         back_up(filled, backups / "a", compress="rar")  # type: ignore[arg-type]  # that is the point
 
 
+def test_what_is_no_name_of_a_compression_is_refused(filled: Path, backups: Path) -> None:
+    with pytest.raises(InvalidInput, match="gzip and zstd"):
+        back_up(filled, backups / "a", compress=[])  # type: ignore[arg-type]  # that is the point
+
+
 def test_without_zstandard_zstd_is_refused_before_any_work(
     filled: Path, backups: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -280,7 +285,7 @@ def test_the_database_itself_is_never_overwritten(filled: Path, backups: Path, w
     else:
         path = filled if way == "itself" else filled.with_name(f"{filled.name}{way}")
 
-    with pytest.raises(InvalidInput, match="belongs to the database itself"):
+    with pytest.raises(InvalidInput, match=r"belongs to the database itself|beside a database"):
         back_up(filled, path, overwrite=True)
 
     with Store.open(filled) as store:
@@ -303,6 +308,11 @@ def test_a_name_that_has_a_wal_beside_it_is_refused(filled: Path, backups: Path)
         ("  ", "blank"),
         ("{folder}/a\x00b", "not the path"),
         ("{folder}/" + "x" * 300, "name too long"),
+        ("{folder}/" + "x" * 252, "name too long"),
+        ("{folder}/other.db-wal", "beside a database"),
+        ("{folder}/other.db-shm", "beside a database"),
+        ("{folder}/other.db-journal", "beside a database"),
+        ("{folder}/other.db.lock", "beside a database"),
         ("{folder}/fifo", "not a regular file"),
         (None, "not the path"),
         (b"a.db", "not the path"),
@@ -411,14 +421,22 @@ def test_of_a_damaged_database_there_is_no_backup(filled: Path, backups: Path) -
     assert names_in(backups) == []
 
 
-def test_rows_without_their_parent_are_told_of(sqlite_path: Path, backups: Path) -> None:
+def test_rows_without_their_parent_are_backed_up_as_they_are(sqlite_path: Path, backups: Path) -> None:
     session_id = fill(sqlite_path)
     with closing(sqlite3.connect(sqlite_path, isolation_level=None)) as connection:
         connection.execute("DELETE FROM sessions WHERE id = ?", (session_id,))
 
-    with pytest.raises(CorruptData, match="without their parent in history"):
-        back_up(sqlite_path, backups / "a.db")
-    assert names_in(backups) == []
+    assert back_up(sqlite_path, backups / "a.db").rows["history"] == ENTRIES
+
+
+def test_in_a_folder_a_name_that_would_be_too_long_is_invalid_input(
+    tmp_path: Path, sqlite_template: Path, backups: Path
+) -> None:
+    path = tmp_path / f"{'x' * 230}.db"
+    shutil.copyfile(sqlite_template, path)
+
+    with pytest.raises(InvalidInput, match="shorter"):
+        back_up(path, backups)
 
 
 def test_a_copy_that_has_other_rows_gets_no_name(filled: Path, backups: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -50,6 +50,16 @@ def test_a_module_of_over_400_lines_gives_its_reason_on_the_first(text: str, com
         "from sqlite3 import connect",
         "from psycopg import sql",
         "def f():\n    import aiosqlite",
+        "import psycopg2",
+        "from asyncpg import connect",
+        "engine = sa.engine_from_config(options)",
+        "engine = sqlite_engine(target, settings)",
+        "engines = engine.create_engines(target, settings)",
+        "import sqlmodel as sm\nsession = sm.Session(engine)",
+        "import sqlalchemy.orm as o\nsession = o.Session(engine)",
+        "from sqlalchemy import orm as o\nsession = o.Session(engine)",
+        "import sqlalchemy as s\nengine = s.create_engine('sqlite://')",
+        "from vibeweaver_store.engine import create_engines as make\nmake(target, settings)",
     ],
 )
 def test_what_goes_behind_the_kernel_is_seen(line: str) -> None:
@@ -65,6 +75,7 @@ def test_what_goes_behind_the_kernel_is_seen(line: str) -> None:
         "made = Session.build(name='late set')",
         "with store.begin() as uow: pass",
         "from sqlalchemy import select",
+        "import sqlmodel as sm\nrow = sm.SQLModel()",
         "'commit()'",
     ],
 )
@@ -104,6 +115,14 @@ def _find(key):
 def _checked(key):
     raise errors.InvalidInput("no key")
 '''
+RETURNED = '''
+def get(key):
+    """Return a thing."""
+    raise _refusal(key) from None
+
+def _refusal(key) -> StoreBusy | ValueError:
+    return StoreBusy("not now")
+'''
 METHODS = '''
 class Thing:
     async def get(self):
@@ -130,6 +149,8 @@ class _Private:
         (SILENT.replace("NotFound(", "ValueError("), []),
         (SILENT.replace("get", "_get"), []),
         (HELPED, ["get raises InvalidInput and does not say so"]),
+        (RETURNED, ["get raises StoreBusy and does not say so"]),
+        (RETURNED.replace("a thing.", "a thing.\n\n    Raises:\n        StoreBusy: it is held.\n    "), []),
         (METHODS, ["get raises StoreUnavailable and does not say so"]),
         ("def get():\n    _again()\ndef _again():\n    _again()", []),
     ],

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from pathlib import Path
@@ -154,3 +156,62 @@ def test_a_gate_waits_no_longer_than_it_is_told() -> None:
     gate.open()
     leave.set()
     thread.join()
+
+
+_LOCK_AS_SOMEBODY = """
+import os, sys
+from pathlib import Path
+from vibeweaver_store.locks import file_lock
+os.setgid(65534); os.setuid(65534)
+with file_lock(Path(sys.argv[1]), 1):
+    print("locked")
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() != 0, reason="only root can become another user")
+@pytest.mark.parametrize("there", [True, False])
+def test_what_root_locked_its_owner_can_lock_as_well(there: bool) -> None:
+    # Not under pytest's own folder, which other users may not enter.
+    with tempfile.TemporaryDirectory() as name:
+        folder, path = Path(name), Path(name) / "store.db"
+        if there:
+            path.touch()
+            folder.chmod(0o777)
+        for owned in [path] if there else [folder]:
+            os.chown(owned, 65534, 65534)
+        with file_lock(path, 1):
+            pass
+        command = [sys.executable, "-c", _LOCK_AS_SOMEBODY, str(path)]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+
+        assert (done.stdout, done.stderr) == ("locked\n", "")
+        assert path.with_name("store.db.lock").stat().st_mode & 0o777 == 0o600
+
+
+def test_while_a_fork_waits_no_further_task_of_a_loop_is_let_in() -> None:
+    gate = ForkGate()
+    loop_thread: list[object] = []
+
+    def loop() -> None:
+        loop_thread.append(gate.enter("first"))
+        entered.set()
+        closing.wait(10)
+        while not gate._forking:
+            time.sleep(0.001)
+        loop_thread.append(gate.enter("second"))
+        nested = gate.enter("first")
+        assert nested is not None
+        gate.leave(nested)
+        gate.leave(nested)
+
+    entered, closing = threading.Event(), threading.Event()
+    thread = threading.Thread(target=loop)
+    thread.start()
+    entered.wait(10)
+    closing.set()
+
+    assert gate.close(10)
+    assert loop_thread[1] is None
+    gate.open()
+    thread.join()
+    assert gate.enter("second") is not None

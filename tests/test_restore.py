@@ -17,7 +17,7 @@ import zlib
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 
@@ -35,9 +35,10 @@ from vibeweaver_store import (
     schema,
     sessions,
     sqlite_copy,
+    sqlite_file,
 )
 from vibeweaver_store.backup import back_up
-from vibeweaver_store.compression import Compression
+from vibeweaver_store.compression import Compression, Progress
 from vibeweaver_store.restore import Restored, restore
 from vibeweaver_store.testing import PostgresServer
 
@@ -162,6 +163,13 @@ def test_an_older_backup_is_migrated_when_it_is_opened(database: Path, backup: P
     assert schema.current(database) == "0001"
     assert names(database) == ["new"]
     assert schema.current(database) == schema.head()
+
+
+def test_rows_without_their_parent_do_not_hinder(database: Path, backup: Path) -> None:
+    orphan_rows(backup)
+
+    assert restore(backup, database).rows["history"] == 500
+    assert names(database) == []
 
 
 def test_a_backup_with_other_pages_is_restored(database: Path, backup: Path) -> None:
@@ -357,6 +365,18 @@ def make_unfinished_foreign(path: Path) -> None:
     assert path.with_name(f"{path.name}-journal").exists()
 
 
+def make_a_name_no_unicode(path: Path) -> None:
+    data = bytearray(path.read_bytes())
+    data[data.find(b"ix_markers_by_beat") + 3] = 0xBF
+    path.write_bytes(data)
+
+
+def make_a_table_no_unicode(path: Path) -> None:
+    with closing(sqlite3.connect(path, isolation_level=None)) as connection:
+        connection.execute("CREATE TABLE caf_ (x)")
+    path.write_bytes(path.read_bytes().replace(b"caf_", b"caf\xe9"))
+
+
 def make_archive(path: Path) -> None:
     path.write_bytes(b"PGDMP\x01\x0e\x00" + bytes(5000))
 
@@ -376,9 +396,10 @@ def make_archive(path: Path) -> None:
         (flip_a_page, CorruptData, "damaged"),
         (in_gzip(flip_a_page), CorruptData, "damaged"),
         (cut_in_half, CorruptData, "damaged"),
+        (make_a_name_no_unicode, CorruptData, "no UTF-8"),
+        (make_a_table_no_unicode, CorruptData, "no UTF-8"),
         (cut_to_the_header, StoreError, "backup.db"),
         (overwrite_header, StoreUnavailable, "neither an SQLite database nor"),
-        (orphan_rows, CorruptData, "without their parent in history"),
         (cut_gzip, CorruptData, "cut short"),
         (flip_gzip, CorruptData, "damaged"),
         (change_gzip_checksum, CorruptData, "damaged"),
@@ -537,15 +558,30 @@ def test_while_another_process_has_it_open_a_restore_is_refused(
     assert names(database) == ["new"]
 
 
-def test_while_a_store_of_this_process_has_it_open_a_restore_is_refused_and_the_store_goes_on(
-    database: Path, backup: Path, impatient: Settings
+def test_while_a_store_of_this_process_has_it_open_a_restore_is_refused_at_once_and_the_store_goes_on(
+    database: Path, backup: Path
 ) -> None:
+    told: list[str] = []
     with Store.open(database) as store:
-        store.query(sessions.page)
         with pytest.raises(StoreBusy, match="a store of this one"):
-            restore(backup, database, settings=impatient)
+            restore(backup, database, progress=lambda doing, *_: told.append(doing))
+        assert told == []
         store.run(sessions.create, name="goes on")
     assert names(database) == ["goes on", "old"]
+
+
+@pytest.mark.parametrize("journal_mode", ["WAL", "DELETE"])
+def test_a_damaged_database_that_a_store_of_this_process_has_open_is_not_replaced(
+    database: Path, backup: Path, journal_mode: Literal["WAL", "DELETE"]
+) -> None:
+    with Store.open(database, settings=Settings(journal_mode=journal_mode)):
+        with database.open("r+b") as file:
+            file.write(b"\xff" * 100)
+        with pytest.raises(StoreBusy, match="a store of this one"):
+            restore(backup, database)
+    assert kept_in(database.parent) == []
+
+    assert restore(backup, database).kept is not None
 
 
 def test_a_damaged_database_that_another_process_has_open_is_not_replaced(
@@ -620,7 +656,10 @@ def damage_schema(path: Path) -> None:
     path.write_bytes(data)
 
 
-DAMAGES = [flip_a_page, damage_schema, cut_in_half, cut_to_the_header, overwrite_header, make_empty, make_text]
+DAMAGES = [
+    *(flip_a_page, damage_schema, cut_in_half, cut_to_the_header, overwrite_header, make_empty, make_text),
+    *(make_a_name_no_unicode, make_a_table_no_unicode),
+]
 
 
 @pytest.mark.parametrize("damage", DAMAGES)
@@ -860,5 +899,55 @@ def test_ctrl_c_leaves_the_old_database_and_nothing_else(
 
     with pytest.raises(KeyboardInterrupt):
         restore(backup, database, progress=interrupt)
+
+    assert contents(database.parent) == before
+
+
+def interrupting(amid: str, step: int) -> Progress:
+    """Press Ctrl-C after so many steps of something."""
+    left = step
+
+    def tell(doing: str, *_: int) -> None:
+        nonlocal left
+        left -= doing == amid
+        if left < 0:
+            raise KeyboardInterrupt
+
+    return tell
+
+
+@pytest.mark.parametrize("journal_mode", ["wal", "delete"])
+@pytest.mark.parametrize("pages", [7, 1000])
+def test_ctrl_c_at_any_step_leaves_the_old_database_or_keeps_it_beside(
+    database: Path, backup: Path, monkeypatch: pytest.MonkeyPatch, pages: int, journal_mode: str
+) -> None:
+    monkeypatch.setattr(sqlite_copy, "_PAGES_A_STEP", pages)
+    step = 0
+    while kept_in(database.parent) == []:
+        assert names(database) == ["old"]
+        with closing(sqlite3.connect(database)) as connection:
+            connection.execute(f"PRAGMA journal_mode = {journal_mode}")
+        with pytest.raises(KeyboardInterrupt):
+            restore(backup, database, progress=interrupting("replacing", step))
+        with closing(sqlite3.connect(database)) as connection:
+            assert connection.execute("PRAGMA journal_mode").fetchone() == (journal_mode,)
+        step += 1
+
+    assert (step == 1) == (pages == 1000)
+    assert names(database) == ["new"]
+    (kept,) = kept_in(database.parent)
+    assert names(kept) == ["old"]
+
+
+def test_on_a_network_file_system_it_is_refused_as_opening_is(
+    database: Path, backup: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    mounts = tmp_path / "mounts"
+    mounts.write_text(f"server:/music {str(database.parent).replace(' ', chr(92) + '040')} nfs4 rw 0 0\n")
+    monkeypatch.setattr(sqlite_file, "MOUNTS", mounts)
+    before = contents(database.parent)
+
+    with pytest.raises(StoreUnavailable, match="nfs4"):
+        restore(backup, database)
 
     assert contents(database.parent) == before

@@ -9,7 +9,7 @@ import sqlite3
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 
@@ -21,7 +21,7 @@ from vibeweaver_store import InvalidInput, MigrationFailed, Settings, Store, Sto
 from vibeweaver_store.models import METADATA
 from vibeweaver_store.sqlite_file import VERSION_TABLE
 from vibeweaver_store.testing import HistoryEntryFactory, MarkerFactory, PostgresServer, RuleFactory, SnapshotFactory
-from vibeweaver_store.upkeep.comparison import drift
+from vibeweaver_store.upkeep.comparison import clauses, declared_statements, drift
 
 pytestmark = pytest.mark.migrations
 
@@ -92,21 +92,10 @@ def ddl_of(path: Path) -> dict[str, str]:
     return {name: " ".join(sql.split()) for name, sql in rows if name != VERSION_TABLE}
 
 
-def clauses(ddl: str) -> tuple[str, list[str], str]:
-    """A CREATE statement as head, sorted parts and tail: constraints may stand in any order."""
-    match = re.fullmatch(r"(CREATE [A-Z ]+ \S+(?: ON \S+)?) ?\((.*)\)(.*)", ddl)
-    assert match is not None, ddl
-    parts = re.split(r", (?=CONSTRAINT|\w+ [A-Z]|\"\w+\" )", match[2])
-    return match[1], sorted(part.strip() for part in parts), match[3].strip()
-
-
 def test_on_sqlite_the_migrations_make_every_check_and_every_strict_of_the_table_classes(tmp_path: Path) -> None:
     schema.upgrade(tmp_path / "migrated.db")
-    engine = sa.create_engine(f"sqlite:///{tmp_path / 'declared.db'}")
-    METADATA.create_all(engine)
-    engine.dispose()
 
-    found, wanted = ddl_of(tmp_path / "migrated.db"), ddl_of(tmp_path / "declared.db")
+    found, wanted = ddl_of(tmp_path / "migrated.db"), declared_statements()
 
     assert {name: clauses(ddl) for name, ddl in found.items()} == {name: clauses(ddl) for name, ddl in wanted.items()}
 
@@ -204,7 +193,7 @@ def test_more_steps_than_there_are_is_invalid_input(database: str, steps: str) -
     assert schema.current(database) == schema.head()
 
 
-@pytest.mark.parametrize("revisions", [":", "+1:-1", "9999", "base:9999"])
+@pytest.mark.parametrize("revisions", [":", "+1:-1", "9999", "base:9999", "0002:0001", "head:base", "head:0001"])
 def test_a_range_that_does_not_exist_has_no_sql(revisions: str) -> None:
     with pytest.raises(InvalidInput):
         schema.sql("sqlite", revisions)
@@ -238,6 +227,18 @@ def test_before_a_file_with_data_is_changed_it_is_copied_beside(sqlite_path: Pat
     shutil.copyfile(done.backup, restored)
     with Store.open(restored) as store:
         assert store.query(sessions.get, session_id).name == "jam"
+
+
+@pytest.mark.parametrize("revision", ["head", schema.head()])
+@pytest.mark.parametrize("move", [schema.upgrade, schema.downgrade])
+def test_where_there_is_nothing_to_migrate_nothing_is_copied(
+    sqlite_path: Path, move: Callable[..., schema.Migration], revision: str
+) -> None:
+    with Store.open(sqlite_path) as store:
+        fill(store)
+
+    assert move(sqlite_path, revision) == schema.Migration(schema.head(), schema.head(), None)
+    assert list(sqlite_path.parent.glob("*.backup")) == []
 
 
 def test_a_file_without_data_is_not_copied(tmp_path: Path) -> None:

@@ -93,6 +93,11 @@ def test_reading_refuses_a_row_that_is_added(store: Store, other: Store) -> None
     assert other.query(sessions.page).items == []
 
 
+def test_reading_refuses_a_service_that_writes(store: Store) -> None:
+    with pytest.raises(InvalidInput, match="only reads"):
+        store.query(sessions.create, name="jam")  # type: ignore[arg-type]
+
+
 def test_query_refuses_an_operation_that_writes(store: Store) -> None:
     def write(uow: ReadUnitOfWork) -> None:
         uow.exec(sa.delete(Session))

@@ -5,7 +5,7 @@
 """
 
 from vibeweaver_store import schema
-from vibeweaver_store.async_store import AsyncReadUnitOfWork, AsyncUnitOfWork
+from vibeweaver_store.async_unit_of_work import AsyncReadUnitOfWork, AsyncUnitOfWork
 from vibeweaver_store.domain_store import AsyncStore, Store
 from vibeweaver_store.errors import (
     AlreadyExists,

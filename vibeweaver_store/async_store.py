@@ -8,9 +8,8 @@ loop free meanwhile.
 from __future__ import annotations
 
 import asyncio
-import inspect
 import time
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
@@ -19,11 +18,11 @@ from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, Self, TypeVar
 from sqlalchemy import Engine
 from sqlalchemy.engine import URL
 
-from vibeweaver_store.columns import Seconds, require
+from vibeweaver_store.async_unit_of_work import AsyncReadUnitOfWork, AsyncUnitOfWork, to_the_end
 from vibeweaver_store.engine import Target
-from vibeweaver_store.errors import InvalidInput, StoreBusy, StoreError, StoreUnavailable
-from vibeweaver_store.following import Watch, slices
-from vibeweaver_store.locks import WriterQueue
+from vibeweaver_store.errors import StoreBusy, StoreError, StoreUnavailable
+from vibeweaver_store.following import Patience, Watch
+from vibeweaver_store.locks import FORK_GATE, WriterQueue
 from vibeweaver_store.opened import OpenDatabase, pauses, prepare
 from vibeweaver_store.paging import Page
 from vibeweaver_store.settings import Settings, load
@@ -34,68 +33,9 @@ if TYPE_CHECKING:
 
 P = ParamSpec("P")
 T = TypeVar("T")
-UowT = TypeVar("UowT", bound=ReadUnitOfWork)
+SharedT = TypeVar("SharedT", bound=AsyncReadUnitOfWork)
 
-
-class AsyncReadUnitOfWork:
-    """One transaction that reads a consistent snapshot: :meth:`run` runs services in it.
-
-    It is begun and ended by the store alone: see :meth:`AsyncStore.read`. Tasks that share one take turns.
-    """
-
-    def __init__(self, session: AsyncSession) -> None:
-        self._session = session
-        self._turn = asyncio.Lock()
-
-    async def run(
-        self, operation: Callable[Concatenate[ReadUnitOfWork, P], T], /, *args: P.args, **kwargs: P.kwargs
-    ) -> T:
-        """Run one operation, a service function say, in this unit of work.
-
-        Raises:
-            StoreError: whatever the operation raises.
-            InvalidInput: the operation is a coroutine function; a plain one is wanted.
-        """
-        return await self._spawn(operation, *args, **kwargs)
-
-    async def _spawn(self, operation: Callable[..., T], *args: object, **kwargs: object) -> T:
-        if inspect.iscoroutinefunction(operation):
-            raise InvalidInput(f"{operation.__qualname__}: an operation is a plain function, not a coroutine function")
-        async with self._turn:
-            return await self._session.run_sync(operation, *args, **kwargs)
-
-
-class AsyncUnitOfWork(AsyncReadUnitOfWork):
-    """One transaction that reads and writes: committed when its block ends, rolled back when an exception leaves it.
-
-    An operation that is cancelled undoes it, though the cancellation be caught within the block.
-    """
-
-    async def run(self, operation: Callable[Concatenate[UnitOfWork, P], T], /, *args: P.args, **kwargs: P.kwargs) -> T:
-        """Run one operation, a service function say, in this unit of work.
-
-        Raises:
-            StoreError: whatever the operation raises.
-            InvalidInput: the operation is a coroutine function; a plain one is wanted.
-        """
-        return await self._spawn(operation, *args, **kwargs)
-
-    @asynccontextmanager
-    async def savepoint(self) -> AsyncIterator[None]:
-        """Undo only what the block did when an exception leaves it; see :meth:`UnitOfWork.savepoint`.
-
-        Raises:
-            StoreError: the unit of work was undone before, or an error was swallowed in the block.
-        """
-        nested = _held(self._session, UnitOfWork).savepoint()
-        await self._spawn(lambda _: nested.__enter__())
-        try:
-            yield
-        except BaseException as error:
-            leaving = (type(error), error, error.__traceback__)
-            await to_the_end(self._spawn(lambda _: nested.__exit__(*leaving)))
-            raise
-        await to_the_end(self._spawn(lambda _: nested.__exit__(None, None, None)))
+_FORK_PAUSE_SECONDS = 0.005
 
 
 class AsyncStore(OpenDatabase):
@@ -134,7 +74,7 @@ class AsyncStore(OpenDatabase):
         target = await asyncio.to_thread(prepare, database, settings, migrate=migrate)
         store = cls(target, settings, clock)
         try:
-            await _session(store._engines.read).run_sync(lambda _: store._connect())
+            await to_the_end(_session(store._engines.read).run_sync(lambda _: store._connect()))
         except BaseException:
             await store.close()
             raise
@@ -150,8 +90,9 @@ class AsyncStore(OpenDatabase):
         """
         asked_at = time.monotonic()
         with self._working():
-            async with self._writing(), self._running(UnitOfWork, self._engines.write, asked_at) as session:
-                yield AsyncUnitOfWork(session)
+            session = _session(self._engines.write, sync_session_class=UnitOfWork, clock=self._clock)
+            async with self._writing(), self._running(AsyncUnitOfWork(session), asked_at) as uow:
+                yield uow
 
     @asynccontextmanager
     async def read(self) -> AsyncIterator[AsyncReadUnitOfWork]:
@@ -162,8 +103,9 @@ class AsyncStore(OpenDatabase):
         """
         asked_at = time.monotonic()
         with self._working():
-            async with self._running(ReadUnitOfWork, self._engines.read, asked_at) as session:
-                yield AsyncReadUnitOfWork(session)
+            session = _session(self._engines.read, sync_session_class=ReadUnitOfWork, clock=self._clock)
+            async with self._running(AsyncReadUnitOfWork(session), asked_at) as uow:
+                yield uow
 
     @contextmanager
     def _working(self) -> Iterator[None]:
@@ -196,18 +138,19 @@ class AsyncStore(OpenDatabase):
             yield
 
     @asynccontextmanager
-    async def _running(self, kind: type[UowT], engine: Engine, asked_at: float) -> AsyncIterator[AsyncSession]:
-        session = _session(engine, sync_session_class=kind, clock=self._clock)
-        uow = _held(session, kind)
-        with self._admitted(uow):
-            try:
-                await session.run_sync(lambda _: uow._start(asked_at))  # noqa: SLF001 - as Store does
-                self._refuse_swapped()
-                self._refuse_lost_wal()
-                yield session
-                await to_the_end(session.run_sync(lambda _: uow._finish()))  # noqa: SLF001
-            finally:
-                await to_the_end(session.run_sync(lambda _: uow._undo(discard=False)))  # noqa: SLF001
+    async def _running(self, shared: SharedT, asked_at: float) -> AsyncIterator[SharedT]:
+        uow = shared._uow  # noqa: SLF001 - the store is the one owner of begin and commit
+        async with _passing_gate():
+            with self._admitted(uow):
+                try:
+                    # Not to be cancelled amid connecting: what is half made would belong to nobody.
+                    await shared._whole(lambda: uow._start(asked_at))  # noqa: SLF001
+                    self._refuse_swapped()
+                    self._refuse_lost_wal()
+                    yield shared
+                    await shared._whole(uow._finish)  # noqa: SLF001
+                finally:
+                    await shared._whole(lambda: uow._undo(discard=False))  # noqa: SLF001
 
     async def run(self, operation: Callable[Concatenate[UnitOfWork, P], T], /, *args: P.args, **kwargs: P.kwargs) -> T:
         """Run one operation in a unit of work of its own, again if the backend calls its failure transient.
@@ -244,7 +187,7 @@ class AsyncStore(OpenDatabase):
                 return
             onward = {"cursor": page.next_cursor}
 
-    async def follow(
+    def follow(
         self,
         listing: Callable[..., Page[T]],
         *,
@@ -258,27 +201,34 @@ class AsyncStore(OpenDatabase):
             InvalidInput: ``idle_seconds`` is no finite number >= 0.
             StoreError: whatever the listing raises; :class:`StoreUnavailable` once the store is closed.
         """
-        if idle_seconds is not None:
-            require(Seconds, idle_seconds, field="idle_seconds")
-        carrier = _session(self._engines.read)
+        return self._following(listing, topic, cursor, Patience(idle_seconds))
+
+    async def _following(
+        self, listing: Callable[..., Page[T]], topic: str, cursor: str | None, patience: Patience
+    ) -> AsyncIterator[T]:
         self._refuse_another_loop()
-        watch = await carrier.run_sync(lambda _: self._watch(topic))
+        carrier = _session(self._engines.read)
+        begun: list[Watch] = []
         try:
+            await to_the_end(carrier.run_sync(lambda _: begun.append(self._watch(topic))))
             while True:
                 page = await self.query(listing, cursor=cursor)
                 for item in page.items:
                     yield item
                 cursor = page.end_cursor
-                if page.next_cursor is None and not await self._await_change(carrier, watch, idle_seconds):
+                if page.items:
+                    patience.renew()
+                if page.next_cursor is None and not await self._await_change(carrier, begun[0], patience):
                     return
         finally:
-            await to_the_end(carrier.run_sync(lambda _: watch.close()))
+            for watch in begun:
+                await to_the_end(carrier.run_sync(lambda _: watch.close()))  # noqa: B023 - awaited within the turn
 
-    async def _await_change(self, carrier: AsyncSession, watch: Watch, idle_seconds: float | None) -> bool:
-        for seconds in slices(idle_seconds):
+    async def _await_change(self, carrier: AsyncSession, watch: Watch, patience: Patience) -> bool:
+        while (seconds := patience.left()) > 0:
             self._refuse_closed()
             self._refuse_swapped()
-            if await carrier.run_sync(lambda _: watch.wait(seconds)):  # noqa: B023 - awaited within the turn
+            if await carrier.run_sync(lambda _: watch.wait(seconds)):
                 return True
         return False
 
@@ -307,7 +257,7 @@ class AsyncStore(OpenDatabase):
             raise StoreBusy("this task has a unit of work open; close the store after it")
         self._closed = True
         await self._idle.wait()
-        await to_the_end(_session(self._engines.read).run_sync(lambda _: self._engines.dispose()))
+        await to_the_end(_session(self._engines.read).run_sync(lambda _: self._dispose()))
         self._remove_temporary()
 
     async def __aenter__(self) -> Self:
@@ -323,17 +273,23 @@ class AsyncStore(OpenDatabase):
         self._begin_anew(None)
 
 
+@asynccontextmanager
+async def _passing_gate() -> AsyncIterator[None]:
+    """Be within a unit of work for the block, and let other tasks go on while a fork keeps this one waiting."""
+    task = asyncio.current_task()
+    while (passer := FORK_GATE.enter(task)) is None:
+        await asyncio.sleep(_FORK_PAUSE_SECONDS)
+    try:
+        yield
+    finally:
+        FORK_GATE.leave(passer)
+
+
 def _session(engine: Engine, **options: Any) -> AsyncSession:
     """Return a session that is there for its ``run_sync``; nothing is connected yet."""
     from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession  # noqa: PLC0415 - fails without the extra's greenlet
 
     return AsyncSession(AsyncEngine(engine), **options)
-
-
-def _held(session: AsyncSession, kind: type[UowT]) -> UowT:
-    uow = session.sync_session
-    assert isinstance(uow, kind)  # noqa: S101 - it was made as one
-    return uow
 
 
 @asynccontextmanager
@@ -367,21 +323,3 @@ async def turn(queue: WriterQueue, timeout_seconds: float) -> AsyncIterator[None
         yield
     finally:
         queue.leave(ticket)
-
-
-async def to_the_end(work: Coroutine[Any, Any, T]) -> T:
-    """Await what must not be left half done; a cancellation meanwhile is passed on when it is done.
-
-    Raises:
-        CancelledError: the task was cancelled; the work is done nevertheless.
-    """
-    task = asyncio.ensure_future(work)
-    cancelled: asyncio.CancelledError | None = None
-    while not task.done():
-        try:
-            await asyncio.wait([task])
-        except asyncio.CancelledError as error:
-            cancelled = error
-    if cancelled is not None:
-        raise cancelled from (None if task.cancelled() else task.exception())
-    return task.result()

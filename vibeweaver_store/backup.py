@@ -5,6 +5,7 @@ SQLite is copied by its own online backup, PostgreSQL by ``pg_dump``. :mod:`vibe
 
 from __future__ import annotations
 
+import errno
 import os
 import time
 from collections.abc import Mapping
@@ -73,7 +74,7 @@ def back_up(
 
     Raises:
         InvalidInput: an in-memory store, no such compression, or a destination that cannot be one: in no folder, the
-            database itself, one of its side files.
+            database itself, a name that SQLite or the lock has for a side file, a name that is too long.
         AlreadyExists: there is such a file, and it is not to be overwritten.
         StoreUnavailable: there is no such database, it cannot be read, or the destination cannot be written;
             on PostgreSQL, ``pg_dump`` is missing or too old.
@@ -117,6 +118,7 @@ def _name(destination: str | Path, stem: str, ending: str, *, overwrite: bool, d
         name /= f"{stem.replace(os.sep, '_')}-{whole_file.stamp()}{ending}"
     if not name.parent.is_dir():
         raise InvalidInput(f"{name}: there is no folder {name.parent}; make it first", field="destination")
+    _refuse_unfit(name)
     if name.exists() and not name.is_file():
         raise InvalidInput(f"{name} is not a regular file", field="destination")
     if database is not None:
@@ -124,6 +126,17 @@ def _name(destination: str | Path, stem: str, ending: str, *, overwrite: bool, d
     if name.exists() and not overwrite:
         raise AlreadyExists("file", str(name))
     return name
+
+
+def _refuse_unfit(name: Path) -> None:
+    """Refuse a name that would be taken for a database's side file, or leaves no room for its own ones."""
+    if name.name.endswith((*whole_file.side_files(name), ".lock")):
+        raise InvalidInput(f"{name} reads as what lies beside a database; choose another name", field="destination")
+    try:
+        whole_file.side_files(name)["-journal"].stat()
+    except OSError as error:
+        if error.errno == errno.ENAMETOOLONG:
+            raise InvalidInput(f"{name}: {error.strerror}; choose a shorter name", field="destination") from error
 
 
 def _refuse_to_harm(database: Path, name: Path) -> None:

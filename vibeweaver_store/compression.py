@@ -30,7 +30,7 @@ def check_compression(compression: str | None) -> None:
         InvalidInput: there is no such compression.
         StoreUnavailable: zstd is asked for and not installed.
     """
-    if compression is not None and compression not in ENDINGS:
+    if compression is not None and compression not in tuple(ENDINGS):
         raise InvalidInput(f"no compression {compression!r}; there are gzip and zstd", field="compress")
     if compression == "zstd":
         _zstandard()

@@ -11,7 +11,7 @@ import re
 import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, Final
 
 from sqlalchemy import Engine, event
 from sqlalchemy.engine.interfaces import ExceptionContext
@@ -27,6 +27,9 @@ from vibeweaver_store.errors import (
     StoreUnavailable,
 )
 
+SQLITE_ERRORS: Final = (sqlite3.Error, UnicodeDecodeError)
+"""What SQLite's driver raises: the latter where the name of what is damaged is no UTF-8 itself."""
+
 
 def install(engine: Engine, *, place: str, busy_timeout_seconds: float, reads_only: bool = False) -> None:
     """Translate every error that a driver raises on this engine. ``place`` names the database in messages."""
@@ -35,20 +38,28 @@ def install(engine: Engine, *, place: str, busy_timeout_seconds: float, reads_on
     def translate(context: ExceptionContext) -> StoreError | None:
         original = context.original_exception
         if not isinstance(original, Exception):
-            # Ctrl-C goes on as it is. SQLite's connection is sound, and is to be rolled back; thrown away with a
-            # cursor on it, as SQLAlchemy would, it would keep the write lock.
-            context.is_disconnect = context.is_disconnect and context.dialect.name != "sqlite"
+            # Ctrl-C goes on as it is. The connection is sound, and is to be rolled back; thrown away with a cursor on
+            # it, as SQLAlchemy would, SQLite's would keep the write lock, and a savepoint could not be undone.
+            context.is_disconnect = context.is_disconnect and not _is_sound(context)
             _interrupt(context)
             return None
         if isinstance(original, StoreError):
             return original
-        if isinstance(original, sqlite3.Error):
+        if isinstance(original, SQLITE_ERRORS):
             return from_sqlite(original, place, busy_timeout_seconds, reads_only=reads_only)
         if isinstance(original, OverflowError | UnicodeError | TypeError | ValueError):
             return InvalidInput(f"a value does not fit its column: {original}")
         if not getattr(original, "sqlstate", None) and isinstance(context.sqlalchemy_exception, ProgrammingError):
             return InvalidInput(f"{_UNFIT}: {original}")  # psycopg's own word, before anything was sent
         return _from_postgresql(original, place, busy_timeout_seconds, disconnected=context.is_disconnect)
+
+
+def _is_sound(context: ExceptionContext) -> bool:
+    if context.dialect.name == "sqlite" or context.connection is None:
+        return context.dialect.name == "sqlite"
+    # psycopg asks the server to stop the statement, and waits until it has.
+    driver: Any = context.connection.connection.driver_connection
+    return not driver.closed and driver.info.transaction_status.name in {"INTRANS", "INERROR"}
 
 
 def _interrupt(context: ExceptionContext) -> None:
@@ -67,7 +78,7 @@ def translating(place: object) -> Iterator[None]:
     """
     try:
         yield
-    except sqlite3.Error as error:
+    except SQLITE_ERRORS as error:
         raise from_sqlite(error, str(place), 0.0) from error
 
 
@@ -82,11 +93,13 @@ _SQLITE_REASONS = {
 
 
 def from_sqlite(
-    error: sqlite3.Error, place: str, busy_timeout_seconds: float, *, reads_only: bool = False
+    error: sqlite3.Error | UnicodeDecodeError, place: str, busy_timeout_seconds: float, *, reads_only: bool = False
 ) -> StoreError:
     """Return ours for an exception of SQLite's driver. ``reads_only``: the connection was not to write."""
     name: str = getattr(error, "sqlite_errorname", "") or ""
     said = str(error)
+    if isinstance(error, UnicodeDecodeError) or said.startswith("Could not decode to UTF-8"):
+        return CorruptData(f"{place}: the database is damaged, a text in it is no UTF-8; restore it from a backup")
     if name.startswith("SQLITE_CONSTRAINT"):
         return _from_sqlite_constraint(name, said)
     if name.startswith(("SQLITE_BUSY", "SQLITE_LOCKED")):

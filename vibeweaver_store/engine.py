@@ -220,7 +220,9 @@ def sqlite_engine(
     pool: dict[str, Any] = {"poolclass": NullPool}
     if pool_size:
         pool = {"poolclass": AsyncAdaptedQueuePool if asynchronous else QueuePool, "pool_size": pool_size}
-        pool |= {"max_overflow": 0 if pool_size == 1 else -1, "pool_timeout": settings.busy_timeout_seconds}
+        # Threads are few, and one that waits holds up what it holds; tasks are many, each connection has a thread.
+        more = pool_size if asynchronous else -1
+        pool |= {"max_overflow": 0 if pool_size == 1 else more, "pool_timeout": settings.busy_timeout_seconds}
     engine = _create(target.url, "aiosqlite", asynchronous=asynchronous, **pool)
     driver_errors.install(
         engine, place=target.place, busy_timeout_seconds=settings.busy_timeout_seconds, reads_only=query_only

@@ -9,18 +9,22 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import math
+import os
 import sqlite3
+import threading
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from typing import Any
 from weakref import WeakSet
 
 import sqlalchemy as sa
 from sqlalchemy import NullPool
 from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.util.concurrency import await_
 
+from vibeweaver_store.columns import Seconds, require
 from vibeweaver_store.driver_errors import translating
 from vibeweaver_store.engine import Target, postgresql_engine, sqlite_engine
 from vibeweaver_store.errors import StoreError, StoreUnavailable
@@ -52,28 +56,74 @@ def _number(topic: str) -> int:
     return int.from_bytes(hashlib.blake2b(topic.encode(), digest_size=8).digest(), signed=True)
 
 
-def slices(idle_seconds: float | None) -> Iterator[float]:
-    """Yield a time in parts, before each of which a store looks whether it was closed; without end for ``None``."""
-    left = math.inf if idle_seconds is None else idle_seconds
-    while left > 0:
-        yield min(left, _SLICE_SECONDS)
-        left -= _SLICE_SECONDS
+class Patience:
+    """How long a follower waits for the next item."""
+
+    def __init__(self, idle_seconds: float | None) -> None:
+        """Begin to wait; ``None`` is for ever.
+
+        Raises:
+            InvalidInput: it is no finite number >= 0.
+        """
+        self._limit = math.inf if idle_seconds is None else require(Seconds, idle_seconds, field="idle_seconds")
+        self.renew()
+
+    def renew(self) -> None:
+        """Begin anew: an item came."""
+        self._until = time.monotonic() + self._limit
+
+    def left(self) -> float:
+        """Return how long to wait now, in seconds: a part of it, for a store looks in between whether it was closed."""
+        return min(self._until - time.monotonic(), _SLICE_SECONDS)
 
 
 class Watch(ABC):
-    """Sees that something may have been committed."""
+    """Sees that something may have been committed. It may be closed from another thread than the one that waits."""
 
-    @abstractmethod
+    def __init__(self, place: str) -> None:
+        self._place = place
+        self._process = os.getpid()
+        self._in_use = threading.Lock()
+        self._closed = False
+
     def wait(self, seconds: float) -> bool:
         """Wait until something may have been committed, for so long at most; say whether it may.
 
         Raises:
-            StoreUnavailable: the database cannot be reached any more.
+            StoreUnavailable: the database cannot be reached any more, or the watch was closed or belongs to a parent
+                process.
         """
+        with self._use():
+            return self._wait(seconds)
+
+    def close(self) -> None:
+        """Give the connection back, once nobody uses it. Closing twice is allowed."""
+        if self._closed or self._process != os.getpid():
+            return
+        self._closed = True
+        while not self._in_use.acquire(blocking=False):
+            self._sleep(_FIRST_PAUSE_SECONDS)
+        self._close()
+
+    @contextmanager
+    def _use(self) -> Iterator[None]:
+        if self._process != os.getpid():
+            raise StoreUnavailable(f"{self._place}: this follower belongs to the parent process; begin one of your own")
+        if self._closed or not self._in_use.acquire(blocking=False):
+            raise StoreUnavailable(f"{self._place}: the store is closed")
+        try:
+            yield
+        finally:
+            self._in_use.release()
 
     @abstractmethod
-    def close(self) -> None:
-        """Give the connection back."""
+    def _wait(self, seconds: float) -> bool: ...
+
+    @abstractmethod
+    def _sleep(self, seconds: float) -> None: ...
+
+    @abstractmethod
+    def _close(self) -> None: ...
 
 
 def watch(
@@ -95,15 +145,24 @@ class _FileWatch(Watch):
     def __init__(
         self, target: Target, settings: Settings, *, asynchronous: bool, files: WeakSet[sqlite3.Connection]
     ) -> None:
-        self._place = target.place
+        super().__init__(target.place)
         reading: dict[str, Any] = {"begin": "BEGIN", "pool_size": 0, "query_only": True}
         self._engine = sqlite_engine(target, settings, **reading, asynchronous=asynchronous, files=files)
-        with FORK_GATE.passing(), translating(self._place):
+        with self._passing_gate(), translating(self._place):
             # Not through a Connection of SQLAlchemy's: it would be in a transaction, where nothing changes.
             self._connection = self._engine.raw_connection()
         self._version = self._read_version()
 
-    def wait(self, seconds: float) -> bool:
+    @contextmanager
+    def _passing_gate(self) -> Iterator[None]:
+        while (passer := FORK_GATE.enter(self)) is None:
+            self._sleep(_FIRST_PAUSE_SECONDS)
+        try:
+            yield
+        finally:
+            FORK_GATE.leave(passer)
+
+    def _wait(self, seconds: float) -> bool:
         until = time.monotonic() + seconds
         pause = _FIRST_PAUSE_SECONDS
         while True:
@@ -118,7 +177,7 @@ class _FileWatch(Watch):
             pause = min(pause * 2, _LONGEST_PAUSE_SECONDS)
 
     def _read_version(self) -> int:
-        with FORK_GATE.passing(), translating(self._place):
+        with self._passing_gate(), translating(self._place):
             cursor = self._connection.cursor()
             cursor.execute("PRAGMA data_version")
             row: Any = cursor.fetchone()
@@ -126,14 +185,10 @@ class _FileWatch(Watch):
         return int(row[0])
 
     def _sleep(self, seconds: float) -> None:
-        driver: Any = self._connection.dbapi_connection
-        if self._engine.dialect.is_async:
-            driver.run_async(lambda _: asyncio.sleep(seconds))
-        else:
-            time.sleep(seconds)
+        _sleep(self._engine, seconds)
 
-    def close(self) -> None:
-        with FORK_GATE.passing(), suppress(sqlite3.Error, SQLAlchemyError):
+    def _close(self) -> None:
+        with self._passing_gate(), suppress(sqlite3.Error, SQLAlchemyError):
             self._connection.close()
 
 
@@ -141,7 +196,7 @@ class _ServerWatch(Watch):
     """Listens to the channel of a topic, on a connection of its own."""
 
     def __init__(self, target: Target, settings: Settings, topic: str, *, asynchronous: bool) -> None:
-        self._place = target.place
+        super().__init__(target.place)
         self._topic = topic
         self._engine = postgresql_engine(target, settings, poolclass=NullPool, asynchronous=asynchronous)
         self._listen()
@@ -152,16 +207,16 @@ class _ServerWatch(Watch):
             self._connection.exec_driver_sql(f"LISTEN {_channel(self._topic)}")
             self._connection.execute(sa.select(sa.func.pg_advisory_lock_shared(_number(self._topic))))
         except BaseException:
-            self.close()
+            self._close()
             raise
         self._looked_at = time.monotonic()
 
-    def wait(self, seconds: float) -> bool:
+    def _wait(self, seconds: float) -> bool:
         try:
             told = self._is_told(seconds)
         except StoreUnavailable:
             # What was announced meanwhile is not told again, so there is something to look for.
-            self.close()
+            self._close()
             self._listen()
             return True
         # A connection that something on its way has dropped may stay silent for ever.
@@ -180,9 +235,19 @@ class _ServerWatch(Watch):
         except loaded.Error as error:
             raise StoreUnavailable(f"{self._place}: the connection was lost: {error}", transient=True) from error
 
-    def close(self) -> None:
+    def _sleep(self, seconds: float) -> None:
+        _sleep(self._engine, seconds)
+
+    def _close(self) -> None:
         with suppress(StoreError, SQLAlchemyError):
             self._connection.close()
+
+
+def _sleep(engine: sa.Engine, seconds: float) -> None:
+    if engine.dialect.is_async:
+        await_(asyncio.sleep(seconds))
+    else:
+        time.sleep(seconds)
 
 
 async def _count_async(connection: Any, seconds: float) -> int:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import threading
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import TypeAlias
 from weakref import WeakValueDictionary
 
 import filelock
@@ -118,6 +120,10 @@ def writer_queue(database: str) -> WriterQueue:
         return queue
 
 
+Passer: TypeAlias = tuple[int, object]
+"""Who is within a unit of work: a thread, and the task of its event loop where it is one's."""
+
+
 class ForkGate:
     """Lets a process fork only between units of work.
 
@@ -129,30 +135,47 @@ class ForkGate:
 
     def __init__(self) -> None:
         self._changed = threading.Condition()
-        self._inside: Counter[int] = Counter()
+        self._inside: Counter[Passer] = Counter()
         self._forking = 0
 
     @contextmanager
     def passing(self) -> Iterator[None]:
-        """Be within a unit of work for the block."""
-        thread = threading.get_ident()
+        """Be within a unit of work for the block, in this thread."""
+        passer = (threading.get_ident(), None)
         with self._changed:
-            self._changed.wait_for(lambda: not self._forking or thread in self._inside)
-            self._inside[thread] += 1
+            # What this thread's event loop has inside ends only when the loop goes on.
+            self._changed.wait_for(lambda: not self._forking or self._has_inside(passer[0]))
+            self._inside[passer] += 1
         try:
             yield
         finally:
-            with self._changed:
-                self._inside[thread] -= 1
-                self._inside += Counter()  # drops what is zero
-                self._changed.notify_all()
+            self.leave(passer)
+
+    def enter(self, task: object) -> Passer | None:
+        """Let a task of this thread's event loop in, unless there is a fork now; then it is to try again."""
+        passer = (threading.get_ident(), task)
+        with self._changed:
+            if self._forking and passer not in self._inside:
+                return None
+            self._inside[passer] += 1
+        return passer
+
+    def leave(self, passer: Passer) -> None:
+        """Come out again."""
+        with self._changed:
+            self._inside[passer] -= 1
+            self._inside += Counter()  # drops what is zero
+            self._changed.notify_all()
+
+    def _has_inside(self, thread: int) -> bool:
+        return any(inside == thread for inside, _ in self._inside)
 
     def close(self, timeout_seconds: float) -> bool:
         """Let nobody in, wait for the other threads to come out, and say whether nobody at all is left inside."""
         thread = threading.get_ident()
         with self._changed:
             self._forking += 1
-            self._changed.wait_for(lambda: not set(self._inside) - {thread}, timeout_seconds)
+            self._changed.wait_for(lambda: all(inside == thread for inside, _ in self._inside), timeout_seconds)
             return not self._inside
 
     def open(self) -> None:
@@ -188,13 +211,15 @@ def forget_after_fork() -> None:
 def file_lock(database: Path, timeout_seconds: float) -> Iterator[None]:
     """Hold a database's side file ``NAME.lock`` across processes and threads for the block.
 
-    The operating system frees it when its holder dies; the empty side file stays.
+    The operating system frees it when its holder dies; the empty side file stays. Made by root, it is given to whose
+    the database is (or the folder, where there is none yet), who is to lock it as well.
 
     Raises:
         StoreBusy: another process held it for longer than the timeout.
         StoreUnavailable: the side file cannot be made.
     """
-    lock = filelock.FileLock(database.with_name(f"{database.name}.lock"), mode=0o600)
+    side_file = database.with_name(f"{database.name}.lock")
+    lock = filelock.FileLock(side_file, mode=0o600)
     started = time.monotonic()
     try:
         lock.acquire(timeout=timeout_seconds, poll_interval=0.01)
@@ -204,6 +229,15 @@ def file_lock(database: Path, timeout_seconds: float) -> Iterator[None]:
     except OSError as error:
         raise StoreUnavailable(f"{database}: cannot make its lock file: {error.strerror}") from error
     try:
+        _give_to_owner(side_file, database)
         yield
     finally:
         lock.release()
+
+
+def _give_to_owner(side_file: Path, database: Path) -> None:
+    if not hasattr(os, "geteuid") or os.geteuid() != 0:
+        return
+    with suppress(OSError):  # as on a file system without owners
+        owner = (database if database.exists() else database.parent).stat()
+        os.chown(side_file, owner.st_uid, owner.st_gid, follow_symlinks=False)

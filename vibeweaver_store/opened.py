@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import inspect
 import os
 import random
 import shutil
 import weakref
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TypeVar
@@ -15,11 +16,12 @@ from sqlalchemy.engine import URL
 
 from vibeweaver_store import locks, schema, sqlite_file
 from vibeweaver_store.engine import Engines, Target, create_engines, resolve
-from vibeweaver_store.errors import StoreUnavailable
+from vibeweaver_store.errors import InvalidInput, StoreUnavailable
 from vibeweaver_store.following import Watch, watch
 from vibeweaver_store.settings import Settings
 from vibeweaver_store.unit_of_work import Clock, ReadUnitOfWork
 
+T = TypeVar("T")
 UowT = TypeVar("UowT", bound=ReadUnitOfWork)
 
 _FIRST_PAUSE_SECONDS = 0.01
@@ -39,6 +41,19 @@ def prepare(database: str | Path | URL | None, settings: Settings, *, migrate: b
     _refuse_replaced(target)
     schema.ensure(target, settings, migrate=target.backend == "sqlite" if migrate is None else migrate)
     return target
+
+
+def finished(operation: Callable[..., object], result: T) -> T:
+    """Return what an operation returned, which has done its work.
+
+    Raises:
+        InvalidInput: it is to be awaited first; a plain function is wanted.
+    """
+    if not inspect.isawaitable(result):
+        return result
+    if inspect.iscoroutine(result):
+        result.close()
+    raise InvalidInput(f"{operation!r}: an operation is a plain function, and this one is to be awaited")
 
 
 def pauses(retries: int) -> Iterator[float]:
@@ -64,6 +79,7 @@ class OpenDatabase:
         self._file = sqlite_file.identity(target.path) if target.path is not None else None
         self._wal: tuple[int, int] | None = None
         self._open_units: weakref.WeakSet[ReadUnitOfWork] = weakref.WeakSet()
+        self._watches: weakref.WeakSet[Watch] = weakref.WeakSet()
         self._closed = False
         self._remove_temporary = weakref.finalize(
             self, _remove_folder, target.file.parent if target.temporary else None
@@ -119,13 +135,12 @@ class OpenDatabase:
 
     @contextmanager
     def _admitted(self, uow: UowT) -> Iterator[UowT]:
-        """Let a unit of work be within the database for the block, and no fork meanwhile."""
+        """Let a unit of work be within the database for the block. The caller has passed the gate of forks."""
         _refuse_tainted(self._target)
         self._refuse_swapped()
         self._open_units.add(uow)
         try:
-            with locks.FORK_GATE.passing():
-                yield uow
+            yield uow
         finally:
             self._open_units.discard(uow)
 
@@ -134,7 +149,14 @@ class OpenDatabase:
         _refuse_tainted(self._target)
         self._refuse_swapped()
         asynchronous = self._engines.read.dialect.is_async
-        return watch(self._target, self._settings, topic, asynchronous=asynchronous, files=self._engines.files)
+        begun = watch(self._target, self._settings, topic, asynchronous=asynchronous, files=self._engines.files)
+        self._watches.add(begun)
+        return begun
+
+    def _dispose(self) -> None:
+        for begun in list(self._watches):
+            begun.close()
+        self._engines.dispose()
 
     def _writer_queue(self) -> locks.WriterQueue | None:
         return locks.writer_queue(str(self._target.file)) if self._target.path is not None else None
@@ -148,7 +170,9 @@ class OpenDatabase:
             # of the process's lock tables would make this child believe in locks that only the parent holds.
             for file in list(self._engines.files):
                 file.close()
-        _INHERITED.extend(engine.pool for engine in self._engines.distinct())
+        _INHERITED.extend([engine.pool for engine in self._engines.distinct()])
+        _INHERITED.extend(self._watches)
+        self._watches.clear()
         self._engines.dispose(close=False)
         if self._target.path is not None and not quiet:
             _TAINTED.add(self._target.path)
@@ -212,6 +236,13 @@ def _after_fork_in_child() -> None:
     locks.forget_after_fork()
     for store in list(_OPENED):
         store._start_anew_in_child(quiet=_quiet_at_fork)  # noqa: SLF001 - one module
+
+
+def open_here(path: Path) -> bool:
+    """Say whether a store of this process has a file open, by this name or by another one."""
+    found = sqlite_file.identity(path)
+    stores = [store for store in list(_OPENED) if not store._closed]  # noqa: SLF001 - one module
+    return any(store._target.path == path or (found and store._file == found) for store in stores)  # noqa: SLF001
 
 
 if hasattr(os, "register_at_fork"):

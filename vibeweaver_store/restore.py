@@ -26,9 +26,9 @@ from typing import Final
 
 from sqlalchemy.engine import URL
 
-from vibeweaver_store import compression, pg_dump, schema, sqlite_copy, sqlite_file, whole_file
+from vibeweaver_store import compression, opened, pg_dump, schema, sqlite_copy, sqlite_file, whole_file
 from vibeweaver_store.compression import Progress
-from vibeweaver_store.driver_errors import translating
+from vibeweaver_store.driver_errors import SQLITE_ERRORS, translating
 from vibeweaver_store.engine import Target, resolve
 from vibeweaver_store.errors import CorruptData, InvalidInput, StoreBusy, StoreError, StoreUnavailable
 from vibeweaver_store.locks import FORK_GATE, file_lock
@@ -67,7 +67,10 @@ def restore(
     """Put a backup in the place of an SQLite database, which is kept beside it as ``NAME.before-restore-TIME``.
 
     The backup may be plain, in gzip or in zstd, whatever its name, and is left as it is. A damaged database can be
-    replaced as well as a sound one, and there need not be one at all.
+    replaced as well as a sound one, and there need not be one at all. Rows without their parent hinder nothing.
+
+    In a rollback journal mode a store of another process that is idle cannot be seen. It goes on with what was
+    restored, in the same file.
 
     Args:
         source: what :func:`vibeweaver_store.backup.back_up` made, or any database file of this package.
@@ -81,45 +84,62 @@ def restore(
         CorruptData: the backup is damaged or cut short; nothing was changed.
         SchemaMismatch: the backup is newer than this package; nothing was changed.
         StoreBusy: another process, or a store of this one, has the database open; nothing was changed.
-        StoreUnavailable: the backup is no store's, the database is another application's, or the disk does not take
-            it; nothing was changed.
+        StoreUnavailable: the backup is no store's, the database is another application's or lies on a network file
+            system, or the disk does not take it; nothing was changed.
     """
     settings = settings or load()
     target = resolve(database, settings)
     started = time.monotonic()
-    backup = whole_file.path_of(source, "source")
-    path = _file_of(target, backup)
-    _check_source(backup, path)
+    path = _file_of(target, source)
+    backup = checked_source(source, path)
+    sqlite_file.check_file_system(path, settings)
+    _refuse_open_here(path)
     sqlite_file.create_folder(path.parent)
     with FORK_GATE.passing(), whole_file.unnamed(path) as new:
         _unpack(backup, new, path, settings, progress)
         found = sqlite_copy.checked_contents(new, backup, progress)
         schema.refuse_newer(backup, found.revision)
         with file_lock(path, settings.busy_timeout_seconds):
+            _refuse_open_here(path)
             kept = _put_in_place(new, path, settings, progress)
     return Restored(target.place, backup, found.revision, found.rows, kept, time.monotonic() - started)
 
 
-def _file_of(target: Target, backup: Path) -> Path:
+def _file_of(target: Target, source: str | Path) -> Path:
     if target.temporary:
         raise InvalidInput("an in-memory store is gone when it is closed; restore to a file")
     if target.path is None:
         raise InvalidInput(
-            f"{target.place} is restored by PostgreSQL's own program: {pg_dump.restore_command(target, backup)}"
+            f"{target.place} is restored by PostgreSQL's own program: "
+            f"{pg_dump.restore_command(target, whole_file.path_of(source, 'source'))}"
         )
     return target.path
+
+
+def _refuse_open_here(path: Path) -> None:
+    # SQLite tells of a sound database alone, and opening a damaged one would drop the locks of this process on it.
+    if opened.open_here(path):
+        raise _in_use(path)
 
 
 # --- the backup ------------------------------------------------------------------------------------------------
 
 
-def _check_source(backup: Path, path: Path) -> None:
+def checked_source(source: str | Path, path: Path) -> Path:
+    """Return the file that a backup is said to be in. Nothing is read of it.
+
+    Raises:
+        InvalidInput: there is none, or it is the database at ``path``.
+        StoreUnavailable: this user may not look there.
+    """
+    backup = whole_file.path_of(source, "source")
     if not backup.exists():
         raise InvalidInput(f"{backup}: there is no such file", field="source")
     if not backup.is_file():
         raise InvalidInput(f"{backup} is not a regular file", field="source")
     if sqlite_file.identity(backup) == sqlite_file.identity(path):
         raise InvalidInput(f"{backup} is the database itself", field="source")
+    return backup
 
 
 def _unpack(backup: Path, new: Path, path: Path, settings: Settings, progress: Progress) -> None:
@@ -168,9 +188,6 @@ def _connect(backup: Path, uri: str, settings: Settings) -> sqlite3.Connection:
 
 # --- the database ----------------------------------------------------------------------------------------------
 
-_UNREADABLE: Final = ("SQLITE_CORRUPT", "SQLITE_NOTADB")
-"""How SQLite names a file that it cannot read."""
-
 _LOCK_BYTES: Final = (512, 0x40000000)
 """How many bytes, from where, SQLite locks in a database file (https://www.sqlite.org/lockingv3.html)."""
 
@@ -194,16 +211,18 @@ def _is_readable(path: Path, settings: Settings) -> bool:
         return False  # SQLite would delete the -wal beside it, which may be all that is left
     try:
         sqlite_file.inspect(path, settings)
-    except StoreError as error:
-        if _is(error, *_UNREADABLE):
+    except CorruptData:
+        return False
+    except StoreUnavailable as error:
+        if _is(error, "SQLITE_NOTADB"):
             return False
         raise
     return True
 
 
-def _is(error: StoreError, *names: str) -> bool:
-    """Say whether SQLite gave one of these names to what went wrong."""
-    return str(getattr(error.__cause__, "sqlite_errorname", "")).startswith(names)
+def _is(error: StoreError, name: str) -> bool:
+    """Say whether SQLite gave this name to what went wrong."""
+    return str(getattr(error.__cause__, "sqlite_errorname", "")).startswith(name)
 
 
 # --- a database that SQLite can read ---------------------------------------------------------------------------
@@ -216,37 +235,40 @@ def _overwrite(new: Path, path: Path, kept: Path, settings: Settings, progress: 
         sqlite_file.uri(path, "rw"), uri=True, isolation_level=None, timeout=settings.busy_timeout_seconds
     )
     try:
-        with translating(path), closing(connecting) as connection:
-            mode = _lock_out_others(connection)
+        with translating(path), closing(connecting) as connection, _locked_out_others(connection):
             with whole_file.unnamed(kept) as copied, whole_file.writing(kept):
                 sqlite_copy.copy(connection, copied)
                 whole_file.give_name(copied, kept)
             _write_over(connection, new, kept, progress)
-            with suppress(sqlite3.OperationalError):  # it is committed; whoever opens it next clears up
-                connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-                connection.execute(f"PRAGMA journal_mode = {mode}")
     except StoreBusy as error:
         raise _in_use(path) from error
-    except StoreError as error:
-        if _is(error, *_UNREADABLE):
-            return False
-        raise
+    except CorruptData:
+        if kept.exists():
+            raise
+        return False
     return True
 
 
-def _lock_out_others(connection: sqlite3.Connection) -> str:
-    """Have a database to oneself until the connection is closed, in WAL mode; return its mode before."""
+@contextmanager
+def _locked_out_others(connection: sqlite3.Connection) -> Iterator[None]:
+    """Have a database to oneself, in WAL mode, for the block and until the connection is closed."""
     # Before the first read: then the WAL needs no -shm, and nobody else has one open.
     connection.execute("PRAGMA locking_mode = EXCLUSIVE")
     connection.execute("PRAGMA synchronous = FULL")
     connection.execute("SELECT count(*) FROM sqlite_master")
     before: str = connection.execute("PRAGMA journal_mode").fetchone()[0]
     connection.execute("PRAGMA journal_mode = WAL")
-    return before
+    try:
+        yield
+    finally:
+        with suppress(*SQLITE_ERRORS):  # what is committed is; whoever opens it next clears up
+            connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+            connection.execute(f"PRAGMA journal_mode = {before}")
 
 
 def _write_over(connection: sqlite3.Connection, new: Path, kept: Path, progress: Progress) -> None:
     page_size = connection.execute("PRAGMA page_size").fetchone()[0]
+    version = _schema_version(connection)
     try:
         with closing(sqlite3.connect(new, isolation_level=None)) as source:
             if source.execute("PRAGMA page_size").fetchone()[0] != page_size:
@@ -254,8 +276,19 @@ def _write_over(connection: sqlite3.Connection, new: Path, kept: Path, progress:
                 source.execute("VACUUM")
             sqlite_copy.copy_pages(source, connection, "replacing", progress)
     except BaseException:
-        kept.unlink()
+        # Ctrl-C may come when all is committed; then what is kept is the only copy of the old database.
+        if version is not None and _schema_version(connection) == version:
+            kept.unlink()
         raise
+
+
+def _schema_version(connection: sqlite3.Connection) -> int | None:
+    """Return the number that SQLite raises as it commits another content; ``None`` where it cannot be read."""
+    try:
+        version: int = connection.execute("PRAGMA schema_version").fetchone()[0]
+    except SQLITE_ERRORS:
+        return None
+    return version
 
 
 # --- a database that SQLite cannot read ------------------------------------------------------------------------

@@ -164,7 +164,7 @@ def upgrade(
     """Bring a database up to a revision; a missing SQLite file is made.
 
     It happens in one transaction, once, however many processes ask together. An SQLite file with data in it is
-    copied first.
+    copied first, unless it is at that revision already.
 
     Raises:
         InvalidInput: no such revision, or an in-memory store.
@@ -235,7 +235,7 @@ class MigrationRun:
             MigrationFailed: anything went wrong; the caller's transaction is to be rolled back.
             InvalidInput: the revision cannot be reached from here.
         """
-        if command == "upgrade" and revision == "head" and self.before == head():
+        if self.before == {"base": None, "head": head()}.get(revision, revision):
             return Migration(self.before, self.before)
         from alembic.util import CommandError  # noqa: PLC0415
 
@@ -372,7 +372,7 @@ def sql(backend: str = "sqlite", revisions: str = "base:head") -> str:
     """Return the SQL that migrations run, for a backend, for a reviewer to read. Nothing is executed.
 
     Raises:
-        InvalidInput: no such backend or revision.
+        InvalidInput: no such backend or revision, or a range that goes back.
     """
     if backend not in {"sqlite", "postgresql"}:
         raise InvalidInput(f"no backend {backend!r}; there are sqlite and postgresql")
@@ -380,6 +380,9 @@ def sql(backend: str = "sqlite", revisions: str = "base:head") -> str:
     for revision in (start, stop) if colon else (start,):
         if _checked(revision)[0] in "+-":
             raise InvalidInput(f"steps like {revision!r} need a database to count from; name a revision")
+    known = ["base", *(entry.number for entry in history()), "head"]
+    if stop and known.index(start) > known.index(stop):
+        raise InvalidInput(f"{start} comes after {stop}; there is SQL of upgrades alone")
     from alembic.util import CommandError  # noqa: PLC0415
 
     from alembic import command  # noqa: PLC0415 - slow, and needed only here

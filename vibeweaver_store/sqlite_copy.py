@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from vibeweaver_store import sqlite_file, whole_file
 from vibeweaver_store.compression import Progress
-from vibeweaver_store.driver_errors import translating
+from vibeweaver_store.driver_errors import SQLITE_ERRORS, translating
 from vibeweaver_store.errors import CorruptData, StoreUnavailable
 from vibeweaver_store.sqlite_file import APPLICATION_ID, VERSION_TABLE
 
@@ -42,7 +42,7 @@ def open_snapshot(uri: str, busy_timeout_seconds: float) -> sqlite3.Connection:
     try:
         source.execute("BEGIN")
         source.execute("SELECT count(*) FROM sqlite_master")  # a transaction sees from its first read on
-    except sqlite3.Error:
+    except SQLITE_ERRORS:
         source.close()
         raise
     return source
@@ -104,9 +104,11 @@ def _only(connection: sqlite3.Connection, statement: str) -> Any:
 def checked_contents(path: Path, place: Path, progress: Progress = silent) -> Contents:
     """Read a whole copy that nobody else uses, and say what is in it. Messages name it as ``place``.
 
+    Rows without their parent are left to ``db check``: such a database can be copied as well as any other.
+
     Raises:
         StoreUnavailable: it is no database, an empty one, or another application's.
-        CorruptData: a page, an index, a CHECK or a foreign key does not hold.
+        CorruptData: a page, an index or a CHECK does not hold.
     """
     progress("checking", 0, 0)
     opened = closing(sqlite3.connect(sqlite_file.uri(path, "rw"), uri=True, isolation_level=None))
@@ -116,7 +118,4 @@ def checked_contents(path: Path, place: Path, progress: Progress = silent) -> Co
         faults = [str(row[0]) for row in connection.execute(f"PRAGMA integrity_check({_FAULTS_TOLD})")]
         if faults != ["ok"]:
             raise CorruptData(f"{place}: the database is damaged: {'; '.join(faults)}")
-        orphans = sorted({row[0] for row in connection.execute("PRAGMA foreign_key_check")})
-        if orphans:
-            raise CorruptData(f"{place}: there are rows without their parent in {', '.join(orphans)}")
         return contents(connection)

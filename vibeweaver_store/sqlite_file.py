@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Literal
 from urllib.parse import quote
 
-from vibeweaver_store.driver_errors import from_sqlite
+from vibeweaver_store.driver_errors import SQLITE_ERRORS, from_sqlite
 from vibeweaver_store.errors import CorruptData, NetworkFileSystemWarning, StoreError, StoreUnavailable
 from vibeweaver_store.settings import Settings
 
@@ -49,6 +49,7 @@ def inspect(path: Path, settings: Settings) -> FileState:
         StoreUnavailable: a folder, a device, unreadable, read-only, no SQLite database, or another application's.
         CorruptData: an SQLite database that is damaged.
         StoreBusy: another process held it exclusively for longer than the busy timeout.
+        StoreError: SQLite has another reason not to read it.
     """
     if sqlite3.sqlite_version_info < OLDEST_SQLITE:
         raise StoreUnavailable(f"SQLite {sqlite3.sqlite_version} is too old; STRICT tables need 3.37 or newer")
@@ -109,7 +110,7 @@ def _identify(path: Path, settings: Settings) -> FileState:
         raise StoreUnavailable(f"{path}: {error}") from error
     try:
         return _state(connection, path)
-    except sqlite3.Error as error:
+    except SQLITE_ERRORS as error:
         raise _refusal(error, path, settings) from error
     finally:
         connection.close()
@@ -140,7 +141,7 @@ def _state(connection: sqlite3.Connection, path: Path) -> FileState:
     return FileState("store", row[0] if row else None)
 
 
-def _refusal(error: sqlite3.Error, path: Path, settings: Settings) -> StoreError:
+def _refusal(error: sqlite3.Error | UnicodeDecodeError, path: Path, settings: Settings) -> StoreError:
     name: str = getattr(error, "sqlite_errorname", "") or ""
     if name.startswith("SQLITE_NOTADB"):
         return StoreUnavailable(f"{path} is not an SQLite database; nothing was changed")

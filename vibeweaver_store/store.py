@@ -11,10 +11,10 @@ from typing import Any, Concatenate, ParamSpec, Self, TypeVar
 
 from sqlalchemy.engine import URL
 
-from vibeweaver_store.columns import Seconds, require
+from vibeweaver_store import locks
 from vibeweaver_store.errors import StoreError
-from vibeweaver_store.following import Watch, slices
-from vibeweaver_store.opened import OpenDatabase, UowT, pauses, prepare
+from vibeweaver_store.following import Patience, Watch
+from vibeweaver_store.opened import OpenDatabase, UowT, finished, pauses, prepare
 from vibeweaver_store.paging import Page, iterate
 from vibeweaver_store.settings import Settings, load
 from vibeweaver_store.unit_of_work import Clock, ReadUnitOfWork, UnitOfWork, utc_now
@@ -93,7 +93,7 @@ class Store(OpenDatabase):
     @contextmanager
     def _running(self, uow: UowT, asked_at: float) -> Iterator[UowT]:
         self._refuse_closed()
-        with self._admitted(uow):
+        with locks.FORK_GATE.passing(), self._admitted(uow):
             try:
                 uow._start(asked_at)  # noqa: SLF001 - the store is the one owner of begin and commit
                 self._refuse_swapped()
@@ -155,24 +155,29 @@ class Store(OpenDatabase):
             listing: takes a unit of work and ``cursor=``, and returns a page, oldest first.
             topic: what those who add to the listing announce; see :meth:`UnitOfWork.announce`.
             cursor: where to begin; by default with the first item.
-            idle_seconds: end when nothing came for so long; by default it ends when the store is closed.
+            idle_seconds: end when no item came for so long; by default it ends when the store is closed.
 
         Raises:
             InvalidInput: ``idle_seconds`` is no finite number >= 0.
             StoreError: whatever the listing raises; :class:`StoreUnavailable` once the store is closed.
         """
-        if idle_seconds is not None:
-            require(Seconds, idle_seconds, field="idle_seconds")
+        return self._following(listing, topic, cursor, Patience(idle_seconds))
+
+    def _following(
+        self, listing: Callable[..., Page[T]], topic: str, cursor: str | None, patience: Patience
+    ) -> Iterator[T]:
         with closing(self._watch(topic)) as watch:
             while True:
                 page = self.query(listing, cursor=cursor)
                 yield from page.items
                 cursor = page.end_cursor
-                if page.next_cursor is None and not self._await_change(watch, idle_seconds):
+                if page.items:
+                    patience.renew()
+                if page.next_cursor is None and not self._await_change(watch, patience):
                     return
 
-    def _await_change(self, watch: Watch, idle_seconds: float | None) -> bool:
-        for seconds in slices(idle_seconds):
+    def _await_change(self, watch: Watch, patience: Patience) -> bool:
+        while (seconds := patience.left()) > 0:
             self._refuse_closed()
             self._refuse_swapped()
             if watch.wait(seconds):
@@ -191,7 +196,7 @@ class Store(OpenDatabase):
         while True:
             try:
                 with begin() as uow:  # type: ignore[attr-defined]  # one of the two context managers above
-                    return operation(uow, *args, **kwargs)
+                    return finished(operation, operation(uow, *args, **kwargs))
             except StoreError as error:
                 pause = next(waits, None) if error.transient else None
                 if pause is None:
@@ -203,7 +208,7 @@ class Store(OpenDatabase):
         if self._closed:
             return
         self._closed = True
-        self._engines.dispose()
+        self._dispose()
         self._remove_temporary()
 
     def __enter__(self) -> Self:

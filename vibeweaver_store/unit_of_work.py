@@ -131,6 +131,11 @@ class ReadUnitOfWork(sqlmodel.Session):
             self._check_present()
             return super().get_bind(*args, **kwargs)
 
+        def _refuse_to_write(self, *_: object, **__: object) -> NoReturn:
+            raise InvalidInput("this unit of work only reads; write in store.begin()")
+
+        insert = upsert = savepoint = announce = _refuse_to_write
+
     def _refuse(self, *_: object, **__: object) -> NoReturn:
         raise StoreError(
             "a unit of work is committed by leaving its block, and undone by raising an exception out of it; "

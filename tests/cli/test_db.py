@@ -93,6 +93,13 @@ def test_a_revision_that_is_not_known_is_refused(line: Line) -> None:
     assert "there are base, 0001" in done.error
 
 
+def test_a_downgrade_to_where_it_is_says_so(line: Line, jam: Session) -> None:
+    done = line("db", "downgrade", "head", "--yes")
+
+    assert (done.code, done.err) == (0, "")
+    assert done.out.endswith(f" is at {schema.head()} already\n")
+
+
 def test_history_lists_the_migrations(line: Line) -> None:
     assert line("db", "history").out.splitlines()[1].split() == ["0001", "create", "the", "weaving", "tables"]
     assert [each["number"] for each in line("db", "history", "--json").documents] == [
@@ -116,6 +123,13 @@ def test_sql_prints_what_migrations_run(backend: str, word: str) -> None:
 
 def test_sql_of_no_steps_has_no_tables() -> None:
     assert "CREATE TABLE" not in run_line(["db", "sql", "--from", "head"]).out
+
+
+def test_sql_of_a_way_back_is_refused() -> None:
+    done = run_line(["db", "sql", "--from", "0002", "--to", "0001"])
+
+    assert done.code == 4
+    assert "0002 comes after 0001" in done.error
 
 
 def test_info_describes_a_database(line_on_both: Line) -> None:

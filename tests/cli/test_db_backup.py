@@ -167,6 +167,13 @@ def test_restore_of_what_is_no_backup_is_refused(line: Line, tmp_path: Path) -> 
     assert line("db", "restore", tmp_path / "none.db", "--yes").code == 4
 
 
+def test_a_backup_that_is_not_there_is_told_before_anything_is_asked(line: Line, tmp_path: Path) -> None:
+    done = line("db", "restore", tmp_path / "none.db")
+
+    assert done.code == 4
+    assert "there is no such file" in done.error
+
+
 def test_restore_while_it_is_open_is_busy(
     line: Line, look: Store, jam: Session, backup: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -27,7 +27,12 @@ def test_programs_are_told_every_finding_in_one_document(line_on_both: Line) -> 
 
     assert done.code == 0
     assert (done.document["broken"], done.err) == (False, "")
-    assert {"name": "revision", "verdict": "ok", "said": f"{schema.head()} (head)"} in done.document["findings"]
+    assert {
+        "name": "revision",
+        "verdict": "ok",
+        "said": f"{schema.head()} (head)",
+        "details": {},
+    } in done.document["findings"]
     assert done.document["warnings"] == len([each for each in done.document["findings"] if each["verdict"] != "ok"])
 
 

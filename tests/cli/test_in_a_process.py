@@ -69,18 +69,23 @@ def test_a_stream_that_is_closed_from_the_start_is_no_error(sqlite_path: Path, c
     assert (done.returncode, done.stderr) == (0, b"")
 
 
+def interruptible(command: list[str]) -> subprocess.Popen[str]:
+    """Start a process that Ctrl-C can end.
+
+    Where these tests were started in the background, SIGINT is ignored, and a child would inherit that.
+    """
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment(), text=True)
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
 def test_ctrl_c_ends_a_song_quietly_and_stops_the_transport(tmp_path: Path, sqlite_path: Path, look: Store) -> None:
     (tmp_path / "slow.mid").write_bytes(as_bytes([tempo(120), rest(1000)]))
     (tmp_path / "rules.json").write_text('[{"on": "beat:1", "do": "play"}, {"on": "transport:stopped", "do": "stop"}]')
     words = ["weave", tmp_path / "slow.mid", "--realtime", "--rules", tmp_path / "rules.json", "--db", sqlite_path]
-    # Where these tests were started in the background, SIGINT is ignored, and a child would inherit that.
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    try:
-        process = subprocess.Popen(
-            [*PROGRAM, *map(str, words)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment()
-        )
-    finally:
-        signal.signal(signal.SIGINT, before)
+    process = interruptible([*PROGRAM, *map(str, words)])
     deadline = time.monotonic() + 30
     while not (found := look.query(sessions.page).items) or not look.query(
         history.count, found[0].id, action=rules.FIRED
@@ -90,7 +95,7 @@ def test_ctrl_c_ends_a_song_quietly_and_stops_the_transport(tmp_path: Path, sqli
     process.send_signal(signal.SIGINT)
     out, err = process.communicate(timeout=30)
 
-    assert (process.returncode, out, err) == (130, b"", b"")
+    assert (process.returncode, out, err) == (130, "", "")
     fired = {rule.trigger_type.value: rule.fired_count for rule in look.query(rules.page_by_session, found[0].id).items}
     assert fired["transport"] == 1
     assert 1 <= fired["beat"] < 100
@@ -103,9 +108,7 @@ def test_the_tail_of_history_goes_on_with_what_others_add_until_ctrl_c(
     store.run(sessions.create, name="late set", session_id="jam")
     store.run(history.append, "jam", "before")
     command = [*PROGRAM, "--db", database, "history", "tail", "jam", "--follow", *words]
-    with subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment(), text=True
-    ) as process:
+    with interruptible(command) as process:
         assert process.stdout is not None
         assert process.stderr is not None
         assert "before" in process.stdout.readline()

@@ -26,6 +26,7 @@ from vibeweaver_store import (
     Session,
     Store,
     StoreUnavailable,
+    following,
     history,
     rules,
     sessions,
@@ -71,6 +72,34 @@ def test_it_ends_when_nothing_came_for_as_long_as_was_said(store: Store, jam: Se
     began = time.monotonic()
     assert names(list(history.follow(store, jam.id, idle_seconds=SOON))) == ["1"]
     assert time.monotonic() - began >= SOON
+
+
+@pytest.mark.parametrize("filters", [{}, {"action": "never"}])
+def test_what_others_do_meanwhile_is_no_reason_to_wait_longer(
+    store: Store, other: Store, jam: Session, filters: dict[str, Any]
+) -> None:
+    elsewhere = make(other, SessionFactory) if not filters else jam
+    enough = threading.Event()
+
+    def go_on() -> None:
+        while not enough.wait(0.02):
+            append(other, elsewhere, "noise")
+
+    noise = threading.Thread(target=go_on)
+    noise.start()
+    threading.Timer(20, enough.set).start()  # it would go on for as long as there is noise
+    try:
+        assert list(history.follow(store, jam.id, idle_seconds=SOON, **filters)) == []
+        assert not enough.is_set()
+    finally:
+        enough.set()
+        noise.join()
+
+
+def test_each_entry_that_comes_is_a_reason_to_wait_as_long_again(store: Store, other: Store, jam: Session) -> None:
+    for number in range(1, 4):
+        threading.Timer(number * 2 * SOON, append, [other, jam, f"{number}"]).start()
+    assert names(list(history.follow(store, jam.id, idle_seconds=4 * SOON))) == ["1", "2", "3"]
 
 
 def test_more_than_a_page_of_entries_comes_whole(store: Store, jam: Session) -> None:
@@ -127,6 +156,37 @@ def test_while_nothing_is_committed_the_history_is_not_read(store: Store, jam: S
     assert len([statement for statement in sent if "FROM history" in statement]) == 1
 
 
+@pytest.mark.parametrize("backend", ["sqlite"])
+def test_while_nothing_is_committed_it_sleeps(store: Store, jam: Session, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[None] = []
+    ask = following._FileWatch._read_version
+
+    def count(watch: following._FileWatch) -> int:
+        asked.append(None)
+        return ask(watch)
+
+    monkeypatch.setattr(following._FileWatch, "_read_version", count)
+    list(history.follow(store, jam.id, idle_seconds=2 * SOON))
+    assert len(asked) < 60
+
+
+@needs_postgres
+@pytest.mark.parametrize("backend", ["postgresql"])
+def test_what_is_added_without_a_word_is_found_after_a_while(
+    store: Store, jam: Session, on_server: psycopg.Connection[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As when something on its way drops the listening connection and tells nobody."""
+    monkeypatch.setattr(following, "_LONGEST_SILENCE_SECONDS", SOON)
+    followed = history.follow(store, jam.id, idle_seconds=20)
+    append(store, jam, "told")
+    assert next(followed).action == "told"
+    on_server.execute(
+        "INSERT INTO history (session_id, action, success, created_at) VALUES (%s, 'untold', true, now())", [jam.id]
+    )
+    assert next(followed).action == "untold"
+    followed.close()  # type: ignore[attr-defined]
+
+
 def test_following_holds_no_transaction_open(store: Store, other: Store, jam: Session) -> None:
     append(store, jam, "1")
     followed = history.follow(store, jam.id)
@@ -160,9 +220,6 @@ def test_when_its_session_is_deleted_following_it_ends_with_not_found(store: Sto
     next(followed)
     other.run(sessions.delete, jam.id)
     with pytest.raises(NotFound):
-        if store.backend == "postgresql":  # deleting announces nothing; whoever appends does
-            followed.close()  # type: ignore[attr-defined]
-            followed = history.follow(store, jam.id)
         next(followed)
 
 
@@ -190,6 +247,42 @@ def test_closing_the_store_ends_it(store: Store, jam: Session) -> None:
     threading.Timer(SOON, store.close).start()
     with pytest.raises(StoreUnavailable, match="closed"):
         next(history.follow(store, jam.id))
+
+
+@pytest.mark.parametrize("drive", ["sync"])
+def test_closing_the_store_gives_back_what_a_follower_holds(store: Store, jam: Session) -> None:
+    append(store, jam, "1")
+    followed = history.follow(store, jam.id)
+    next(followed)
+    store.close()
+    if store.backend == "sqlite":
+        assert list(store._engines.files) == []
+    with pytest.raises(StoreUnavailable):
+        next(followed)
+
+
+async def test_closing_an_async_store_ends_its_followers(database: str) -> None:
+    others = workers()
+    store = await AsyncStore.open(database)
+    jam = await store.run(sessions.create, name="jam")
+    await store.run(history.append, jam.id, "1")
+    suspended = history.follow(store, jam.id)
+    await anext(suspended)
+
+    async def follow() -> None:
+        async for _ in history.follow(store, jam.id):
+            pass
+
+    following_ = asyncio.create_task(follow())
+    await asyncio.sleep(SOON)
+    await store.close()
+    with pytest.raises(StoreUnavailable, match="closed"):
+        await following_
+    with pytest.raises(StoreUnavailable):
+        await anext(suspended)
+    async with asyncio.timeout(30):
+        while workers() > others:
+            await asyncio.sleep(0.01)
 
 
 # --- tasks, processes, servers ---------------------------------------------------------------------------------
@@ -298,13 +391,20 @@ def test_of_what_several_processes_append_none_is_missed_and_none_comes_twice(
 
 _FORKED = """
 import os, sys
-from vibeweaver_store import Store, history
+from vibeweaver_store import Store, StoreUnavailable, history
 store = Store.open(sys.argv[1])
 followed = history.follow(store, sys.argv[2])
 assert next(followed).action == "1"
 child = os.fork()
 if child == 0:
     try:
+        try:
+            next(followed)
+        except StoreUnavailable as error:
+            assert "parent process" in str(error)
+        else:
+            raise AssertionError("the child followed on its parent's connection")
+        followed.close()
         store.run(history.append, sys.argv[2], "of the child")
         assert len(store.query(history.recent, sys.argv[2])) == 2
     except BaseException as error:
@@ -361,7 +461,7 @@ def test_where_nobody_follows_nothing_is_announced(
     store: Store, other: Store, jam: Session, on_server: psycopg.Connection[Any]
 ) -> None:
     """NOTIFY has every transaction of the server commit in turn."""
-    on_server.execute(f"LISTEN {_channel(history.topic(jam.id))}")
+    on_server.execute(f"LISTEN {_channel(sessions.topic(jam.id))}")
     append(other, jam, "1")
     assert list(on_server.notifies(timeout=SOON)) == []
     followed = history.follow(store, jam.id)

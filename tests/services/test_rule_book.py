@@ -26,6 +26,7 @@ from vibeweaver_store import (
     RuleBook,
     Session,
     Store,
+    UnitOfWork,
     actions,
     rules,
     sessions,
@@ -35,6 +36,7 @@ from vibeweaver_store import (
 from vibeweaver_store.columns import new_id
 from vibeweaver_store.models.signals import Signal
 from vibeweaver_store.models.triggers import Trigger
+from vibeweaver_store.services import rule_book, rule_firing
 from vibeweaver_store.testing import EPOCH, RuleFactory, SettableClock
 
 TICK = signals.BeatTick(beat=0)
@@ -245,6 +247,54 @@ def test_a_change_that_is_rolled_back_is_none(store: Store, other: Store, jam: S
         rules.delete(uow, rule.id)
         raise ZeroDivisionError
     assert ids(book.match(TICK)) == [rule.id]
+
+
+def test_a_session_that_is_merged_from_before_brings_no_old_revision_back(
+    store: Store, other: Store, jam: Session
+) -> None:
+    rule = make(store, RuleFactory, session_id=jam.id)
+    book = store.rule_book(jam.id)
+    before = other.query(sessions.get, jam.id)
+    warm(book, TICK)
+    other.run(rules.set_enabled, rule.id, False)
+    before.name = "renamed"
+    with other.begin() as uow:
+        uow.merge(before)
+    assert other.query(sessions.get, jam.id).name == "renamed"
+    assert book.match(TICK) == []
+
+
+def test_rules_that_somebody_changes_as_a_book_fires_are_not_taken_for_its_own(
+    store: Store, other: Store, jam: Session, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, second = make_many(store, RuleFactory, {}, {}, session_id=jam.id)
+    book = store.rule_book(jam.id)
+    warm(book, TICK)
+    fire = rule_firing.fire_and_tell
+
+    def fire_late(uow: UnitOfWork, *arguments: Any) -> Any:
+        monkeypatch.undo()
+        if uow.backend == "sqlite":  # its one writer is this one: as if it had come before
+            rules.set_enabled(uow, first.id, False)
+        else:
+            other.run(rules.set_enabled, first.id, False)
+        return fire(uow, *arguments)
+
+    monkeypatch.setattr(rule_book, "fire_and_tell", fire_late)
+    assert [each.rule.id for each in book.fire(TICK)] == [second.id]
+    assert ids(book.match(TICK)) == [second.id]
+
+
+def test_a_rule_that_was_added_without_a_word_is_fired_all_the_same(store: Store, other: Store, jam: Session) -> None:
+    rule = make(store, RuleFactory, session_id=jam.id)
+    book = store.rule_book(jam.id)
+    warm(book, TICK)
+    copied = [column for column in Rule.__table__.c if column.name != "id"]  # type: ignore[attr-defined]
+    untold = sa.select(sa.literal("untold"), *copied).where(Rule.__table__.c.id == rule.id)  # type: ignore[attr-defined]
+    with other.begin() as uow:
+        uow.execute(sa.insert(Rule.__table__).from_select(["id", *copied], untold))  # type: ignore[attr-defined]
+    assert {each.rule.id for each in book.fire(TICK)} == {rule.id, "untold"}
+    assert counts(book.match(TICK)) == [1, 1]
 
 
 def test_two_pasts_that_part_from_one_state_never_share_a_revision(store: Store, jam: Session) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import signal
@@ -9,7 +10,7 @@ import sqlite3
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import closing
 from pathlib import Path
 
@@ -87,7 +88,7 @@ def test_a_sound_database_has_nothing_broken_and_every_check_is_told(database: s
         == {
             "sqlite": {
                 *("file", "permissions", "file_system", "free_disk", "leftovers", "sqlite_version", "application_id"),
-                *("integrity", "foreign_keys", "revision", "strict", "checks", "drift", "wal"),
+                *("integrity", "foreign_keys", "revision", "strict", "triggers", "checks", "drift", "wal"),
             },
             "postgresql": {"server", "revision", "constraints", "indexes", "checks", "drift"},
         }[backend]
@@ -238,11 +239,24 @@ def test_rows_without_their_parent_are_broken_and_counted(sqlite_path: Path) -> 
     assert "3 of history" in said(found, "foreign_keys")
 
 
+def test_rows_of_others_without_their_parent_are_a_warning(sqlite_path: Path) -> None:
+    change(
+        sqlite_path,
+        "CREATE TABLE books (id INTEGER PRIMARY KEY)",
+        "CREATE TABLE recipes (book INTEGER REFERENCES books (id))",
+        "INSERT INTO recipes VALUES (7)",
+    )
+    found = check(sqlite_path)
+
+    assert verdicts(found) == {"foreign_keys": "warning"}
+    assert "1 of recipes" in said(found, "foreign_keys")
+
+
 def test_a_table_that_lost_its_strict_is_broken(sqlite_path: Path) -> None:
     rewrite_schema(sqlite_path, "markers", "STRICT", "")
     found = check(sqlite_path)
 
-    assert verdicts(found) == {"strict": "broken"}
+    assert verdicts(found) == {"strict": "broken", "drift": "broken"}
     assert said(found, "strict") == "not STRICT: markers"
 
 
@@ -250,7 +264,7 @@ def test_a_table_that_lost_a_check_is_broken(sqlite_path: Path) -> None:
     rewrite_schema(sqlite_path, "sessions", "CONSTRAINT ck_sessions_name CHECK (name <> ''),", "")
     found = check(sqlite_path)
 
-    assert verdicts(found) == {"checks": "broken"}
+    assert verdicts(found) == {"checks": "broken", "drift": "broken"}
     assert said(found, "checks") == "missing: ck_sessions_name"
 
 
@@ -273,6 +287,67 @@ def test_a_schema_that_is_not_the_table_classes_is_broken_and_told_in_words(
     assert verdicts(found)["drift"] == "broken"
     assert says in said(found, "drift")
     assert says in drift(database)
+
+
+@pytest.mark.parametrize(
+    ("name", "old", "new", "says"),
+    [
+        ("history", "PRIMARY KEY AUTOINCREMENT", "PRIMARY KEY", "AUTOINCREMENT"),
+        ("sessions", "CHECK (name <> '')", "CHECK (name <> 'x')", "CHECK (name <> 'x')"),
+        ("sessions", "name TEXT NOT NULL", "name TEXT COLLATE NOCASE NOT NULL", "COLLATE NOCASE"),
+        ("sessions", "name TEXT NOT NULL", "name TEXT DEFAULT 'x' NOT NULL", "DEFAULT 'x'"),
+        ("markers", " STRICT", "", "STRICT"),
+        ("ix_markers_by_beat", "beat, id", "beat DESC, id", "beat DESC"),
+        ("ix_history_of_failures", "success = 0", "success = 1", "success = 1"),
+    ],
+)
+def test_what_a_statement_says_otherwise_is_drift(sqlite_path: Path, name: str, old: str, new: str, says: str) -> None:
+    rewrite_schema(sqlite_path, name, old, new)
+    found = check(sqlite_path)
+
+    assert verdicts(found)["drift"] == "broken"
+    assert f"{name} has" in said(found, "drift")
+    assert says in said(found, "drift")
+
+
+def test_a_trigger_on_a_table_is_a_warning(sqlite_path: Path) -> None:
+    change(
+        sqlite_path,
+        "CREATE TABLE recipes (name TEXT)",
+        "CREATE TRIGGER theirs AFTER INSERT ON recipes BEGIN SELECT 1; END",
+    )
+    assert verdicts(check(sqlite_path)) == {}
+    change(sqlite_path, "CREATE TRIGGER mine AFTER INSERT ON sessions BEGIN SELECT 1; END")
+    found = check(sqlite_path)
+
+    assert verdicts(found) == {"triggers": "warning"}
+    assert said(found, "triggers").endswith(": mine on sessions")
+
+
+@pytest.mark.parametrize(
+    ("statement", "says"),
+    [
+        ("DELETE FROM vibeweaver_version", "0 rows instead of one: none"),
+        ("INSERT INTO vibeweaver_version VALUES ('0001')", "2 rows instead of one: 0001, "),
+    ],
+)
+def test_more_or_less_than_one_revision_is_broken(database: str, statement: str, says: str) -> None:
+    with Store.open(database) as store, store.begin() as uow:
+        uow.execute(sa.text(statement))
+    found = check(database)
+
+    assert verdicts(found) == {"revision": "broken", "drift": "warning"}
+    assert says in said(found, "revision")
+
+
+def test_a_name_that_is_no_unicode_is_broken(sqlite_path: Path) -> None:
+    damaged = bytearray(sqlite_path.read_bytes())
+    damaged[damaged.find(b"ix_markers_by_beat") + 3] = 0xBF
+    sqlite_path.write_bytes(damaged)
+    found = check(sqlite_path)
+
+    assert verdicts(found) == {"readable": "broken"}
+    assert "no UTF-8" in said(found, "readable")
 
 
 def test_a_table_of_others_is_no_drift(database: str) -> None:
@@ -369,6 +444,63 @@ def test_a_large_wal_is_a_warning_with_what_to_do(tmp_path: Path) -> None:
 
     assert verdicts(found) == {"wal": "warning"}
     assert "db maintain" in said(found, "wal")
+
+
+def details(found: Checkup, name: str) -> Mapping[str, int]:
+    (finding,) = (each for each in found.findings if each.name == name)
+    return finding.details
+
+
+def test_the_wal_is_told_in_numbers_too(sqlite_path: Path) -> None:
+    with Store.open(sqlite_path) as store:
+        nothing = {"wal_bytes": 0, "wal_frames": 0, "checkpointed_frames": 0}
+        assert details(check(sqlite_path), "wal") == nothing
+        store.run(sessions.create, name="jam", session_id="jam")
+        with store.read() as reader:
+            sessions.page(reader)
+            store.run(history.append, "jam", "later")
+            found = details(check(sqlite_path), "wal")
+
+        assert found["wal_bytes"] == sqlite_path.with_name("store.db-wal").stat().st_size
+        assert found["wal_frames"] > found["checkpointed_frames"] > 0
+        assert details(check(sqlite_path), "integrity") == {}
+
+
+_ON_A_FULL_DISK = """
+import json, resource, sys
+from vibeweaver_store import Store, history
+from vibeweaver_store.upkeep import check
+with Store.open(sys.argv[1]) as store:
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1_000_000, -1))
+    store.run(history.append, "large", "committed")
+    found = check(sys.argv[1])
+    print(json.dumps([found.broken, [[each.verdict, each.said] for each in found.findings if each.name == "wal"]]))
+"""
+
+
+def test_a_wal_that_finds_no_room_in_the_database_is_a_warning(sqlite_path: Path) -> None:
+    pytest.importorskip("resource", reason="this system has no limits to the size of a file")
+    with Store.open(sqlite_path) as store, store.begin() as uow:
+        sessions.create(uow, name="large", session_id="large")
+        history.append_many(uow, "large", (history.NewEntry("x", params="y" * 500) for _ in range(4000)))
+    done = subprocess.run(
+        [sys.executable, "-c", _ON_A_FULL_DISK, str(sqlite_path)], capture_output=True, text=True, check=True
+    )
+    broken, ((verdict, told),) = json.loads(done.stdout)
+
+    assert (broken, verdict) == (False, "warning")
+    assert "could not be brought into the database" in told
+
+
+def test_the_part_of_a_copy_that_nobody_makes_any_more_is_a_warning(sqlite_path: Path) -> None:
+    part = sqlite_path.with_name(".vibeweaver-0123.part")
+    part.touch()
+    assert verdicts(check(sqlite_path)) == {}
+    os.utime(part, (0, 0))
+    found = check(sqlite_path)
+
+    assert verdicts(found) == {"leftovers": "warning"}
+    assert part.name in said(found, "leftovers")
 
 
 def test_a_reader_that_holds_the_wal_back_is_told(sqlite_path: Path) -> None:

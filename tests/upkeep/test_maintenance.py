@@ -6,14 +6,17 @@ import sqlite3
 import subprocess
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
+from uuid import uuid4
 
 import pytest
 import sqlalchemy as sa
+from sqlalchemy.engine import make_url
 
+from tests.cli.conftest import run_line
 from tests.conftest import needs_postgres
 from vibeweaver_store import (
     CorruptData,
@@ -28,7 +31,8 @@ from vibeweaver_store import (
     snapshots,
     sqlite_file,
 )
-from vibeweaver_store.models import HistoryEntry
+from vibeweaver_store.models import METADATA, HistoryEntry
+from vibeweaver_store.testing import PostgresServer
 from vibeweaver_store.upkeep.maintenance import maintain
 
 MEBIBYTE = 2**20
@@ -251,6 +255,34 @@ def test_on_postgresql_the_tables_are_vacuumed_and_analyzed(database: str) -> No
 @pytest.mark.parametrize("backend", ["postgresql"])
 def test_on_postgresql_a_database_without_tables_has_nothing_to_maintain(empty_database: str) -> None:
     assert maintain(empty_database).analyzed == ()
+
+
+@pytest.fixture
+def as_another_role(postgres_server: PostgresServer, postgres_template: str) -> Iterator[str]:
+    """The URL of a database, for a role that may read its tables and owns one of them."""
+    role = f"vibeweaver_{uuid4().hex}"
+    with postgres_server.database(postgres_template) as url:
+        with Store.open(url) as store, store.begin() as uow:
+            uow.execute(sa.text(f"CREATE ROLE {role}"))
+            uow.execute(sa.text(f"GRANT SELECT ON ALL TABLES IN SCHEMA public TO {role}"))
+            uow.execute(sa.text(f"ALTER TABLE markers OWNER TO {role}"))
+        yield make_url(url).update_query_dict({"options": f"-c role={role}"}).render_as_string(hide_password=False)
+        with Store.open(url) as store, store.begin() as uow:
+            uow.execute(sa.text(f"DROP OWNED BY {role}"))
+            uow.execute(sa.text(f"DROP ROLE {role}"))
+
+
+@needs_postgres
+def test_on_postgresql_the_tables_of_another_role_are_told_and_not_taken_for_vacuumed(as_another_role: str) -> None:
+    done = maintain(as_another_role)
+
+    assert done.analyzed == ("markers",)
+    assert set(done.passed_over) == set(METADATA.tables) - {"markers"}
+    assert '"history"' in done.passed_over["history"]
+    line = run_line(["--db", as_another_role, "db", "maintain"])
+    assert line.code == 0
+    assert dict(row.split(maxsplit=1) for row in line.out.splitlines())["vacuumed"] == "markers"
+    assert "passed over  generation_stats: " in line.out
 
 
 # --- the log stays small ---------------------------------------------------------------------------------------

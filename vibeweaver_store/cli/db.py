@@ -17,9 +17,10 @@ from vibeweaver_store.cli.errors import without_passwords
 from vibeweaver_store.cli.invocation import Cli
 from vibeweaver_store.cli.output import console, hint, print_card, print_document, print_lines
 from vibeweaver_store.cli.table import Column, print_table
-from vibeweaver_store.cli.text import size, spelled
+from vibeweaver_store.cli.text import spelled
 from vibeweaver_store.engine import resolve
 from vibeweaver_store.schema import Migration
+from vibeweaver_store.upkeep.findings import told_size
 from vibeweaver_store.upkeep.info import StoreInfo, describe
 
 group = new_group("db", "Make, migrate and describe the database itself.")
@@ -116,7 +117,7 @@ def _print_info(found: StoreInfo, place: str) -> None:
         {
             "place": place,
             "backend": f"{found.backend} {found.server_version}",
-            "size": size(found.size_bytes),
+            "size": told_size(found.size_bytes),
             "revision": f"{found.revision}{' (head)' if at_head else f', the newest is {found.head}'}",
         }
     )

@@ -20,11 +20,13 @@ from vibeweaver_store.cli.errors import without_passwords
 from vibeweaver_store.cli.invocation import Cli
 from vibeweaver_store.cli.options import Yes
 from vibeweaver_store.cli.output import hint, print_document
-from vibeweaver_store.cli.text import counted, size, spelled
+from vibeweaver_store.cli.text import counted, spelled
 from vibeweaver_store.compression import Compression
 from vibeweaver_store.compression import Progress as Tell
 from vibeweaver_store.engine import resolve
+from vibeweaver_store.restore import checked_source
 from vibeweaver_store.restore import restore as restore_file
+from vibeweaver_store.upkeep.findings import told_size
 
 
 @command(
@@ -64,8 +66,8 @@ def backup(
         )
         return
     typer.echo(spelled(done.path))
-    rows = counted(sum(done.rows.values()), "row")
-    hint(f"{size(done.size_bytes)}, {rows} at revision {done.revision or 'base'}, checked, in {done.seconds:.1f} s")
+    rows, size = counted(sum(done.rows.values()), "row"), told_size(done.size_bytes)
+    hint(f"{size}, {rows} at revision {done.revision or 'base'}, checked, in {done.seconds:.1f} s")
 
 
 @command(group, "restore", example="db restore late-set-backup.db\ndb restore /backups/late-set.db.zst --yes")
@@ -84,6 +86,7 @@ def restore(
     settings = cli.settings()
     path = resolve(cli.database, settings).path
     if path is not None and path.exists():
+        checked_source(file, path)
         confirm(f"Put {file} in the place of {path}, and keep that as {path.name}.before-restore-TIME?", yes=yes)
     with _progress() as tell:
         done = restore_file(file, cli.database, progress=tell, settings=settings)

@@ -14,11 +14,11 @@ from vibeweaver_store.cli.errors import exit_code, without_passwords
 from vibeweaver_store.cli.invocation import Cli
 from vibeweaver_store.cli.output import console, hint, print_card, print_document
 from vibeweaver_store.cli.table import Column, print_table
-from vibeweaver_store.cli.text import counted, shown, size
+from vibeweaver_store.cli.text import counted, shown
 from vibeweaver_store.errors import CorruptData
 from vibeweaver_store.upkeep import checkup, maintenance
 from vibeweaver_store.upkeep.checkup import Checkup
-from vibeweaver_store.upkeep.findings import Finding, Verdict
+from vibeweaver_store.upkeep.findings import Finding, Verdict, told_size
 from vibeweaver_store.upkeep.maintenance import Maintenance
 
 _STYLES: Final[dict[Verdict, str]] = {"ok": "green", "warning": "yellow", "broken": "bold red"}
@@ -28,9 +28,11 @@ _STYLES: Final[dict[Verdict, str]] = {"ok": "green", "warning": "yellow", "broke
 def check(
     cli: Cli, strict: Annotated[bool, typer.Option("--strict", metavar="", help="Let a warning fail as well.")] = False
 ) -> None:
-    """Look for what is wrong with a database: damage, drift, permissions, disk. Nothing is changed.
+    """Look for what is wrong with a database: damage, drift, permissions, disk. No content is changed.
 
-    The exit code is 6 when something is broken.
+    The exit code is 6 when something is broken; a warning passes without --strict.
+
+    Committed pages of a sound file may go from its -wal into it.
     """
     found = _without_passwords(checkup.check(cli.database, settings=cli.settings()), cli.database)
     if cli.json:
@@ -98,8 +100,10 @@ def _card(done: Maintenance) -> dict[str, str]:
         card["analyzed"] = ", ".join(done.analyzed) or "nothing had changed"
     else:
         card["vacuumed"] = ", ".join(done.analyzed)
+    if done.passed_over:
+        card["passed over"] = "; ".join(f"{table}: {why}" for table, why in done.passed_over.items())
     return card
 
 
 def _change(before: int, after: int) -> str:
-    return size(after) if before == after else f"{size(before)} to {size(after)}"
+    return told_size(after) if before == after else f"{told_size(before)} to {told_size(after)}"

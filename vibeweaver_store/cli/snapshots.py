@@ -16,10 +16,11 @@ from vibeweaver_store.cli.invocation import Cli
 from vibeweaver_store.cli.options import LIMIT, Cursor, Limit, SessionId, Yes, read_file, within
 from vibeweaver_store.cli.output import hint, print_document, print_made, print_page
 from vibeweaver_store.cli.table import Column
-from vibeweaver_store.cli.text import counted, instant, size
+from vibeweaver_store.cli.text import counted, instant
 from vibeweaver_store.errors import InvalidInput
 from vibeweaver_store.services import snapshots
 from vibeweaver_store.services.snapshots import MAX_STATE_BYTES, SnapshotInfo
+from vibeweaver_store.upkeep.findings import told_size
 
 group = new_group("snapshots", "Save, load, list and prune versions of a session's state.")
 
@@ -75,7 +76,7 @@ def load(
         output.write_bytes(found.state)
     except OSError as error:
         raise InvalidInput(f"{output}: {error.strerror}") from error
-    hint(f"snapshot {found.id}, {size(found.size_bytes)}, written to {output}")
+    hint(f"snapshot {found.id}, {told_size(found.size_bytes)}, written to {output}")
 
 
 @command(group, "list", example='snapshots list "$SESSION"')
@@ -115,7 +116,7 @@ def _row(snapshot: SnapshotInfo) -> Sequence[str]:
     return (
         str(snapshot.id),
         instant(snapshot.captured_at),
-        size(snapshot.size_bytes),
+        told_size(snapshot.size_bytes),
         snapshot.label or "",
         snapshot.sha256,
     )

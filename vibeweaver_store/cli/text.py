@@ -16,7 +16,6 @@ _ESCAPED = (
     | {code: f"\\u{code:04x}" for code in _BREAKS_AND_TURNS}
     | {ord("\n"): "\\n", ord("\r"): "\\r", ord("\t"): "\\t"}
 )
-_UNITS = ("bytes", "KiB", "MiB", "GiB", "TiB")
 
 
 def shown(value: str) -> str:
@@ -49,14 +48,6 @@ def clock(seconds: float) -> str:
 def instant(value: datetime | None) -> str:
     """Return an instant to the second, in UTC."""
     return "" if value is None else f"{value:%Y-%m-%d %H:%M:%SZ}"
-
-
-def size(count: int) -> str:
-    """Return a number of bytes in the unit that suits it: 512 bytes, 1.5 MiB."""
-    amount, unit = float(count), 0
-    while amount >= 1024 and unit < len(_UNITS) - 1:
-        amount, unit = amount / 1024, unit + 1
-    return f"{number(round(amount, 1))} {_UNITS[unit]}"
 
 
 def counted(count: int, singular: str, plural: str | None = None) -> str:

@@ -15,7 +15,7 @@ from vibeweaver_store.columns import Count, Id, Name, StrictBool, require
 from vibeweaver_store.models.weaving import HistoryEntry
 from vibeweaver_store.paging import DEFAULT_LIMIT, MAX_LIMIT, Order, Page, cursor_after, fetch
 from vibeweaver_store.services.arguments import expect_many
-from vibeweaver_store.services.sessions import hold, require_session
+from vibeweaver_store.services.sessions import hold, require_session, topic
 from vibeweaver_store.store import Store
 from vibeweaver_store.unit_of_work import ReadUnitOfWork, UnitOfWork
 
@@ -60,11 +60,6 @@ def append(
     uow.announce(topic(session_id))
     uow.insert(entry)
     return entry
-
-
-def topic(session_id: str) -> str:
-    """Return what appending to a session's history announces, for who follows it."""
-    return f"history {session_id}"
 
 
 def append_many(uow: UnitOfWork, session_id: str, entries: Iterable[NewEntry]) -> int:

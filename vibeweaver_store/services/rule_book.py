@@ -42,6 +42,8 @@ class RuleBook:
     def match(self, signal: Signal) -> list[Rule]:
         """Return the enabled rules that a signal would fire, by priority, then age. Nothing is counted.
 
+        It looks at what is committed: within a unit of work of your own, ``rules.match`` sees what that has changed.
+
         Raises:
             InvalidInput: the signal is none of ``signals``.
         """
@@ -53,6 +55,7 @@ class RuleBook:
         Raises:
             NotFound: there is no such session.
             InvalidInput: the signal is none of ``signals``.
+            StoreBusy: this thread is within a unit of work of its own.
         """
         checked = parse_signal(signal)
         if not self._copy.existing(self._store.query(self._copy.match, checked)):
@@ -123,6 +126,9 @@ class _Section:
                 rows[firing.rule.id] = _duplicate(firing.rule)
         return replace(self, rows=rows)
 
+    def has_all(self, firings: Iterable[Firing]) -> bool:
+        return all(firing.rule.id in self.rows for firing in firings)
+
 
 @dataclass(frozen=True, slots=True)
 class _Edition:
@@ -169,8 +175,9 @@ class _Copy:
         if fired.firings and edition is not None and edition.revision == fired.before:
             trigger_type = fired.firings[0].rule.trigger_type
             sections = dict(edition.sections)
-            if trigger_type in sections:
-                sections[trigger_type] = sections[trigger_type].after(fired.firings)
+            section = sections.pop(trigger_type, None)
+            if section is not None and section.has_all(fired.firings):
+                sections[trigger_type] = section.after(fired.firings)
             self._edition = _Edition(fired.after, sections, edition.asked)
         return fired.firings
 

@@ -18,10 +18,9 @@ from vibeweaver_store.models.actions import Action
 from vibeweaver_store.models.signals import Signal
 from vibeweaver_store.models.triggers import TriggerType
 from vibeweaver_store.models.weaving import HistoryEntry, Rule
-from vibeweaver_store.services.history import topic
 from vibeweaver_store.services.rule_lookup import candidates, get, parse_signal
 from vibeweaver_store.services.rule_revisions import revise
-from vibeweaver_store.services.sessions import hold
+from vibeweaver_store.services.sessions import hold, topic
 from vibeweaver_store.unit_of_work import UnitOfWork
 
 FIRED = "rule.fired"

@@ -43,6 +43,10 @@ def revise(uow: UnitOfWork, session_id: str) -> int:
 
 @event.listens_for(UnitOfWork, "before_flush")
 def _revise_by_rows(uow: UnitOfWork, *_: object) -> None:
+    for row in uow.dirty:
+        # Merged from elsewhere, a row would bring an old revision back.
+        if isinstance(row, Session) and sa.inspect(row).attrs.rules_rev.history.has_changes():
+            row.rules_rev = new_revision()
     changed = [row for row in (*uow.new, *uow.dirty, *uow.deleted) if isinstance(row, Rule)]
     for session_id in sorted({session_id for row in changed for session_id in _sessions_of(row)}):
         revise(uow, session_id)

@@ -113,6 +113,11 @@ def hold(uow: UnitOfWork, session_id: str) -> int:
     return revision
 
 
+def topic(session_id: str) -> str:
+    """Return what is announced by whoever appends to one of a session's logs, or deletes it."""
+    return f"session {session_id}"
+
+
 def update(
     uow: UnitOfWork,
     session_id: str,
@@ -164,3 +169,4 @@ def delete(uow: UnitOfWork, session_id: str) -> None:
     deleted = uow.exec(sa.delete(Session).where(col(Session.id) == key))
     if deleted.rowcount == 0:
         raise NotFound("session", session_id)
+    uow.announce(topic(key))

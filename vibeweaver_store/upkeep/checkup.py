@@ -1,7 +1,8 @@
 """What is wrong with a database, or soon will be: for people who look after it, and for CI.
 
 Each check stands alone, so it works on what no store can be opened on: a damaged file, another schema, another
-application's database. Nothing is changed by looking.
+application's database. No content is changed by looking: of a sound SQLite file, what is committed in the ``-wal`` is
+brought into the database as far as nobody holds it back, which is how it is seen whether somebody does.
 """
 
 from __future__ import annotations
@@ -49,6 +50,7 @@ def check(database: str | Path | URL | None = None, *, settings: Settings | None
     """Look for what is wrong with a database, whatever state it is in; a database that is not there is a finding too.
 
     It reads the whole of an SQLite file. Others may write meanwhile, but in a rollback journal mode they wait for it.
+    No content is changed; committed pages may go from the ``-wal`` into the file.
 
     Raises:
         InvalidInput: ``database`` is blank, a URL of an unknown backend, or in memory.

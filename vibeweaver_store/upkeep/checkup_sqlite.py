@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import stat
+import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -23,6 +24,8 @@ from vibeweaver_store.upkeep.findings import MOST_LINES, Finding, Judgement, Ver
 
 _LARGE_WAL: Final = 64 * 2**20
 _LEAST_FREE: Final = 100 * 2**20
+_STALE_SECONDS: Final = 3600
+"""How long nothing was written to the part of a copy that nobody makes any more."""
 
 # --- the file --------------------------------------------------------------------------------------------------
 
@@ -114,12 +117,17 @@ def _free_disk(path: Path) -> Judgement:
 
 def _leftovers(path: Path) -> Judgement:
     journal = _beside(path, "-journal")
+    lines = []
     if journal.exists():
-        return "warning", (
+        lines.append(
             f"{journal.name}: a transaction that is under way, or that a killed process left; "
             "opening the store takes it back: vibeweaver-store db info"
         )
-    return "ok", "no unfinished transaction beside it"
+    latest = time.time() - _STALE_SECONDS
+    stale = sorted(each.name for each in path.parent.glob(".vibeweaver-*.part") if each.stat().st_mtime < latest)
+    if stale:
+        lines.append(f"{', '.join(stale)}: parts of copies that a killed process left; they may be deleted")
+    return ("warning", "; ".join(lines)) if lines else ("ok", "no unfinished transaction or copy beside it")
 
 
 _ABOUT_FILE: Final[Mapping[str, Callable[[Path], Judgement]]] = {
@@ -140,7 +148,7 @@ def _of_tables(connection: Connection) -> Iterator[Finding]:
     yield made("integrity", _integrity, connection)
     yield made("foreign_keys", _foreign_keys, connection)
     if identity.verdict == "ok":
-        yield from of_schema(connection, {"strict": _strict})
+        yield from of_schema(connection, {"strict": _strict, "triggers": _triggers})
 
 
 def _sqlite_version(connection: Connection) -> Judgement:
@@ -188,7 +196,8 @@ def _foreign_keys(connection: Connection) -> Judgement:
     orphans = Counter(row[0] for row in connection.exec_driver_sql("PRAGMA foreign_key_check"))
     if not orphans:
         return "ok", "every row has its parent"
-    return "broken", f"rows without their parent: {', '.join(f'{n:,} of {table}' for table, n in orphans.items())}"
+    verdict: Verdict = "broken" if orphans.keys() & METADATA.tables.keys() else "warning"
+    return verdict, f"rows without their parent: {', '.join(f'{n:,} of {table}' for table, n in orphans.items())}"
 
 
 def _strict(connection: Connection) -> Judgement:
@@ -197,18 +206,31 @@ def _strict(connection: Connection) -> Judgement:
     return ("broken", f"not STRICT: {', '.join(loose)}") if loose else ("ok", "every table is STRICT")
 
 
+def _triggers(connection: Connection) -> Judgement:
+    rows = connection.exec_driver_sql("SELECT name, tbl_name FROM sqlite_master WHERE type = 'trigger' ORDER BY name")
+    found = [f"{name} on {table}" for name, table in rows if table in METADATA.tables]
+    if found:
+        return "warning", f"not the store's, and run when it writes: {', '.join(found)}"
+    return "ok", "no table has one"
+
+
 def _wal(connection: Connection, target: Target, settings: Settings, size: int | None, *, sound: bool) -> Judgement:
     mode = _journal_mode(connection)
     if mode != "wal":
         return "ok", f"journal mode {mode}: there is none"
     if not size:
-        return "ok", "empty"
+        return "ok", "empty", {"wal_bytes": 0, "wal_frames": 0, "checkpointed_frames": 0}
+    details = {"wal_bytes": size}
     large: Verdict = "warning" if size > _LARGE_WAL else "ok"
     if not sound:
-        return large, f"{told_size(size)}; left as it is, since the database is broken"
-    # The connection above stays open: the last one to close would take the -wal away.
-    with autocommit.connect(target, settings) as writing:
-        _, frames, done = writing.exec_driver_sql("PRAGMA wal_checkpoint(PASSIVE)").one()
+        return large, f"{told_size(size)}; left as it is, since the database is broken", details
+    try:
+        # The connection above stays open: the last one to close would take the -wal away.
+        with autocommit.connect(target, settings) as writing:
+            _, frames, done = writing.exec_driver_sql("PRAGMA wal_checkpoint(PASSIVE)").one()
+    except StoreUnavailable as error:
+        return "warning", f"{told_size(size)}, which could not be brought into the database: {error.message}", details
+    details |= {"wal_frames": frames, "checkpointed_frames": done}
     held = f"; a reader holds back {frames - done:,} of its {frames:,} pages" if done < frames else ""
     hint = "; shrink it with: vibeweaver-store db maintain" if large == "warning" else ""
-    return large, f"{told_size(size)}{held}{hint}"
+    return large, f"{told_size(size)}{held}{hint}", details

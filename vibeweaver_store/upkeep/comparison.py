@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import re
 import warnings
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
 
 from sqlalchemy import Connection
+from sqlalchemy.dialects import sqlite
 from sqlalchemy.engine import URL
 from sqlalchemy.exc import SAWarning
-from sqlalchemy.schema import CreateTable
+from sqlalchemy.schema import CreateIndex, CreateTable
 
 from vibeweaver_store import autocommit, schema
 from vibeweaver_store.engine import resolve
@@ -24,8 +26,8 @@ from vibeweaver_store.sqlite_file import VERSION_TABLE
 def drift(database: str | Path | URL | None = None, *, settings: Settings | None = None) -> list[str]:
     """Return how a database differs from the table classes, a line each; nothing where it does not.
 
-    Tables of others, which may lie beside, are passed over. What CHECKs say is not compared: see
-    :func:`missing_checks`.
+    Tables of others, which may lie beside, are passed over. On SQLite the whole CREATE statements are compared; on
+    PostgreSQL not what CHECKs say: see :func:`missing_checks`.
 
     Raises:
         StoreUnavailable: there is no such database, or it cannot be reached.
@@ -51,6 +53,8 @@ def differences(connection: Connection) -> Iterator[str]:
     for difference in found:
         # What differs in one column comes as a list; all else as a tuple.
         yield from map(_told, difference if isinstance(difference, list) else [difference])
+    if connection.dialect.name == "sqlite":
+        yield from _other_statements(connection)
 
 
 def _is_ours(name: str | None, kind: str, _parents: object) -> bool:
@@ -66,6 +70,43 @@ def _told(difference: Any) -> str:
     names = " ".join(str(getattr(part, "name", part)) for part in parts)
     return f"{_IN_THE_DATABASE.get(verb, 'other')} {what}: {names}"
 
+
+# --- the CREATE statements of SQLite ---------------------------------------------------------------------------
+
+
+def _other_statements(connection: Connection) -> Iterator[str]:
+    """Yield what Alembic does not look at: CHECKs, DEFAULT, COLLATE, AUTOINCREMENT, STRICT, DESC and WHERE."""
+    rows = connection.exec_driver_sql("SELECT name, sql FROM sqlite_master WHERE type IN ('table', 'index')")
+    found = {row.name: row.sql for row in rows if row.sql is not None}
+    for name, statement in declared_statements().items():
+        wanted, there = clauses(statement), clauses(found.get(name, statement))
+        if there != wanted:
+            yield f"other statement: {name} has {_listed(there - wanted)} instead of {_listed(wanted - there)}"
+
+
+def _listed(parts: Counter[str]) -> str:
+    return "; ".join(sorted(parts.elements())) or "nothing"
+
+
+def declared_statements() -> dict[str, str]:
+    """Return the CREATE statement of each table and index that the table classes declare for SQLite, by name."""
+    dialect = sqlite.dialect()
+    tables = {str(table.name): str(CreateTable(table).compile(dialect=dialect)) for table in METADATA.sorted_tables}
+    indexes = [index for table in METADATA.sorted_tables for index in table.indexes]
+    return tables | {str(index.name): str(CreateIndex(index).compile(dialect=dialect)) for index in indexes}
+
+
+def clauses(statement: str) -> Counter[str]:
+    """Return what a CREATE statement consists of. Those of a table may stand in any order; an index is one clause."""
+    text = re.sub(r'"(\w+)"', r"\1", " ".join(statement.split()))
+    table = re.fullmatch(r"(CREATE TABLE \w+) ?\((.*)\)(.*)", text)
+    if table is None:
+        return Counter([text])
+    parts = re.split(r", (?=CONSTRAINT|\w+ [A-Z])", table[2])
+    return Counter(each.strip() for each in (table[1], *parts, table[3]))
+
+
+# --- CHECKs ----------------------------------------------------------------------------------------------------
 
 _CHECK: Final = re.compile(r"CONSTRAINT (\w+) CHECK")
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import islice
 from typing import Final, Literal, TypeAlias, TypeVar
 
@@ -13,12 +13,13 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from vibeweaver_store import schema
 from vibeweaver_store.errors import StoreBusy, StoreError
+from vibeweaver_store.models import METADATA
 from vibeweaver_store.sqlite_file import VERSION_TABLE
 from vibeweaver_store.upkeep.comparison import differences, missing_checks
 
 Verdict: TypeAlias = Literal["ok", "warning", "broken"]
-Judgement: TypeAlias = tuple[Verdict, str]
-"""A verdict, and a sentence for people."""
+Judgement: TypeAlias = tuple[Verdict, str] | tuple[Verdict, str, Mapping[str, int]]
+"""A verdict, a sentence for people, and the numbers in it for programs."""
 
 SubjectT = TypeVar("SubjectT")
 
@@ -34,11 +35,13 @@ class Finding:
         name: a stable word for the check: ``integrity``, ``foreign_keys``, ``drift``, ...
         verdict: ``ok``; ``warning``, which is for somebody to look at; or ``broken``.
         said: a sentence for people.
+        details: the numbers of it for programs, by name; empty for most checks.
     """
 
     name: str
     verdict: Verdict
     said: str
+    details: Mapping[str, int] = field(default_factory=dict)
 
 
 def made(name: str, judge: Callable[[SubjectT], Judgement], subject: SubjectT) -> Finding:
@@ -53,13 +56,15 @@ def made(name: str, judge: Callable[[SubjectT], Judgement], subject: SubjectT) -
         return Finding(name, "warning", f"not checked: {error}")
 
 
+_UNITS: Final = ("bytes", "KiB", "MiB", "GiB", "TiB")
+
+
 def told_size(count: int) -> str:
-    """Return a number of bytes in the unit that suits it: 1.5 MiB."""
-    amount, unit = count / 1024, "KiB"
-    for larger in ("MiB", "GiB"):
-        if amount >= 1024:
-            amount, unit = amount / 1024, larger
-    return f"{amount:,.1f} {unit}"
+    """Return a number of bytes in the unit that suits it: 512 bytes, 1.5 MiB."""
+    amount, unit = float(count), 0
+    while amount >= 1024 and unit < len(_UNITS) - 1:
+        amount, unit = amount / 1024, unit + 1
+    return f"{amount:.1f}".removesuffix(".0") + f" {_UNITS[unit]}"
 
 
 # --- the schema, on both backends ------------------------------------------------------------------------------
@@ -80,8 +85,11 @@ def _revision(connection: Connection) -> Judgement:
     if not sa.inspect(connection).has_table(VERSION_TABLE):
         return "warning", "there are no tables yet; make them with: vibeweaver-store db upgrade"
     recorded = sa.select(sa.column("version_num", sa.Text)).select_from(sa.table(VERSION_TABLE))
-    found = connection.execute(recorded).scalar_one_or_none()
-    head = schema.head()
+    rows = connection.execute(recorded).scalars().all()
+    ours = METADATA.tables.keys() & set(sa.inspect(connection).get_table_names())
+    if len(rows) > 1 or (ours and not rows):
+        return "broken", f"{VERSION_TABLE} has {len(rows)} rows instead of one: {', '.join(sorted(rows)) or 'none'}"
+    found, head = next(iter(rows), None), schema.head()
     if found == head:
         return "ok", f"{found} (head)"
     if found is None or found in {known.number for known in schema.history()}:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import sqlalchemy as sa
 from sqlalchemy import Connection
@@ -40,6 +40,7 @@ class Maintenance:
         pages_empty: how many are left in it; new rows will fill them.
         can_shrink: empty pages can be given back; a file that was not made by this package may need ``VACUUM``.
         analyzed: the tables whose statistics for the query planner changed; on PostgreSQL all that were vacuumed.
+        passed_over: the tables that PostgreSQL did not vacuum, as those of another role, with the server's reason.
     """
 
     place: str
@@ -53,6 +54,7 @@ class Maintenance:
     pages_empty: int
     can_shrink: bool
     analyzed: tuple[str, ...]
+    passed_over: Mapping[str, str] = field(default_factory=dict)
 
 
 def maintain(database: str | Path | URL | None = None, *, settings: Settings | None = None) -> Maintenance:
@@ -180,8 +182,7 @@ def _of_server(target: Target, settings: Settings) -> Maintenance:
     with locks.FORK_GATE.passing(), autocommit.connect(target, settings) as connection:
         tables = sorted(set(METADATA.tables) & set(sa.inspect(connection).get_table_names()))
         size_before = _total_size(connection, tables)
-        for table in tables:
-            connection.exec_driver_sql(f"VACUUM (ANALYZE) {table}")
+        passed_over = _vacuum(connection, tables)
         return Maintenance(
             place=target.place,
             backend=target.backend,
@@ -193,8 +194,33 @@ def _of_server(target: Target, settings: Settings) -> Maintenance:
             pages_freed=0,
             pages_empty=0,
             can_shrink=True,
-            analyzed=tuple(tables),
+            analyzed=tuple(table for table in tables if table not in passed_over),
+            passed_over=passed_over,
         )
+
+
+def _vacuum(connection: Connection, tables: list[str]) -> dict[str, str]:
+    """Vacuum each table, and return the server's reasons for those that it passed over: it only warns of them."""
+    warned: list[str] = []
+
+    def keep(diagnosis: Any) -> None:
+        if diagnosis.severity_nonlocalized == "WARNING":
+            warned.append(diagnosis.message_primary)
+
+    passed_over = {}
+    driver: Any = connection.connection.dbapi_connection
+    driver.add_notice_handler(keep)
+    try:
+        for table in tables:
+            warned.clear()
+            connection.exec_driver_sql(f"VACUUM (ANALYZE) {table}")
+            # It warns of pages as well, which it calls those of a relation, and vacuums on.
+            reasons = [each for each in warned if f'"{table}"' in each and f'relation "{table}"' not in each]
+            if reasons:
+                passed_over[table] = reasons[0]
+    finally:
+        driver.remove_notice_handler(keep)
+    return passed_over
 
 
 def _total_size(connection: Connection, tables: list[str]) -> int:

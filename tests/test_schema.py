@@ -17,7 +17,17 @@ import pytest
 import sqlalchemy as sa
 
 from tests.conftest import needs_postgres
-from vibeweaver_store import InvalidInput, MigrationFailed, Settings, Store, StoreBusy, schema, sessions, stats
+from vibeweaver_store import (
+    CorruptData,
+    InvalidInput,
+    MigrationFailed,
+    Settings,
+    Store,
+    StoreBusy,
+    schema,
+    sessions,
+    stats,
+)
 from vibeweaver_store.models import METADATA
 from vibeweaver_store.sqlite_file import VERSION_TABLE
 from vibeweaver_store.testing import HistoryEntryFactory, MarkerFactory, PostgresServer, RuleFactory, SnapshotFactory
@@ -447,3 +457,11 @@ def test_a_change_of_the_table_classes_without_a_migration_fails_alembic_check(d
     schema.downgrade(database, "base")
 
     assert alembic("check", VIBEWEAVER_DATABASE=database).returncode != 0
+
+
+def test_a_database_that_says_it_is_at_several_revisions_is_corrupt(database: str) -> None:
+    with Store.open(database) as store, store.begin() as uow:
+        uow.execute(sa.text(f"INSERT INTO {VERSION_TABLE} (version_num) VALUES ('0001')"))
+
+    with pytest.raises(CorruptData, match="several revisions"):
+        schema.downgrade(database, "base")

@@ -140,7 +140,7 @@ def watch(
 
 
 class _FileWatch(Watch):
-    """Compares ``PRAGMA data_version``: it changes when another connection has committed, and asking takes no lock."""
+    """Compares ``PRAGMA data_version``, which changes when another connection has committed. Asking holds nobody up."""
 
     def __init__(
         self, target: Target, settings: Settings, *, asynchronous: bool, files: WeakSet[sqlite3.Connection]

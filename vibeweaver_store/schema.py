@@ -105,11 +105,16 @@ def _inspect(target: Target, settings: Settings) -> FileState:
 
 
 def recorded(connection: Connection) -> str | None:
-    """Return the revision that a connection's database is at, ``None`` where it has none yet."""
-    if not sa.inspect(connection).has_table(VERSION_TABLE):
-        return None
-    found: str | None = connection.execute(sa.select(_VERSION.c.version_num)).scalar_one_or_none()
-    return found
+    """Return the revision that a connection's database is at, ``None`` where it has none yet.
+
+    Raises:
+        CorruptData: it says that it is at several.
+    """
+    known = sa.inspect(connection).has_table(VERSION_TABLE)
+    found = connection.execute(sa.select(_VERSION.c.version_num)).scalars().all() if known else []
+    if len(found) > 1:
+        raise CorruptData(f"the table {VERSION_TABLE} has several revisions: {', '.join(sorted(found))}")
+    return found[0] if found else None
 
 
 # --- opening ---------------------------------------------------------------------------------------------------
@@ -342,12 +347,7 @@ def _back_up(path: Path, revision: str | None) -> Path:
     """Copy a database with SQLite's online backup, as it was before the open transaction."""
     backup = path.with_name(f"{path.name}.{revision or 'base'}-{whole_file.stamp()}.backup")
     try:
-        with (
-            closing(sqlite_copy.open_snapshot(sqlite_file.uri(path, "rw"), busy_timeout_seconds=0)) as snapshot,
-            whole_file.unnamed(backup) as copied,
-        ):
-            sqlite_copy.copy(snapshot, copied)
-            whole_file.give_name(copied, backup)
+        sqlite_copy.copy_file(path, backup)
     except (sqlite3.Error, OSError, StoreError) as error:
         raise MigrationFailed(
             f"{path}: the backup before the migration failed ({error}); nothing was changed"

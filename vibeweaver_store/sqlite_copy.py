@@ -68,6 +68,20 @@ def copy(snapshot: sqlite3.Connection, destination: Path, progress: Progress = s
     whole_file.sync(destination)
 
 
+def copy_file(path: Path, name: Path) -> None:
+    """Copy a live database, as it is before any open transaction, under another name: all of it or nothing.
+
+    Raises:
+        StoreError: it cannot be read, or the copy cannot be written.
+    """
+    with (
+        closing(open_snapshot(sqlite_file.uri(path, "rw"), busy_timeout_seconds=0)) as snapshot,
+        whole_file.unnamed(name) as copied,
+    ):
+        copy(snapshot, copied)
+        whole_file.give_name(copied, name)
+
+
 def copy_pages(source: sqlite3.Connection, target: sqlite3.Connection, doing: str, progress: Progress) -> None:
     """Replace all that a database holds by what another one does, in one transaction.
 

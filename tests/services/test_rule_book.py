@@ -62,8 +62,22 @@ def test_a_signal_matches_in_a_book_as_it_does_in_the_database(
 
 # --- side by side ----------------------------------------------------------------------------------------------
 
-SOME_TRIGGERS = st.sampled_from([trigger for trigger, _ in FIRING + NOT_FIRING])
-SOME_SIGNALS = st.sampled_from([signal for _, signal in FIRING + NOT_FIRING])
+NAMES = st.text("abAB é🥁", min_size=1, max_size=2).filter(str.strip)
+SOME_TRIGGERS = st.sampled_from([trigger for trigger, _ in FIRING + NOT_FIRING]) | st.one_of(
+    st.builds(triggers.Beat, divisor=st.integers(1, 6)),
+    st.builds(triggers.Marker, name=NAMES),
+    st.builds(triggers.Artifact, tag=st.none() | NAMES),
+    st.builds(triggers.JobComplete, job_id=NAMES),
+    st.builds(triggers.Transport, state=NAMES),
+    st.builds(triggers.Deadline, beat=st.integers(0, 6)),
+)
+SOME_SIGNALS = st.sampled_from([signal for _, signal in FIRING + NOT_FIRING]) | st.one_of(
+    st.builds(signals.BeatTick, beat=st.integers(0, 60)),
+    st.builds(signals.MarkerReached, name=NAMES, beat=st.just(1.0)),
+    st.builds(signals.ArtifactCreated, tags=st.lists(NAMES, max_size=3)),
+    st.builds(signals.JobFinished, job_id=NAMES),
+    st.builds(signals.TransportChanged, state=NAMES),
+)
 
 
 @dataclass(frozen=True)

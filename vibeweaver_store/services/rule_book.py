@@ -58,7 +58,7 @@ class RuleBook:
             StoreBusy: this thread is within a unit of work of its own.
         """
         checked = parse_signal(signal)
-        if not self._copy.existing(self._store.query(self._copy.match, checked)):
+        if not self._copy.expects(checked) and not self._copy.existing(self._store.query(self._copy.match, checked)):
             return []
         return self._copy.keep(self._store.run(fire_and_tell, self._copy.session_id, checked))
 
@@ -86,7 +86,9 @@ class AsyncRuleBook:
             InvalidInput: the signal is none of ``signals``.
         """
         checked = parse_signal(signal)
-        if not self._copy.existing(await self._store.query(self._copy.match, checked)):
+        if not self._copy.expects(checked) and not self._copy.existing(
+            await self._store.query(self._copy.match, checked)
+        ):
             return []
         return self._copy.keep(await self._store.run(fire_and_tell, self._copy.session_id, checked))
 
@@ -107,16 +109,17 @@ class _Section:
             waiting[rule.trigger_key][rule.trigger].append((place, rule.id))
         return cls(rows, {key: dict(by_trigger) for key, by_trigger in waiting.items()})
 
-    def match(self, keys: Iterable[str | None], signal: Signal) -> list[Rule]:
-        called = [
+    def called(self, keys: Iterable[str | None], signal: Signal) -> list[Rule]:
+        """Return the rules that a signal calls, in their order."""
+        places = sorted(
             place
             for key in keys
             for trigger, places in self.waiting.get(key, {}).items()
             if trigger.matches(signal)
             for place in places
-        ]
+        )
         # A one-shot that this book has fired is in its order still, and among its rows no more.
-        return [_duplicate(self.rows[rule_id]) for _, rule_id in sorted(called) if rule_id in self.rows]
+        return [self.rows[rule_id] for _, rule_id in places if rule_id in self.rows]
 
     def after(self, firings: Iterable[Firing]) -> _Section:
         rows = dict(self.rows)
@@ -156,13 +159,19 @@ class _Copy:
             edition = self._edition = _Edition(now)
         trigger_type, keys = sought(signal)
         if trigger_type in edition.sections:
-            return edition.sections[trigger_type].match(keys, signal)
+            return [_duplicate(rule) for rule in edition.sections[trigger_type].called(keys, signal)]
         # What is read now is in the same snapshot as the revision.
         if trigger_type not in edition.asked:
             edition.asked.add(trigger_type)
             return match(uow, self.session_id, signal)
         section = edition.sections[trigger_type] = _Section.of(by_trigger(uow, self.session_id, trigger_type))
-        return section.match(keys, signal)
+        return [_duplicate(rule) for rule in section.called(keys, signal)]
+
+    def expects(self, signal: Signal) -> bool:
+        """Say whether a signal would fire anything, as far as the book knows without looking."""
+        trigger_type, keys = sought(signal)
+        section = self._edition.sections.get(trigger_type) if self._edition is not None else None
+        return section is not None and bool(section.called(keys, signal))
 
     def existing(self, matched: list[Rule] | None) -> list[Rule]:
         if matched is None:

@@ -451,6 +451,21 @@ async def test_a_task_cancelled_while_it_waits_for_its_turn_leaves_the_queue(sql
         await store.run(sessions.create, name="after")
 
 
+async def test_a_task_cancelled_just_as_its_turn_comes_is_cancelled(sqlite_path: Path) -> None:
+    async with await AsyncStore.open(sqlite_path) as store:
+        queue = store._queue
+        assert queue is not None
+        held = queue.enter(lambda: None, "somebody")
+        waiting = asyncio.create_task(store.run(sessions.create, name="never"))
+        await until(lambda: bool(queue._waiting))
+        queue.leave(held)
+        await asyncio.sleep(0)  # the turn has come, and the task has not gone on yet
+        waiting.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await waiting
+        assert count(store) == 0
+
+
 async def test_cancelled_at_any_moment_a_unit_of_work_is_whole_or_not_at_all(database: str) -> None:
     """Each writes two entries; who was not cancelled is there, and of those who were there are two or none."""
 

@@ -74,7 +74,8 @@ class AsyncStore(OpenDatabase):
         target = await asyncio.to_thread(prepare, database, settings, migrate=migrate)
         store = cls(target, settings, clock)
         try:
-            await to_the_end(_session(store._engines.read).run_sync(lambda _: store._connect()))
+            async with _passing_gate():
+                await to_the_end(_session(store._engines.read).run_sync(lambda _: store._connect()))
         except BaseException:
             await store.close()
             raise
@@ -312,8 +313,10 @@ async def turn(queue: WriterQueue, timeout_seconds: float) -> AsyncIterator[None
     ticket = queue.enter(grant, asyncio.current_task())
     try:
         if not queue.is_turn_of(ticket):
+            # Not wait_for, which before Python 3.12 loses a cancellation that comes as the turn does.
             with suppress(TimeoutError):
-                await asyncio.wait_for(arrived.wait(), timeout_seconds)
+                async with asyncio.timeout(timeout_seconds):
+                    await arrived.wait()
         if not queue.is_turn_of(ticket):
             waited = time.monotonic() - started
             raise StoreBusy(

@@ -84,7 +84,9 @@ class Watch(ABC):
         self._place = place
         self._process = os.getpid()
         self._in_use = threading.Lock()
+        self._user: int | None = None
         self._closed = False
+        self._given_back = False
 
     def wait(self, seconds: float) -> bool:
         """Wait until something may have been committed, for so long at most; say whether it may.
@@ -98,12 +100,19 @@ class Watch(ABC):
 
     def close(self) -> None:
         """Give the connection back, once nobody uses it. Closing twice is allowed."""
-        if self._closed or self._process != os.getpid():
+        if self._given_back or self._process != os.getpid():
             return
         self._closed = True
         while not self._in_use.acquire(blocking=False):
+            if self._user == threading.get_ident():
+                return  # a signal's handler interrupts who waits, and that closes when it goes on
             self._sleep(_FIRST_PAUSE_SECONDS)
-        self._close()
+        try:
+            if not self._given_back:
+                self._close()
+                self._given_back = True
+        finally:
+            self._in_use.release()
 
     @contextmanager
     def _use(self) -> Iterator[None]:
@@ -111,10 +120,15 @@ class Watch(ABC):
             raise StoreUnavailable(f"{self._place}: this follower belongs to the parent process; begin one of your own")
         if self._closed or not self._in_use.acquire(blocking=False):
             raise StoreUnavailable(f"{self._place}: the store is closed")
+        self._user = None if self._waits_on_a_loop() else threading.get_ident()
         try:
             yield
         finally:
+            self._user = None
             self._in_use.release()
+
+    @abstractmethod
+    def _waits_on_a_loop(self) -> bool: ...
 
     @abstractmethod
     def _wait(self, seconds: float) -> bool: ...
@@ -155,7 +169,12 @@ class _FileWatch(Watch):
 
     @contextmanager
     def _passing_gate(self) -> Iterator[None]:
-        while (passer := FORK_GATE.enter(self)) is None:
+        if not self._waits_on_a_loop():
+            with FORK_GATE.passing():
+                yield
+            return
+        task = asyncio.current_task()
+        while (passer := FORK_GATE.enter(task)) is None:
             self._sleep(_FIRST_PAUSE_SECONDS)
         try:
             yield
@@ -183,6 +202,9 @@ class _FileWatch(Watch):
             row: Any = cursor.fetchone()
             cursor.close()
         return int(row[0])
+
+    def _waits_on_a_loop(self) -> bool:
+        return self._engine.dialect.is_async
 
     def _sleep(self, seconds: float) -> None:
         _sleep(self._engine, seconds)
@@ -234,6 +256,9 @@ class _ServerWatch(Watch):
             return bool(sum(1 for _ in driver.notifies(timeout=seconds, stop_after=1)))
         except loaded.Error as error:
             raise StoreUnavailable(f"{self._place}: the connection was lost: {error}", transient=True) from error
+
+    def _waits_on_a_loop(self) -> bool:
+        return self._engine.dialect.is_async
 
     def _sleep(self, seconds: float) -> None:
         _sleep(self._engine, seconds)

@@ -151,6 +151,9 @@ class OpenDatabase:
         asynchronous = self._engines.read.dialect.is_async
         begun = watch(self._target, self._settings, topic, asynchronous=asynchronous, files=self._engines.files)
         self._watches.add(begun)
+        if self._closed:  # meanwhile
+            begun.close()
+            self._refuse_closed()
         return begun
 
     def _dispose(self) -> None:

@@ -238,6 +238,7 @@ def _overwrite(new: Path, path: Path, kept: Path, settings: Settings, progress: 
         with translating(path), closing(connecting) as connection, _locked_out_others(connection):
             with whole_file.unnamed(kept) as copied, whole_file.writing(kept):
                 sqlite_copy.copy(connection, copied)
+                _dress_as(path, copied)
                 whole_file.give_name(copied, kept)
             _write_over(connection, new, kept, progress)
     except StoreBusy as error:

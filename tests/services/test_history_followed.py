@@ -261,6 +261,27 @@ def test_closing_the_store_gives_back_what_a_follower_holds(store: Store, jam: S
         next(followed)
 
 
+_CLOSED_BY_A_SIGNAL = """
+import os, signal, sys, threading
+from vibeweaver_store import Store, StoreUnavailable, history
+store = Store.open(sys.argv[1])
+signal.signal(signal.SIGTERM, lambda *_: store.close())
+threading.Timer(0.5, os.kill, [os.getpid(), signal.SIGTERM]).start()
+try:
+    next(history.follow(store, sys.argv[2]))
+except StoreUnavailable as error:
+    print(error)
+"""
+
+
+@pytest.mark.parametrize("drive", ["sync"])
+def test_the_handler_of_a_signal_may_close_the_store(store: Store, jam: Session, database: str) -> None:
+    command = [sys.executable, "-W", "error", "-c", _CLOSED_BY_A_SIGNAL, database, jam.id]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "closed" in done.stdout
+
+
 async def test_closing_an_async_store_ends_its_followers(database: str) -> None:
     others = workers()
     store = await AsyncStore.open(database)

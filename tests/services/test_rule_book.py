@@ -299,6 +299,18 @@ def test_rules_that_somebody_changes_as_a_book_fires_are_not_taken_for_its_own(
     assert ids(book.match(TICK)) == [second.id]
 
 
+def test_a_book_that_only_fires_unlearns_what_was_switched_off(store: Store, other: Store, jam: Session) -> None:
+    rule = make(store, RuleFactory, session_id=jam.id)
+    book = store.rule_book(jam.id)
+    warm(book, TICK)
+    other.run(rules.set_enabled, rule.id, False)
+    for _ in range(3):
+        assert book.fire(TICK) == []
+    with recorded_statements(store) as sent:
+        assert book.fire(TICK) == []
+    assert len(sent) == 1
+
+
 def test_a_rule_that_was_added_without_a_word_is_fired_all_the_same(store: Store, other: Store, jam: Session) -> None:
     rule = make(store, RuleFactory, session_id=jam.id)
     book = store.rule_book(jam.id)

@@ -181,14 +181,19 @@ class _Copy:
     def keep(self, fired: Fired) -> list[Firing]:
         """Take over what the book itself has fired, so that its rules need not be read again."""
         edition = self._edition
-        if fired.firings and edition is not None and edition.revision == fired.before:
-            trigger_type = fired.firings[0].rule.trigger_type
-            sections = dict(edition.sections)
-            section = sections.pop(trigger_type, None)
-            if section is not None and section.has_all(fired.firings):
-                sections[trigger_type] = section.after(fired.firings)
-            self._edition = _Edition(fired.after, sections, edition.asked)
+        if edition is None or edition.revision != fired.before:
+            self._edition = None  # what it expected may be no more
+        elif fired.firings:
+            self._edition = _Edition(fired.after, self._with_counts(edition, fired.firings), edition.asked)
         return fired.firings
+
+    def _with_counts(self, edition: _Edition, firings: list[Firing]) -> dict[TriggerType, _Section]:
+        trigger_type = firings[0].rule.trigger_type
+        sections = dict(edition.sections)
+        section = sections.pop(trigger_type, None)
+        if section is not None and section.has_all(firings):
+            sections[trigger_type] = section.after(firings)
+        return sections
 
 
 def _duplicate(rule: Rule) -> Rule:

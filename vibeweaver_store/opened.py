@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import concurrent.futures.thread  # noqa: F401 - see where we wait for a fork
 import inspect
 import os
 import random
@@ -249,4 +250,6 @@ def open_here(path: Path) -> bool:
 
 
 if hasattr(os, "register_at_fork"):
+    # Hooks are called last in, first out: while ours waits, that of the standard library's threads is not to hold the
+    # lock under which they are given work (concurrent.futures.thread, imported above for that).
     os.register_at_fork(before=_before_fork, after_in_parent=_after_fork_in_parent, after_in_child=_after_fork_in_child)

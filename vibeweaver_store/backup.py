@@ -130,10 +130,10 @@ def _name(destination: str | Path, stem: str, ending: str, *, overwrite: bool, d
 
 def _refuse_unfit(name: Path) -> None:
     """Refuse a name that would be taken for a database's side file, or leaves no room for its own ones."""
-    if name.name.endswith((*whole_file.side_files(name), ".lock")):
+    if name.name.endswith((*sqlite_file.side_files(name), ".lock")):
         raise InvalidInput(f"{name} reads as what lies beside a database; choose another name", field="destination")
     try:
-        whole_file.side_files(name)["-journal"].stat()
+        sqlite_file.side_files(name)["-journal"].stat()
     except OSError as error:
         if error.errno == errno.ENAMETOOLONG:
             raise InvalidInput(f"{name}: {error.strerror}; choose a shorter name", field="destination") from error
@@ -141,10 +141,10 @@ def _refuse_unfit(name: Path) -> None:
 
 def _refuse_to_harm(database: Path, name: Path) -> None:
     """Refuse names that SQLite knows, at the database or at the backup."""
-    own = {database, *whole_file.side_files(database).values(), database.with_name(f"{database.name}.lock")}
+    own = {database, *sqlite_file.side_files(database).values(), database.with_name(f"{database.name}.lock")}
     if name in own or sqlite_file.identity(name) == sqlite_file.identity(database):
         raise InvalidInput(f"{name} belongs to the database itself; a backup needs a file of its own")
-    for beside in whole_file.side_files(name).values():
+    for beside in sqlite_file.side_files(name).values():
         if beside.exists():
             raise InvalidInput(
                 f"{name} has {beside.name} beside it, which SQLite would play into the backup; choose another name, "

@@ -20,7 +20,7 @@ from typing import Any
 from weakref import WeakSet
 
 import sqlalchemy as sa
-from sqlalchemy import NullPool
+from sqlalchemy import Engine, NullPool
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.util.concurrency import await_
 
@@ -80,8 +80,9 @@ class Patience:
 class Watch(ABC):
     """Sees that something may have been committed. It may be closed from another thread than the one that waits."""
 
-    def __init__(self, place: str) -> None:
+    def __init__(self, place: str, engine: Engine) -> None:
         self._place = place
+        self._engine = engine
         self._process = os.getpid()
         self._in_use = threading.Lock()
         self._user: int | None = None
@@ -127,14 +128,17 @@ class Watch(ABC):
             self._user = None
             self._in_use.release()
 
-    @abstractmethod
-    def _waits_on_a_loop(self) -> bool: ...
+    def _waits_on_a_loop(self) -> bool:
+        return self._engine.dialect.is_async
+
+    def _sleep(self, seconds: float) -> None:
+        if self._waits_on_a_loop():
+            await_(asyncio.sleep(seconds))
+        else:
+            time.sleep(seconds)
 
     @abstractmethod
     def _wait(self, seconds: float) -> bool: ...
-
-    @abstractmethod
-    def _sleep(self, seconds: float) -> None: ...
 
     @abstractmethod
     def _close(self) -> None: ...
@@ -159,9 +163,9 @@ class _FileWatch(Watch):
     def __init__(
         self, target: Target, settings: Settings, *, asynchronous: bool, files: WeakSet[sqlite3.Connection]
     ) -> None:
-        super().__init__(target.place)
         reading: dict[str, Any] = {"begin": "BEGIN", "pool_size": 0, "query_only": True}
-        self._engine = sqlite_engine(target, settings, **reading, asynchronous=asynchronous, files=files)
+        engine = sqlite_engine(target, settings, **reading, asynchronous=asynchronous, files=files)
+        super().__init__(target.place, engine)
         with self._passing_gate(), translating(self._place):
             # Not through a Connection of SQLAlchemy's: it would be in a transaction, where nothing changes.
             self._connection = self._engine.raw_connection()
@@ -203,12 +207,6 @@ class _FileWatch(Watch):
             cursor.close()
         return int(row[0])
 
-    def _waits_on_a_loop(self) -> bool:
-        return self._engine.dialect.is_async
-
-    def _sleep(self, seconds: float) -> None:
-        _sleep(self._engine, seconds)
-
     def _close(self) -> None:
         with self._passing_gate(), suppress(sqlite3.Error, SQLAlchemyError):
             self._connection.close()
@@ -218,9 +216,9 @@ class _ServerWatch(Watch):
     """Listens to the channel of a topic, on a connection of its own."""
 
     def __init__(self, target: Target, settings: Settings, topic: str, *, asynchronous: bool) -> None:
-        super().__init__(target.place)
+        engine = postgresql_engine(target, settings, poolclass=NullPool, asynchronous=asynchronous)
+        super().__init__(target.place, engine)
         self._topic = topic
-        self._engine = postgresql_engine(target, settings, poolclass=NullPool, asynchronous=asynchronous)
         self._listen()
 
     def _listen(self) -> None:
@@ -251,28 +249,15 @@ class _ServerWatch(Watch):
         driver: Any = self._connection.connection.dbapi_connection
         loaded: Any = self._engine.dialect.loaded_dbapi
         try:
-            if self._engine.dialect.is_async:
+            if self._waits_on_a_loop():
                 return bool(driver.run_async(lambda connection: _count_async(connection, seconds)))
             return bool(sum(1 for _ in driver.notifies(timeout=seconds, stop_after=1)))
         except loaded.Error as error:
             raise StoreUnavailable(f"{self._place}: the connection was lost: {error}", transient=True) from error
 
-    def _waits_on_a_loop(self) -> bool:
-        return self._engine.dialect.is_async
-
-    def _sleep(self, seconds: float) -> None:
-        _sleep(self._engine, seconds)
-
     def _close(self) -> None:
         with suppress(StoreError, SQLAlchemyError):
             self._connection.close()
-
-
-def _sleep(engine: sa.Engine, seconds: float) -> None:
-    if engine.dialect.is_async:
-        await_(asyncio.sleep(seconds))
-    else:
-        time.sleep(seconds)
 
 
 async def _count_async(connection: Any, seconds: float) -> int:

@@ -125,7 +125,7 @@ class OpenDatabase:
         """
         if self._target.path is None:
             return
-        found = sqlite_file.identity(self._target.path.with_name(f"{self._target.path.name}-wal"))
+        found = sqlite_file.identity(sqlite_file.side_files(self._target.path)["-wal"])
         if self._wal is None:
             self._wal = found
         if found != self._wal:

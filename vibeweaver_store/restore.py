@@ -167,7 +167,7 @@ def _unpack(backup: Path, new: Path, path: Path, settings: Settings, progress: P
 
 def _open(backup: Path, settings: Settings) -> sqlite3.Connection:
     # What is beside it is read with it, and never written into it: it may not be ours.
-    unfinished = any(beside.exists() for beside in whole_file.side_files(backup).values())
+    unfinished = any(beside.exists() for beside in sqlite_file.side_files(backup).values())
     try:
         return _connect(backup, sqlite_file.uri(backup, "ro" if unfinished else "rw"), settings)
     except StoreUnavailable as error:
@@ -357,15 +357,15 @@ def _link(path: Path, kept: Path) -> None:
 
 def _put_side_files_aside(path: Path, kept: Path) -> None:
     """Let what SQLite keeps beside a file go with the kept one; a -shm it makes anew from the -wal."""
-    for ending, beside in whole_file.side_files(path).items():
+    for ending, beside in sqlite_file.side_files(path).items():
         if ending == "-shm":
             beside.unlink(missing_ok=True)
         elif beside.exists():
-            beside.replace(whole_file.side_files(kept)[ending])
+            beside.replace(sqlite_file.side_files(kept)[ending])
 
 
 def _take_back(path: Path, kept: Path) -> None:
-    for ending, beside in whole_file.side_files(kept).items():
+    for ending, beside in sqlite_file.side_files(kept).items():
         if beside.exists():
-            beside.replace(whole_file.side_files(path)[ending])
+            beside.replace(sqlite_file.side_files(path)[ending])
     kept.unlink()

@@ -87,6 +87,11 @@ def uri(path: Path, mode: Literal["ro", "rw"]) -> str:
     return f"file:{quote(os.fsencode(path))}?mode={mode}"
 
 
+def side_files(database: Path) -> dict[str, Path]:
+    """Return where SQLite keeps what belongs to a database file, by ending: ``-wal``, ``-shm``, ``-journal``."""
+    return {ending: database.with_name(f"{database.name}{ending}") for ending in ("-wal", "-shm", "-journal")}
+
+
 def identity(path: Path) -> tuple[int, int] | None:
     """Return what tells a file from another one of its name; ``None`` where it is gone."""
     try:
@@ -99,7 +104,7 @@ def identity(path: Path) -> tuple[int, int] | None:
 def _identify(path: Path, settings: Settings) -> FileState:
     # Opened mode=rw, the last connection clears up its own side files; where a -wal is there already, mode=ro keeps it
     # from being written into a database that may not be ours, and so with a -journal, unless the database says it is.
-    wal, journal = (path.with_name(f"{path.name}{ending}").exists() for ending in ("-wal", "-journal"))
+    wal, _, journal = (beside.exists() for beside in side_files(path).values())
     if wal and path.stat().st_size == 0:
         # SQLite would drop what the -wal holds, and a new store would be made in place of the old one.
         raise CorruptData(f"{path} is empty, but not its -wal file: it was cut off; restore it from a backup")

@@ -10,11 +10,7 @@ from pathlib import Path
 from uuid import uuid4
 
 from vibeweaver_store.errors import AlreadyExists, InvalidInput, StoreUnavailable
-
-
-def side_files(database: Path) -> dict[str, Path]:
-    """Return where SQLite keeps what belongs to a database file, by ending: ``-wal``, ``-shm``, ``-journal``."""
-    return {ending: database.with_name(f"{database.name}{ending}") for ending in ("-wal", "-shm", "-journal")}
+from vibeweaver_store.sqlite_file import side_files
 
 
 def sync(path: Path) -> None:

@@ -84,6 +84,7 @@ class AsyncRuleBook:
         Raises:
             NotFound: there is no such session.
             InvalidInput: the signal is none of ``signals``.
+            StoreBusy: this task is within a unit of work of its own.
         """
         checked = parse_signal(signal)
         if not self._copy.expects(checked) and not self._copy.existing(
@@ -143,7 +144,11 @@ class _Edition:
 
 
 class _Copy:
-    """The copy that a book keeps. Editions are replaced whole, so that threads need no lock."""
+    """The copy that a book keeps.
+
+    Threads need no lock: each goes on with the edition that it has taken. Editions are replaced whole, and to one in
+    use is only added what was read at its own revision.
+    """
 
     def __init__(self, session_id: str) -> None:
         self.session_id = session_id
@@ -170,7 +175,8 @@ class _Copy:
     def expects(self, signal: Signal) -> bool:
         """Say whether a signal would fire anything, as far as the book knows without looking."""
         trigger_type, keys = sought(signal)
-        section = self._edition.sections.get(trigger_type) if self._edition is not None else None
+        edition = self._edition
+        section = edition.sections.get(trigger_type) if edition is not None else None
         return section is not None and bool(section.called(keys, signal))
 
     def existing(self, matched: list[Rule] | None) -> list[Rule]:

@@ -19,7 +19,7 @@ from vibeweaver_store.engine import Target
 from vibeweaver_store.errors import StoreBusy, StoreError, StoreUnavailable
 from vibeweaver_store.models import METADATA
 from vibeweaver_store.settings import Settings
-from vibeweaver_store.sqlite_file import APPLICATION_ID
+from vibeweaver_store.sqlite_file import APPLICATION_ID, side_files
 from vibeweaver_store.upkeep.findings import MOST_LINES, Finding, Judgement, Verdict, made, of_schema, told_size
 
 _LARGE_WAL: Final = 64 * 2**20
@@ -43,9 +43,9 @@ def findings_of_file(target: Target, settings: Settings) -> Iterator[Finding]:
         # SQLite would leave a -wal and -shm beside it that its owner could not use.
         yield Finding("readable", "warning", "not checked: what is in it can be checked only by who may write it")
         return
-    wal_size = _size(_beside(path, "-wal"))
+    wal_size = _size(side_files(path)["-wal"])
     # A connection that may write would play a -wal or -journal that lies there into the database.
-    unfinished = wal_size is not None or _beside(path, "-journal").exists()
+    unfinished = wal_size is not None or side_files(path)["-journal"].exists()
     try:
         with autocommit.connect(target, settings, mode="ro" if unfinished else "rw") as connection:
             connection.exec_driver_sql("SELECT count(*) FROM sqlite_master").scalar_one()
@@ -54,7 +54,7 @@ def findings_of_file(target: Target, settings: Settings) -> Iterator[Finding]:
             sound = all(finding.verdict != "broken" for finding in found)
             yield made("wal", lambda given: _wal(given, target, settings, wal_size, sound=sound), connection)
     except StoreError as error:
-        yield _unreadable(error, _beside(path, "-journal"))
+        yield _unreadable(error, side_files(path)["-journal"])
 
 
 def _unreadable(error: StoreError, journal: Path) -> Finding:
@@ -63,10 +63,6 @@ def _unreadable(error: StoreError, journal: Path) -> Finding:
     if isinstance(error, StoreUnavailable) and journal.exists():
         return Finding("readable", "warning", f"not checked: nothing can be read before {journal.name} is taken back")
     return Finding("readable", "broken", f"{error.message}; what is in it was not checked")
-
-
-def _beside(path: Path, ending: str) -> Path:
-    return path.with_name(f"{path.name}{ending}")
 
 
 def _size(path: Path) -> int | None:
@@ -116,7 +112,7 @@ def _free_disk(path: Path) -> Judgement:
 
 
 def _leftovers(path: Path) -> Judgement:
-    journal = _beside(path, "-journal")
+    journal = side_files(path)["-journal"]
     lines = []
     if journal.exists():
         lines.append(

@@ -84,7 +84,7 @@ def maintain(database: str | Path | URL | None = None, *, settings: Settings | N
 
 
 def _of_file(target: Target, settings: Settings) -> Maintenance:
-    path, wal = target.file, target.file.with_name(f"{target.file.name}-wal")
+    path, wal = target.file, sqlite_file.side_files(target.file)["-wal"]
     size_before, wal_before = _size(path), _size(wal)
     # First as well as last: on a full disk it may be what makes room for the rest.
     _checkpoint(target, settings)

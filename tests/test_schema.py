@@ -12,6 +12,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 import sqlalchemy as sa
@@ -30,10 +31,36 @@ from vibeweaver_store import (
 )
 from vibeweaver_store.models import METADATA
 from vibeweaver_store.sqlite_file import VERSION_TABLE
-from vibeweaver_store.testing import HistoryEntryFactory, MarkerFactory, PostgresServer, RuleFactory, SnapshotFactory
+from vibeweaver_store.testing import (
+    ArenaFactory,
+    ArenaRuntimeFactory,
+    HistoryEntryFactory,
+    ImportFactory,
+    InstanceFactory,
+    JournalEventFactory,
+    MarkerFactory,
+    MessageFactory,
+    PostgresServer,
+    RowFactory,
+    RuleFactory,
+    SnapshotFactory,
+    WorkspaceFactory,
+)
 from vibeweaver_store.upkeep.comparison import clauses, declared_statements, drift
 
 pytestmark = pytest.mark.migrations
+
+OF_A_SESSION: tuple[type[RowFactory[Any]], ...] = (
+    RuleFactory,
+    MarkerFactory,
+    HistoryEntryFactory,
+    SnapshotFactory,
+    MessageFactory,
+    InstanceFactory,
+    ArenaFactory,
+    ArenaRuntimeFactory,
+    JournalEventFactory,
+)
 
 TOP = Path(__file__).resolve().parents[1]
 
@@ -41,9 +68,11 @@ TOP = Path(__file__).resolve().parents[1]
 def fill(store: Store) -> str:
     """One row at least in every table."""
     with store.begin() as uow:
-        jam = sessions.create(uow, name="jam")
-        for factory in (RuleFactory, MarkerFactory, HistoryEntryFactory, SnapshotFactory):
+        workspace = WorkspaceFactory.create(uow=uow)
+        jam = sessions.create(uow, name="jam", workspace_id=workspace.id)
+        for factory in OF_A_SESSION:
             factory.create(uow=uow, session_id=jam.id)
+        ImportFactory.create(uow=uow)
         stats.record(uow, "drums", 100)
     return jam.id
 

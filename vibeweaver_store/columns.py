@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Annotated, Any, TypeAlias, TypeVar
 
@@ -71,6 +72,10 @@ Name: TypeAlias = Annotated[Text, AfterValidator(_at_most(1000)), AfterValidator
 """Text of 1 to 1,000 bytes in UTF-8 that is not blank."""
 Id: TypeAlias = Annotated[Text, AfterValidator(_at_most(200)), AfterValidator(_check_not_blank)]
 """The text key of an entity: 1 to 200 bytes in UTF-8, not blank."""
+PathText: TypeAlias = Annotated[Text, AfterValidator(_at_most(2000)), AfterValidator(_check_not_blank)]
+"""A path of a file system, here or elsewhere: 1 to 2,000 bytes in UTF-8, not blank."""
+NotBlank: TypeAlias = Annotated[Text, AfterValidator(_check_not_blank)]
+"""Text of any length that is not blank."""
 Utc: TypeAlias = Annotated[datetime, BeforeValidator(_to_utc)]
 """An instant; anything with a time zone is taken and turned into UTC."""
 FiniteFloat: TypeAlias = Annotated[float, Strict(), Field(allow_inf_nan=False)]
@@ -219,8 +224,9 @@ def parse_enum(vocabulary: type[EnumT], value: object) -> EnumT:
         return vocabulary[value.upper()]
     known = {member.value: member for member in vocabulary}
     # True is 1 to a dict, and no priority.
-    if isinstance(value, str | int) and not isinstance(value, bool) and value in known:
-        return known[value]
+    if isinstance(value, str | int) and not isinstance(value, bool):
+        with suppress(ValueError):  # besides its values, a vocabulary may know other words: see enum's _missing_
+            return known[value] if value in known else vocabulary(value)
     named = issubclass(vocabulary, enum.IntEnum)
     members = ", ".join(member.name.lower() if named else str(member.value) for member in vocabulary)
     raise InvalidInput(f"{vocabulary.__name__}: {shown(value)} is none of {members}")

@@ -77,6 +77,22 @@ class IllegalTransition(StoreError):
         self.allowed = tuple(allowed)
 
 
+class StaleWrite(StoreError):
+    """A thing was changed by somebody else since it was read. ``current`` is the row as it is now."""
+
+    code = "stale_write"
+
+    def __init__(self, entity: str, key: object, expected: int, current: Any) -> None:
+        super().__init__(
+            f"{entity} {key!r} is at version {current.version}, not {expected}: somebody else changed it; "
+            "look at it as it is now, and try again"
+        )
+        self.entity = entity
+        self.key = key
+        self.expected = expected
+        self.current = current
+
+
 class StoreBusy(StoreError):
     """Others held the database for longer than the busy timeout. ``waited``: how long this call did, in seconds."""
 

@@ -313,6 +313,8 @@ def migrating(target: Target, settings: Settings) -> Iterator[MigrationRun]:
         # would delete its children by cascade.
         engine = sqlite_engine(target, settings, begin="BEGIN IMMEDIATE", pool_size=0, foreign_keys=False)
         with connected(engine) as connection, connection.begin():
+            # Or a table that a view shows could not be rebuilt: for an instant there is none of its name.
+            connection.exec_driver_sql("PRAGMA legacy_alter_table = ON")
             yield MigrationRun(connection, target)
 
 

@@ -19,13 +19,20 @@ try:
     from vibeweaver_store.testing.databases import PostgresServer, new_file, new_store, template
     from vibeweaver_store.testing.factories import (
         EPOCH,
+        ArenaFactory,
+        ArenaRuntimeFactory,
         GenerationStatsFactory,
         HistoryEntryFactory,
+        ImportFactory,
+        InstanceFactory,
+        JournalEventFactory,
         MarkerFactory,
+        MessageFactory,
         RowFactory,
         RuleFactory,
         SessionFactory,
         SnapshotFactory,
+        WorkspaceFactory,
         columns_of,
     )
     from vibeweaver_store.testing.fixtures import (
@@ -47,15 +54,22 @@ except ModuleNotFoundError as error:
 
 __all__ = [
     "EPOCH",
+    "ArenaFactory",
+    "ArenaRuntimeFactory",
     "GenerationStatsFactory",
     "HistoryEntryFactory",
+    "ImportFactory",
+    "InstanceFactory",
+    "JournalEventFactory",
     "MarkerFactory",
+    "MessageFactory",
     "PostgresServer",
     "RowFactory",
     "RuleFactory",
     "SessionFactory",
     "SettableClock",
     "SnapshotFactory",
+    "WorkspaceFactory",
     "columns_of",
     "new_file",
     "new_store",

@@ -17,19 +17,32 @@ from factory.declarations import LazyAttribute, LazyFunction, SelfAttribute, Seq
 from vibeweaver_store.columns import new_id
 from vibeweaver_store.errors import InvalidInput
 from vibeweaver_store.models import (
+    Arena,
+    ArenaRuntime,
     Base,
     GenerationStats,
     HistoryEntry,
+    Import,
+    ImportStatus,
+    Instance,
+    InstanceStatus,
+    JournalEvent,
     Marker,
+    Message,
+    MessageRole,
     Priority,
     Rule,
     Session,
     SessionKind,
+    SessionStatus,
     Snapshot,
+    Workspace,
     actions,
     triggers,
 )
 from vibeweaver_store.models.actions import ActionType
+from vibeweaver_store.models.arena import FINAL_OF_INSTANCES
+from vibeweaver_store.models.session import FINAL
 from vibeweaver_store.models.triggers import TriggerType
 from vibeweaver_store.unit_of_work import UnitOfWork
 
@@ -64,8 +77,20 @@ class RowFactory(Factory[T], Generic[T]):
         return row
 
 
+class WorkspaceFactory(RowFactory[Workspace]):
+    """Workspaces of folders that are not there; the hash follows the path."""
+
+    class Meta:
+        model = Workspace
+
+    path = Sequence(lambda n: f"/srv/projects/{n}")
+    path_hash = LazyAttribute(lambda workspace: hashlib.sha256(workspace.path.encode()).hexdigest()[:16])
+    created_at = EPOCH
+    last_accessed_at = SelfAttribute("created_at")
+
+
 class SessionFactory(RowFactory[Session]):
-    """Jam sessions, created at the epoch."""
+    """Sessions, jams unless told otherwise, created at the epoch; what a kind or a status asks for follows them."""
 
     class Meta:
         model = Session
@@ -74,8 +99,92 @@ class SessionFactory(RowFactory[Session]):
     name = Sequence(lambda n: f"jam {n}")
     vibe = "dark techno"
     tempo_bpm = 130.0
+    status = SessionStatus.CREATED
+    working_dir = LazyAttribute(lambda session: "/srv/project" if session.kind == SessionKind.AGENT else None)
     created_at = EPOCH
     updated_at = SelfAttribute("created_at")
+    completed_at = LazyAttribute(lambda session: session.updated_at if session.status in FINAL else None)
+    last_activity_at = SelfAttribute("updated_at")
+
+
+class MessageFactory(RowFactory[Message]):
+    """Messages of a user."""
+
+    class Meta:
+        model = Message
+
+    session_id: Any = None
+    role = MessageRole.USER
+    content = Sequence(lambda n: f"message {n}")
+    created_at = EPOCH
+
+
+class InstanceFactory(RowFactory[Instance]):
+    """Instances of an arena, each in its own worktree; times follow the status."""
+
+    class Meta:
+        model = Instance
+
+    session_id: Any = None
+    instance_id = Sequence(lambda n: n)
+    worktree_path = LazyAttribute(lambda instance: f"/srv/worktrees/{instance.instance_id}")
+    branch = LazyAttribute(lambda instance: f"agent/{instance.instance_id}")
+    agent_name = "backend-developer"
+    tmux_session_id = LazyAttribute(lambda instance: f"arena-{instance.instance_id}")
+    status = InstanceStatus.PENDING
+    start_time = LazyAttribute(lambda instance: None if instance.status == InstanceStatus.PENDING else EPOCH)
+    end_time = LazyAttribute(lambda instance: EPOCH if instance.status in FINAL_OF_INSTANCES else None)
+
+
+class ArenaFactory(RowFactory[Arena]):
+    """Arenas without instances; give the id of a session of their kind, or a jam is made for them."""
+
+    class Meta:
+        model = Arena
+
+    session_id: Any = None
+    task = "Implement user authentication"
+    model = "claude-sonnet-4-5"
+
+
+class ArenaRuntimeFactory(RowFactory[ArenaRuntime]):
+    """Runtimes of an arena's mix."""
+
+    class Meta:
+        model = ArenaRuntime
+
+    session_id: Any = None
+    runtime = Sequence(lambda n: f"runtime-{n}")
+
+
+class JournalEventFactory(RowFactory[JournalEvent]):
+    """Lines of a coding agent's journal; what repeats the line follows it."""
+
+    class Meta:
+        model = JournalEvent
+
+    session_id: Any = None
+    event_uuid = LazyFunction(new_id)
+    source_session_id = "7c1e4a52-0d3b-4f6a-9a51-2f0c8d1b6e90"
+    event_type = "user"
+    timestamp = EPOCH
+    data = LazyAttribute(
+        lambda event: {"type": event.event_type, "uuid": event.event_uuid, "sessionId": event.source_session_id}
+    )
+
+
+class ImportFactory(RowFactory[Import]):
+    """Imports that are done."""
+
+    class Meta:
+        model = Import
+
+    importer = "claude-code"
+    source = Sequence(lambda n: f"/srv/transcripts/{n}.jsonl")
+    fingerprint = "0" * 64
+    status = ImportStatus.COMPLETED
+    started_at = EPOCH
+    finished_at = LazyAttribute(lambda each: None if each.status == ImportStatus.RUNNING else each.started_at)
 
 
 class RuleFactory(RowFactory[Rule]):

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
 
+import sqlalchemy as sa
 from sqlalchemy import Connection
 from sqlalchemy.dialects import sqlite
 from sqlalchemy.engine import URL
@@ -18,7 +19,7 @@ from sqlalchemy.schema import CreateIndex, CreateTable
 from vibeweaver_store import autocommit, schema
 from vibeweaver_store.engine import resolve
 from vibeweaver_store.locks import FORK_GATE
-from vibeweaver_store.models import METADATA
+from vibeweaver_store.models import METADATA, VIEWS
 from vibeweaver_store.settings import Settings, load
 from vibeweaver_store.sqlite_file import VERSION_TABLE
 
@@ -55,6 +56,8 @@ def differences(connection: Connection) -> Iterator[str]:
         yield from map(_told, difference if isinstance(difference, list) else [difference])
     if connection.dialect.name == "sqlite":
         yield from _other_statements(connection)
+    present = sa.inspect(connection).get_view_names()
+    yield from (f"missing view: {name}" for name in VIEWS if name not in present)
 
 
 def _is_ours(name: str | None, kind: str, _parents: object) -> bool:
@@ -75,8 +78,8 @@ def _told(difference: Any) -> str:
 
 
 def _other_statements(connection: Connection) -> Iterator[str]:
-    """Yield what Alembic does not look at: CHECKs, DEFAULT, COLLATE, AUTOINCREMENT, STRICT, DESC and WHERE."""
-    rows = connection.exec_driver_sql("SELECT name, sql FROM sqlite_master WHERE type IN ('table', 'index')")
+    """Yield what Alembic does not look at: views, CHECKs, DEFAULT, COLLATE, AUTOINCREMENT, STRICT, DESC and WHERE."""
+    rows = connection.exec_driver_sql("SELECT name, sql FROM sqlite_master WHERE type IN ('table', 'index', 'view')")
     found = {row.name: row.sql for row in rows if row.sql is not None}
     for name, statement in declared_statements().items():
         wanted, there = clauses(statement), clauses(found.get(name, statement))
@@ -89,11 +92,12 @@ def _listed(parts: Counter[str]) -> str:
 
 
 def declared_statements() -> dict[str, str]:
-    """Return the CREATE statement of each table and index that the table classes declare for SQLite, by name."""
+    """Return the CREATE statement of each table, index and view that the table classes declare for SQLite, by name."""
     dialect = sqlite.dialect()
     tables = {str(table.name): str(CreateTable(table).compile(dialect=dialect)) for table in METADATA.sorted_tables}
     indexes = [index for table in METADATA.sorted_tables for index in table.indexes]
-    return tables | {str(index.name): str(CreateIndex(index).compile(dialect=dialect)) for index in indexes}
+    views = {name: str(view.compile(dialect=dialect)) for name, view in VIEWS.items()}
+    return tables | views | {str(index.name): str(CreateIndex(index).compile(dialect=dialect)) for index in indexes}
 
 
 def clauses(statement: str) -> Counter[str]:

@@ -1,0 +1,110 @@
+"""The views of the database, as classes that are read and never written."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import ClassVar, Final
+
+import sqlalchemy as sa
+from sqlalchemy.orm import registry
+from sqlalchemy.schema import CreateView
+from sqlmodel import SQLModel
+
+from vibeweaver_store.columns import INTEGER, REAL, TEXT, EnumText, Flag, UtcDateTime
+from vibeweaver_store.models.arena import Arena, ArenaRuntime, Instance
+from vibeweaver_store.models.base import Base, column
+from vibeweaver_store.models.message import Message
+from vibeweaver_store.models.session import AgentStatus, Session, SessionKind, SessionStatus, Workspace
+
+
+class View(SQLModel, registry=registry(metadata=sa.MetaData())):
+    """The root of the classes that show a view. They stand apart from the tables: no migration makes a table of one."""
+
+
+class SessionComplete(View, table=True):
+    """A session with its workspace, its arena and its counts: what a list of sessions shows (seed 002).
+
+    ``runtime_mix`` is the names of the arena's runtimes in their alphabetical order, with commas between them.
+    """
+
+    __tablename__: ClassVar[str] = "session_complete"
+
+    id: str = column(TEXT, primary_key=True)
+    workspace_id: str | None = column(TEXT)
+    workspace_path: str | None = column(TEXT)
+    kind: SessionKind = column(EnumText(SessionKind))
+    name: str = column(TEXT)
+    vibe: str | None = column(TEXT)
+    task: str | None = column(TEXT)
+    status: SessionStatus = column(EnumText(SessionStatus))
+    agent_status: AgentStatus | None = column(EnumText(AgentStatus))
+    created_at: datetime = column(UtcDateTime)
+    updated_at: datetime = column(UtcDateTime)
+    completed_at: datetime | None = column(UtcDateTime)
+    model: str | None = column(TEXT)
+    timeout_seconds: float | None = column(REAL)
+    preserve_worktrees: bool | None = column(Flag)
+    winner_instance_id: int | None = column(INTEGER)
+    total_duration_seconds: float | None = column(REAL)
+    total_files_changed: int | None = column(INTEGER)
+    total_lines_added: int | None = column(INTEGER)
+    total_lines_deleted: int | None = column(INTEGER)
+    instance_count: int = column(INTEGER)
+    message_count: int = column(INTEGER)
+    runtime_mix: str | None = column(TEXT)
+
+
+def _session_complete() -> CreateView:
+    sessions, workspaces, arenas = _table(Session), _table(Workspace), _table(Arena)
+    runtimes = _table(ArenaRuntime)
+    mix = (
+        sa.select(runtimes.c.runtime)
+        .where(runtimes.c.session_id == sessions.c.id)
+        .order_by(runtimes.c.runtime)
+        .correlate(sessions)
+        .subquery("mix")
+    )
+    of_arena = [each for each in arenas.c if each.name not in {"session_id", "task"}]
+    statement = (
+        sa.select(
+            sessions.c.id,
+            sessions.c.workspace_id,
+            workspaces.c.path.label("workspace_path"),
+            sessions.c.kind,
+            sessions.c.name,
+            sessions.c.vibe,
+            arenas.c.task,
+            sessions.c.status,
+            sessions.c.agent_status,
+            sessions.c.created_at,
+            sessions.c.updated_at,
+            sessions.c.completed_at,
+            *of_arena,
+            _count_of(Instance).label("instance_count"),
+            _count_of(Message).label("message_count"),
+            sa.select(sa.func.aggregate_strings(mix.c.runtime, ",")).scalar_subquery().label("runtime_mix"),
+        )
+        .select_from(sessions.outerjoin(workspaces, workspaces.c.id == sessions.c.workspace_id))
+        .outerjoin(arenas, arenas.c.session_id == sessions.c.id)
+    )
+    return CreateView(statement, "session_complete")
+
+
+def _table(model: type[Base]) -> sa.Table:
+    return Base.metadata.tables[str(model.__tablename__)]
+
+
+def _count_of(model: type[Base]) -> sa.ScalarSelect[int]:
+    """Count by a query of its own: joined, instances and messages would multiply each other."""
+    table = _table(model)
+    return (
+        sa.select(sa.func.count())
+        .select_from(table)
+        .where(table.c.session_id == _table(Session).c.id)
+        .correlate(_table(Session))
+        .scalar_subquery()
+    )
+
+
+VIEWS: Final[dict[str, CreateView]] = {"session_complete": _session_complete()}
+"""The statements that make the views, by name; migrations spell them out."""

@@ -1,7 +1,8 @@
 """One store for everything that a creative agent system must remember.
 
-``Store`` opens a database; the modules ``sessions``, ``rules``, ``markers``, ``history``, ``snapshots``, ``stats`` and
-``transport`` hold the functions to run on it; ``triggers``, ``actions`` and ``signals`` the values to give them.
+``Store`` opens a database; the modules ``sessions``, ``workspaces``, ``messages``, ``arenas``, ``journal``, ``rules``,
+``markers``, ``history``, ``snapshots``, ``stats``, ``imports`` and ``transport`` hold the functions to run on it;
+``triggers``, ``actions`` and ``signals`` the values to give them.
 """
 
 from vibeweaver_store import schema
@@ -17,26 +18,52 @@ from vibeweaver_store.errors import (
     NetworkFileSystemWarning,
     NotFound,
     SchemaMismatch,
+    StaleWrite,
     StoreBusy,
     StoreError,
     StoreUnavailable,
 )
 from vibeweaver_store.models import (
+    AgentStatus,
+    Arena,
+    ArenaRuntime,
     GenerationStats,
     HistoryEntry,
+    Import,
+    ImportStatus,
+    Instance,
+    InstanceStatus,
+    JournalEvent,
     Marker,
+    Message,
+    MessageRole,
     Priority,
     Rule,
     Session,
+    SessionComplete,
     SessionKind,
     SessionStatus,
     Snapshot,
+    Workspace,
     actions,
     signals,
     triggers,
 )
 from vibeweaver_store.paging import Page
-from vibeweaver_store.services import history, markers, rules, sessions, snapshots, stats, transport
+from vibeweaver_store.services import (
+    arenas,
+    history,
+    imports,
+    journal,
+    markers,
+    messages,
+    rules,
+    sessions,
+    snapshots,
+    stats,
+    transport,
+    workspaces,
+)
 from vibeweaver_store.services.rule_book import AsyncRuleBook, RuleBook
 from vibeweaver_store.settings import Settings
 from vibeweaver_store.unit_of_work import ReadUnitOfWork, UnitOfWork
@@ -44,7 +71,10 @@ from vibeweaver_store.unit_of_work import ReadUnitOfWork, UnitOfWork
 __version__ = "0.1.0"
 
 __all__ = [
+    "AgentStatus",
     "AlreadyExists",
+    "Arena",
+    "ArenaRuntime",
     "AsyncReadUnitOfWork",
     "AsyncRuleBook",
     "AsyncStore",
@@ -53,9 +83,16 @@ __all__ = [
     "GenerationStats",
     "HistoryEntry",
     "IllegalTransition",
+    "Import",
     "ImportRejected",
+    "ImportStatus",
+    "Instance",
+    "InstanceStatus",
     "InvalidInput",
+    "JournalEvent",
     "Marker",
+    "Message",
+    "MessageRole",
     "MigrationFailed",
     "NetworkFileSystemWarning",
     "NotFound",
@@ -66,19 +103,26 @@ __all__ = [
     "RuleBook",
     "SchemaMismatch",
     "Session",
+    "SessionComplete",
     "SessionKind",
     "SessionStatus",
     "Settings",
     "Snapshot",
+    "StaleWrite",
     "Store",
     "StoreBusy",
     "StoreError",
     "StoreUnavailable",
     "UnitOfWork",
+    "Workspace",
     "__version__",
     "actions",
+    "arenas",
     "history",
+    "imports",
+    "journal",
     "markers",
+    "messages",
     "rules",
     "schema",
     "sessions",
@@ -87,4 +131,5 @@ __all__ = [
     "stats",
     "transport",
     "triggers",
+    "workspaces",
 ]

@@ -1,0 +1,1 @@
+"""Arenas: where several agents work on one task, each instance in its own worktree."""

@@ -1,0 +1,1 @@
+"""Messages: what was said in a session, in the order in which it was said."""

@@ -11,13 +11,16 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 import pytest
 import sqlalchemy as sa
+from alembic.migration import MigrationContext
+from alembic.operations import Operations
 
 from tests.conftest import needs_postgres
+from tests.services.scene import OF_A_SESSION
 from vibeweaver_store import (
     CorruptData,
     InvalidInput,
@@ -25,42 +28,22 @@ from vibeweaver_store import (
     Settings,
     Store,
     StoreBusy,
+    autocommit,
     schema,
     sessions,
     stats,
 )
+from vibeweaver_store.engine import resolve
 from vibeweaver_store.models import METADATA
 from vibeweaver_store.sqlite_file import VERSION_TABLE
 from vibeweaver_store.testing import (
-    ArenaFactory,
-    ArenaRuntimeFactory,
-    HistoryEntryFactory,
     ImportFactory,
-    InstanceFactory,
-    JournalEventFactory,
-    MarkerFactory,
-    MessageFactory,
     PostgresServer,
-    RowFactory,
-    RuleFactory,
-    SnapshotFactory,
     WorkspaceFactory,
 )
 from vibeweaver_store.upkeep.comparison import clauses, declared_statements, drift
 
 pytestmark = pytest.mark.migrations
-
-OF_A_SESSION: tuple[type[RowFactory[Any]], ...] = (
-    RuleFactory,
-    MarkerFactory,
-    HistoryEntryFactory,
-    SnapshotFactory,
-    MessageFactory,
-    InstanceFactory,
-    ArenaFactory,
-    ArenaRuntimeFactory,
-    JournalEventFactory,
-)
 
 TOP = Path(__file__).resolve().parents[1]
 
@@ -203,6 +186,37 @@ def test_a_revision_is_read_by_its_number_and_its_title() -> None:
     for revision in schema.history():
         text = (schema.scripts() / "versions" / f"{revision.number}_{revision.title}.py").read_text()
         assert f'revision = "{revision.number}"' in text
+
+
+def test_sessions_from_before_they_had_a_status_machine_get_what_it_asks_for(empty_database: str) -> None:
+    schema.upgrade(empty_database, "0002")
+    insert = sa.text(
+        "INSERT INTO sessions (id, kind, name, tempo_bpm, status, created_at, updated_at, rules_rev) "
+        "VALUES (:id, :kind, 'old', 120, :status, '2026-01-01T00:00:00.000000Z', '2026-01-02T00:00:00.000000Z', 7)"
+    )
+    old = [{"id": "a", "kind": "jam", "status": "running"}, {"id": "b", "kind": "agent", "status": "completed"}]
+    with autocommit.connect(resolve(empty_database, Settings()), Settings()) as connection:
+        connection.execute(insert, old)
+
+    schema.upgrade(empty_database)
+
+    with Store.open(empty_database) as store:
+        found = store.query(lambda uow: [sessions.get(uow, each["id"]) for each in old])
+    changed = datetime(2026, 1, 2, tzinfo=UTC)
+    assert [(each.completed_at, each.working_dir) for each in found] == [(None, None), (changed, ".")]
+    assert {(each.last_activity_at, each.version, each.rules_rev) for each in found} == {(changed, 1, 7)}
+    assert [each.attributes for each in found] == [{}, {}]
+
+
+def test_a_table_that_a_view_shows_can_be_rebuilt(sqlite_path: Path) -> None:
+    settings = Settings()
+    with schema.migrating(resolve(sqlite_path, settings), settings) as run:
+        operations = Operations(MigrationContext.configure(run.connection))
+        with operations.batch_alter_table("workspaces", recreate="always"):
+            pass
+
+    with Store.open(sqlite_path) as store:
+        assert store.query(sessions.overview).items == []
 
 
 @pytest.mark.parametrize("backend_name", ["sqlite", "postgresql"])

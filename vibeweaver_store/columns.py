@@ -214,8 +214,13 @@ class EnumInteger(TypeDecorator[IntEnumT]):
 EnumT = TypeVar("EnumT", bound=enum.Enum)
 
 
-def parse_enum(vocabulary: type[EnumT], value: object) -> EnumT:
+def parse_enum(vocabulary: type[EnumT], value: object, *, field: str | None = None) -> EnumT:
     """Return the member of a vocabulary that a value names, by its value or by its name in any case.
+
+    Args:
+        vocabulary: the enumeration.
+        value: what names the member.
+        field: which argument it is of, for the error.
 
     Raises:
         InvalidInput: no member is called so; the message lists them.
@@ -229,14 +234,17 @@ def parse_enum(vocabulary: type[EnumT], value: object) -> EnumT:
             return known[value] if value in known else vocabulary(value)
     named = issubclass(vocabulary, enum.IntEnum)
     members = ", ".join(member.name.lower() if named else str(member.value) for member in vocabulary)
-    raise InvalidInput(f"{vocabulary.__name__}: {shown(value)} is none of {members}")
+    raise InvalidInput(f"{field or vocabulary.__name__}: {shown(value)} is none of {members}", field=field)
 
 
 def _read_enum(vocabulary: type[EnumT], value: object) -> EnumT:
     try:
-        return vocabulary(value)
+        member = vocabulary(value)
     except ValueError as error:
         raise CorruptData(f"{value!r} is no {vocabulary.__name__}") from error
+    if member.value != value:  # another word for it, which is read on the way in and never stored
+        raise CorruptData(f"{value!r} is no {vocabulary.__name__}")
+    return member
 
 
 def one_of(column: str, vocabulary: type[enum.StrEnum]) -> sa.CheckConstraint:

@@ -62,12 +62,14 @@ class Order:
         columns: what it is ordered by.
         falling: from the greatest to the least.
         within: columns that the listing fixes, each with its value; with ``columns`` after them they are an index.
+        span: where the first of the columns begins, and before which value it ends; ``None`` where it is open.
     """
 
     listing: Sequence[object]
     columns: Sequence[Any]
     falling: bool = False
     within: Sequence[tuple[Any, Any]] = ()
+    span: tuple[Any, Any] = (None, None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,9 +97,10 @@ def fetch(
     check_limit(limit)
     at = _decode(cursor, order) if cursor is not None else None
     backward = at is not None and at.way == "previous"
+    falling = order.falling != backward
     if at is not None:
-        falling = order.falling != backward
         statement = statement.where(_beyond(_bounds(uow, order, at.key), at, falling=falling))
+    statement = statement.where(*_spanned(order, at, falling=falling))
     # One row more than asked for tells whether there is a further page.
     found: Any = uow.exec(ordered(uow, statement, order, backward=backward).limit(limit + 1))
     rows: list[RowT] = list(found)
@@ -165,6 +168,18 @@ def check_limit(limit: int) -> int:
 def _bounds(uow: ReadUnitOfWork, order: Order, key: Sequence[Any]) -> list[tuple[Any, Any]]:
     """Return the columns to compare with a cursor's row, each with its value there; see :func:`confined`."""
     return [*_ranged(uow, order), *zip(order.columns, key, strict=True)]
+
+
+def _spanned(order: Order, at: _Cursor | None, *, falling: bool) -> Iterator[sa.ColumnElement[bool]]:
+    """Yield what confines a listing to its span, but for the end that a cursor is beyond.
+
+    SQLite seeks to one of two bounds of a side, and would walk from the end of the span to the cursor.
+    """
+    start, end = order.span
+    if start is not None and (at is None or falling):
+        yield order.columns[0] >= start
+    if end is not None and (at is None or not falling):
+        yield order.columns[0] < end
 
 
 def _beyond(bounds: Sequence[tuple[Any, Any]], at: _Cursor, *, falling: bool) -> sa.ColumnElement[bool]:

@@ -123,7 +123,6 @@ def _create_workspaces() -> None:
         sa.Column("import_id", columns.INTEGER),
         sa.PrimaryKeyConstraint("id", name="pk_workspaces"),
         sa.UniqueConstraint("path", name="uq_workspaces_path"),
-        sa.UniqueConstraint("path_hash", name="uq_workspaces_path_hash"),
         _brought_by_import("workspaces"),
         sa.CheckConstraint("id <> ''", name="id"),
         sa.CheckConstraint("path <> ''", name="path"),

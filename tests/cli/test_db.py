@@ -9,6 +9,7 @@ import pytest
 
 from tests.cli.conftest import Line, run_line
 from vibeweaver_store import Session, Store, schema
+from vibeweaver_store.models import METADATA
 from vibeweaver_store.upkeep.info import describe
 
 
@@ -138,14 +139,7 @@ def test_info_describes_a_database(line_on_both: Line) -> None:
 
     assert document["backend"] in {"sqlite", "postgresql"}
     assert (document["revision"], document["head"]) == (schema.head(), schema.head())
-    assert document["rows"] == {
-        "sessions": 1,
-        "rules": 0,
-        "markers": 0,
-        "history": 0,
-        "snapshots": 0,
-        "generation_stats": 0,
-    }
+    assert document["rows"] == {table: int(table == "sessions") for table in METADATA.tables}
     assert document["size_bytes"] > 10_000
     assert document["server_version"][0].isdigit()
     assert bool(document["pragmas"]) == (document["backend"] == "sqlite")

@@ -24,10 +24,12 @@ from vibeweaver_store.errors import (
     NetworkFileSystemWarning,
     NotFound,
     SchemaMismatch,
+    StaleWrite,
     StoreBusy,
     StoreError,
     StoreUnavailable,
 )
+from vibeweaver_store.models import Session
 from vibeweaver_store.testing import PostgresServer
 
 CODES: list[tuple[StoreError, int]] = [
@@ -37,6 +39,7 @@ CODES: list[tuple[StoreError, int]] = [
     (InvalidInput("what"), 4),
     (IllegalTransition("rule", "x", "fired", "fired"), 4),
     (ImportRejected("file.mid", "what"), 4),
+    (StaleWrite("session", "x", 1, Session(version=2)), 4),
     (StoreBusy("what"), 5),
     (StoreUnavailable("what"), 6),
     (CorruptData("what"), 6),

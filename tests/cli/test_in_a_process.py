@@ -148,7 +148,7 @@ def test_what_destroys_asks_at_a_terminal(
     ended, shown = run_at_terminal("--db", sqlite_path, "sessions", "delete", "jam", answer=answer)
 
     assert (ended, len(look.query(sessions.page).items)) == (code, left)
-    assert "Delete session 'late set' with its rules, markers, history and snapshots? [y/N]" in shown
+    assert "Delete session 'late set' with its 1 entry of history, rules, markers and snapshots? [y/N]" in shown
     assert ("nothing was done" in shown) == bool(left)
 
 

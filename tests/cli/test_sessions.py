@@ -3,11 +3,22 @@
 from __future__ import annotations
 
 import re
+from datetime import UTC, datetime
+from pathlib import Path
 
 import pytest
+import sqlalchemy as sa
 
 from tests.cli.conftest import Line
-from vibeweaver_store import Session, Store, history, markers, rules, sessions
+from vibeweaver_store import Session, SessionKind, Store, history, markers, messages, rules, sessions, workspaces
+from vibeweaver_store.testing import (
+    ArenaFactory,
+    ArenaRuntimeFactory,
+    InstanceFactory,
+    MessageFactory,
+    SessionFactory,
+    WorkspaceFactory,
+)
 
 
 def test_create_prints_the_new_id_and_nothing_else(line: Line, look: Store) -> None:
@@ -23,15 +34,16 @@ def test_create_prints_the_columns_as_json(line_on_both: Line) -> None:
 
     document = done.document
     assert (done.code, done.err) == (0, "")
-    times = [document.pop("created_at"), document.pop("updated_at")]
+    times = [document.pop(name) for name in ("created_at", "updated_at", "last_activity_at")]
     assert document.pop("rules_rev") >= 0
-    assert document == {
+    assert {name: value for name, value in document.items() if value is not None} == {
         "id": "mine",
         "kind": "jam",
         "name": "Übung ♫",
-        "vibe": None,
         "tempo_bpm": 120.0,
         "status": "created",
+        "attributes": {},
+        "version": 1,
     }
     assert all(re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z", time) for time in times)
 
@@ -56,7 +68,7 @@ def test_list_shows_the_last_changed_first(line_on_both: Line) -> None:
 
     title, *rows = done.out.splitlines()
     assert (done.code, done.err) == (0, "")
-    assert title.split() == ["NAME", "VIBE", "BPM", "STATUS", "UPDATED", "ID"]
+    assert title.split() == ["NAME", "KIND", "VIBE", "BPM", "STATUS", "UPDATED", "ID"]
     assert [row.split()[0] for row in rows] == ["three", "two", "one"]
 
 
@@ -84,17 +96,108 @@ def test_an_empty_list_is_empty_as_json(line: Line) -> None:
     assert (done.code, done.out, done.err) == (0, "", "")
 
 
-def test_show_prints_a_card(line: Line, jam: Session) -> None:
+def test_create_takes_what_an_agents_session_needs(line_on_both: Line, tmp_path: Path) -> None:
+    words = ["--kind", "agent", "--working-dir", f"{tmp_path}/./here/", "--attributes", '{"key": "D minor"}']
+    document = line_on_both("sessions", "create", "fix the build", *words, "--json").document
+
+    assert (document["kind"], document["agent_status"], document["tempo_bpm"]) == ("agent", "not_started", None)
+    assert (document["working_dir"], document["attributes"]) == (f"{tmp_path.resolve()}/here", {"key": "D minor"})
+
+
+def test_create_makes_the_workspace_known(line_on_both: Line) -> None:
+    ids = {
+        line_on_both("sessions", "create", "x", "--workspace", path, "--json").document["workspace_id"]
+        for path in ("/srv/shop", "/srv/shop/")
+    }
+    (workspace,) = line_on_both("workspaces", "list", "--json").documents
+
+    assert ids == {workspace["id"]}
+    assert workspace["path"] == "/srv/shop"
+
+
+def test_a_session_that_is_refused_makes_no_workspace_known(line: Line, look: Store) -> None:
+    assert line("sessions", "create", "x", "--kind", "agent", "--workspace", "/srv/shop").code == 4
+    assert look.query(workspaces.page).items == []
+
+
+# Show
+
+
+def test_show_prints_the_head_of_a_jam(line: Line, jam: Session) -> None:
     done = line("sessions", "show", "jam")
 
+    head, history_ = done.out.split("\n\n")
+    told = dict(row.split(None, 1) for row in head.splitlines())
     assert (done.code, done.err) == (0, "")
-    assert "name     late set\n" in done.out
-    assert "tempo    120 bpm\n" in done.out
+    assert {"name": "late set", "kind": "jam", "tempo": "120 bpm", "status": "created", "version": "1"}.items() <= (
+        told.items()
+    )
+    assert told["holds"] == "1 entry of history"
+    assert history_.splitlines()[0] == "history"
+    assert "mix.bounced" in history_
 
 
-@pytest.mark.parametrize("command", ["show", "update", "delete"])
-def test_a_session_that_is_not_there_exits_3(line: Line, command: str) -> None:
-    done = line("sessions", command, "nobody")
+@pytest.fixture
+def competition(look: Store) -> Session:
+    """A competition in a workspace, with an instance and twelve messages."""
+    with look.begin() as uow:
+        workspace = WorkspaceFactory.create(uow=uow, path="/srv/shop")
+        values = {"kind": SessionKind.COMPETITION, "tempo_bpm": None, "vibe": None}
+        session: Session = SessionFactory.create(uow=uow, id="arena", workspace_id=workspace.id, **values)
+        InstanceFactory.create(uow=uow, session_id="arena", instance_id=0)
+        ArenaFactory.create(uow=uow, session_id="arena", task="Build a login page", winner_instance_id=0)
+        ArenaRuntimeFactory.create(uow=uow, session_id="arena", runtime="claude")
+        for number in range(12):
+            MessageFactory.create(uow=uow, session_id="arena", content=f"message no. {number}")
+    return session
+
+
+def test_show_prints_an_arena_and_the_end_of_the_conversation(line: Line, competition: Session) -> None:
+    done = line("sessions", "show", "arena", "--last", 2)
+
+    head, messages = done.out.split("\n\n")
+    told = dict(row.split(None, 1) for row in head.splitlines())
+    expected = {"task": "Build a login page", "runtimes": "claude", "winner": "instance 0", "workspace": "/srv/shop"}
+    assert expected.items() <= told.items()
+    assert not {"tempo", "vibe", "folder"} & told.keys()
+    assert told["holds"] == "1 instance, 12 messages"
+    title, _, *rows = messages.splitlines()
+    assert title == "messages, the last 2 of 12"
+    assert [row.rpartition(" ")[2] for row in rows] == ["10", "11"]
+
+
+def test_show_tells_programs_all_of_it_in_one_document(line: Line, competition: Session) -> None:
+    done = line("sessions", "show", "arena", "--json")
+
+    document = done.document
+    assert (done.code, done.err) == (0, "")
+    assert list(document) == ["session", "workspace_path", "arena", "counts", "messages", "history"]
+    assert document["session"]["id"] == "arena"
+    assert document["workspace_path"] == "/srv/shop"
+    assert (document["arena"]["task"], document["arena"]["runtimes"]) == ("Build a login page", ["claude"])
+    assert document["counts"] == {"instances": 1, "messages": 12, "journal_events": 0, "history": 0}
+    assert [each["content"] for each in document["messages"]] == [f"message no. {n}" for n in range(7, 12)]
+    assert document["history"] == []
+
+
+def test_show_spells_out_what_would_move_the_cursor(line: Line, look: Store) -> None:
+    look.run(sessions.create, name="a\x1b[2J", session_id="odd")
+    look.run(messages.append, "odd", "user", "one\ntwo\x1b[2J")
+    done = line("sessions", "show", "odd")
+
+    assert "\x1b" not in done.out
+    assert "one\\ntwo\\x1b[2J" in done.out
+
+
+@pytest.mark.parametrize("last", ["0", "1001"])
+def test_show_refuses_a_length_that_cannot_be(line: Line, jam: Session, last: str) -> None:
+    assert line("sessions", "show", "jam", "--last", last).code == 4
+
+
+@pytest.mark.parametrize("words", [["show"], ["update"], ["delete"], ["set-status", "running"]], ids=" ".join)
+def test_a_session_that_is_not_there_exits_3(line: Line, words: list[str]) -> None:
+    command, *rest = words
+    done = line("sessions", command, "nobody", *rest)
 
     assert (done.code, done.error) == (3, "no session 'nobody'")
 
@@ -109,6 +212,175 @@ def test_update_changes_what_is_given_and_nothing_else(line_on_both: Line) -> No
 
 def test_update_takes_a_vibe_away(line: Line, jam: Session) -> None:
     assert line("sessions", "update", "jam", "--no-vibe", "--json").document["vibe"] is None
+
+
+def test_update_changes_what_an_agents_session_has(line_on_both: Line) -> None:
+    line_on_both("sessions", "create", "fix", "--kind", "agent", "--working-dir", "/srv/a", "--id", "mine")
+    words = ["--working-dir", "/srv/b/", "--agent-status", "processing", "--workspace", "/srv/shop"]
+    document = line_on_both("sessions", "update", "mine", *words, "--attributes", "{}", "--json").document
+
+    assert (document["working_dir"], document["agent_status"]) == ("/srv/b", "processing")
+    assert document["workspace_id"] is not None
+    left = line_on_both("sessions", "update", "mine", "--no-workspace", "--json").document
+    assert (left["workspace_id"], left["version"]) == (None, 3)
+
+
+@pytest.mark.parametrize(
+    "words", [["update", "--name", "mine"], ["set-status", "archived"]], ids=lambda words: words[0]
+)
+def test_a_change_at_another_version_is_refused(line_on_both: Line, words: list[str]) -> None:
+    line_on_both("sessions", "create", "late set", "--id", "jam")
+    line_on_both("sessions", "update", "jam", "--name", "somebody else's")
+    command, *rest = words
+    done = line_on_both("sessions", command, "jam", *rest, "--expected-version", 1)
+
+    assert (done.code, done.error.partition(":")[0]) == (4, "session 'jam' is at version 2, not 1")
+
+
+# Status
+
+
+def test_set_status_moves_a_session_and_shows_it(line_on_both: Line) -> None:
+    line_on_both("sessions", "create", "late set", "--id", "jam")
+    done = line_on_both("sessions", "set-status", "jam", "error", "--reason", "the cable broke")
+
+    assert (done.code, done.err) == (0, "")
+    assert "status   failed: the cable broke\n" in done.out
+    assert re.search(r"^ended +20", done.out, re.MULTILINE)
+
+
+def test_set_status_reads_the_words_of_the_seeds(line_on_both: Line) -> None:
+    line_on_both("sessions", "create", "late set", "--id", "jam")
+
+    assert line_on_both("sessions", "set-status", "jam", "active", "--json").document["status"] == "running"
+    assert [each["id"] for each in line_on_both("sessions", "search", "--status", "active", "--json").documents] == [
+        "jam"
+    ]
+
+
+def test_set_status_refuses_an_illegal_move_and_says_what_is_legal(line: Line, jam: Session) -> None:
+    done = line("sessions", "set-status", "jam", "completed")
+
+    assert done.code == 4
+    assert done.error == "session 'jam' is created and cannot become completed; it may become running, failed, archived"
+
+
+def test_reconcile_lists_what_fell_silent(line: Line, look: Store) -> None:
+    with look.begin() as uow:
+        SessionFactory.create(uow=uow, id="silent", status="running")
+        SessionFactory.create(uow=uow, id="busy", status="running", last_activity_at=datetime.now(UTC))
+    done = line("sessions", "reconcile", "--idle-for", 3600, "--json")
+
+    assert [(each["id"], each["status"]) for each in done.documents] == [("silent", "failed")]
+    assert done.documents[0]["status_reason"] == "no activity since 2026-01-01T00:00:00.000000Z"
+    again = line("sessions", "reconcile", "--idle-for", 3600)
+    assert (again.code, again.out, again.err) == (0, "", "no session that runs was silent for so long\n")
+
+
+@pytest.mark.parametrize("seconds", ["-1", "nan", "inf", "1e300"])
+def test_reconcile_refuses_a_silence_that_cannot_be(line: Line, seconds: str) -> None:
+    done = line("sessions", "reconcile", f"--idle-for={seconds}")
+
+    assert done.code == 4
+    assert done.error.startswith("--idle-for: ")
+
+
+# Search
+
+SEARCHES = {
+    "login": ["arena"],
+    "LATE": ["jam"],
+    "--kind jam": ["jam"],
+    "--status created": ["jam", "arena"],
+    "--agent-status error": [],
+    "--workspace /srv/shop/": ["arena"],
+    "--updated-from 2026-01-01T01:00:00+01:00": ["jam", "arena"],
+    "--updated-to 2026-01-01T00:00:00Z": [],
+    "--created-from 2026-01-01T00:00:00.000001Z": [],
+    "--created-to 2026-01-02T00:00:00Z --kind competition": ["arena"],
+    "--sort name": ["arena", "jam"],
+    "--sort name --reverse": ["jam", "arena"],
+    "--limit 1": ["jam"],
+}
+
+
+@pytest.mark.parametrize("command", ["search", "overview"])
+@pytest.mark.parametrize(("words", "found"), SEARCHES.items(), ids=SEARCHES)
+def test_a_search_lists_what_all_that_is_given_is_true_of(
+    line: Line, look: Store, competition: Session, jam: Session, *, command: str, words: str, found: list[str]
+) -> None:
+    with look.begin() as uow:
+        uow.execute(sa.text("UPDATE sessions SET name = 'arena' WHERE id = 'arena'"))
+    done = line("sessions", command, *words.split(), "--json")
+
+    assert done.code == 0
+    assert sorted(each["id"] for each in done.documents) == sorted(found)
+    if "--sort" in words or "--limit" in words:
+        assert [each["id"] for each in done.documents][: len(found)] == found
+
+
+def test_a_search_goes_on_from_its_cursor(line_on_both: Line) -> None:
+    for name in ("a", "b", "c"):
+        line_on_both("sessions", "create", name)
+    words = ["sessions", "search", "--sort", "name", "--limit", 2, "--json"]
+    first = line_on_both(*words)
+    (cursor,) = re.findall(r"^next cursor: (.+)$", first.err, re.MULTILINE)
+    second = line_on_both(*words, "--cursor", cursor)
+
+    assert [each["name"] for each in [*first.documents, *second.documents]] == ["a", "b", "c"]
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "told"),
+    [
+        (["--workspace", "/srv/nowhere"], 3, "no workspace '/srv/nowhere'"),
+        (["--workspace", "nowhere"], 3, "no workspace 'nowhere'"),
+        (["--created-from", "yesterday"], 4, "--created-from: 'yesterday' is no time"),
+        (["--updated-to", "2026-01-01T00:00:00"], 4, "--updated-to: '2026-01-01T00:00:00' "),
+        (["--status", "idle"], 4, "status: "),
+        (["--kind", "concert"], 4, "kind: "),
+        (["--agent-status", "x"], 4, "agent_status: "),
+        ([" "], 4, "text: "),
+        (["--sort", "id"], 2, ""),
+        (
+            ["--created-from", "2026-01-02T00:00:00Z", "--created-to", "2026-01-01T00:00:00Z"],
+            4,
+            "created_to: 2026-01-01T00:00:00+00:00 lies before",
+        ),
+    ],
+)
+@pytest.mark.parametrize("command", ["search", "overview"])
+def test_a_search_refuses_what_cannot_be(line: Line, command: str, words: list[str], code: int, told: str) -> None:
+    done = line("sessions", command, *words)
+
+    assert done.code == code
+    assert done.error.startswith(told)
+
+
+def test_the_overview_shows_counts_and_runtimes(line: Line, competition: Session) -> None:
+    done = line("sessions", "overview")
+
+    title, row = done.out.splitlines()
+    assert title.split()[3:6] == ["INSTANCES", "MESSAGES", "RUNTIMES"]
+    assert row.split()[2:7] == ["competition", "created", "1", "12", "claude"]
+    assert "/srv/shop" in row
+
+
+def test_counts_are_listed_by_kind_and_status(line: Line, competition: Session, jam: Session) -> None:
+    done = line("sessions", "counts")
+
+    assert [row.split() for row in done.out.splitlines()] == [
+        ["KIND", "STATUS", "SESSIONS"],
+        ["competition", "created", "1"],
+        ["jam", "created", "1"],
+    ]
+    assert line("sessions", "counts", "--json").documents == [
+        {"kind": "competition", "status": "created", "count": 1},
+        {"kind": "jam", "status": "created", "count": 1},
+    ]
+
+
+# Delete
 
 
 def test_delete_takes_all_that_belongs_to_it(line: Line, look: Store, jam: Session) -> None:
@@ -129,6 +401,6 @@ def test_delete_without_a_terminal_wants_a_yes_on_the_line(line: Line, look: Sto
     done = line("sessions", "delete", "jam", stdin="y\n")
 
     assert done.code == 2
-    assert done.error.startswith("Delete session 'late set'")
+    assert done.error.startswith("Delete session 'late set' with its 1 entry of history, rules, markers and snapshots?")
     assert done.error.endswith("say --yes")
     assert look.query(sessions.find, "jam") is not None

@@ -7,8 +7,9 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
-from vibeweaver_store import InvalidInput, NotFound, SessionKind, Store, sessions
+from vibeweaver_store import AlreadyExists, InvalidInput, NotFound, SessionKind, SessionStatus, Store, sessions
 from vibeweaver_store.models import METADATA
+from vibeweaver_store.models.session import FINAL
 from vibeweaver_store.testing import (
     HistoryEntryFactory,
     MarkerFactory,
@@ -16,6 +17,7 @@ from vibeweaver_store.testing import (
     RuleFactory,
     SessionFactory,
     SnapshotFactory,
+    WorkspaceFactory,
     columns_of,
 )
 
@@ -30,11 +32,30 @@ def test_a_session_of_another_kind_may_go_without_a_tempo(store: Store, other: S
     assert columns_of(other.query(sessions.get, made.id)) == columns_of(made)
 
 
-def test_a_jam_without_a_tempo_is_refused_by_the_table(store: Store) -> None:
+@pytest.mark.parametrize("status", SessionStatus)
+def test_a_session_has_a_time_of_its_end_if_and_only_if_it_is_over(store: Store, status: SessionStatus) -> None:
     with store.begin() as uow:
-        SessionFactory.create(uow=uow)
-    with pytest.raises(InvalidInput, match="ck_sessions_jam_has_tempo"), store.begin() as uow:
-        uow.execute(sa.text("UPDATE sessions SET tempo_bpm = NULL"))
+        assert (SessionFactory.create(uow=uow, status=status).completed_at is not None) == (status in FINAL)
+    other_way = "created_at" if status not in FINAL else "NULL"
+    with pytest.raises(InvalidInput, match="ck_sessions_final_has_time"), store.begin() as uow:
+        uow.execute(sa.text(f"UPDATE sessions SET completed_at = {other_way}"))
+
+
+def test_a_path_has_one_workspace(store: Store) -> None:
+    with store.begin() as uow:
+        WorkspaceFactory.create(uow=uow, path="/srv/shop")
+    with pytest.raises(AlreadyExists, match="path"), store.begin() as uow:
+        WorkspaceFactory.create(uow=uow, path="/srv/shop")
+
+
+def test_deleting_a_workspace_deletes_its_sessions(store: Store, other: Store) -> None:
+    with store.begin() as uow:
+        workspace = WorkspaceFactory.create(uow=uow)
+        doomed = SessionFactory.create(uow=uow, workspace_id=workspace.id)
+        kept = SessionFactory.create(uow=uow)
+        uow.execute(sa.text("DELETE FROM workspaces"))
+    assert other.query(sessions.find, doomed.id) is None
+    assert other.query(sessions.find, kept.id) is not None
 
 
 @pytest.mark.parametrize("factory", FACTORIES)
@@ -57,6 +78,20 @@ def test_a_row_of_a_session_that_is_not_there_is_refused_by_the_table(
         (HistoryEntryFactory, "action = ''", "ck_history_action"),
         (SnapshotFactory, "size_bytes = size_bytes + 1", "ck_snapshots_size_bytes"),
         (SnapshotFactory, "sha256 = 'short'", "ck_snapshots_sha256"),
+        (SessionFactory, "kind = 'concert'", "ck_sessions_kind"),
+        (SessionFactory, "status = 'active'", "ck_sessions_status"),
+        (SessionFactory, "agent_status = 'running'", "ck_sessions_agent_status"),
+        (SessionFactory, "id = ''", "ck_sessions_id"),
+        (SessionFactory, "name = ''", "ck_sessions_name"),
+        (SessionFactory, "working_dir = ''", "ck_sessions_working_dir"),
+        (SessionFactory, "version = 0", "ck_sessions_version"),
+        (SessionFactory, "tempo_bpm = 1000", "ck_sessions_tempo_bpm"),
+        (SessionFactory, "tempo_bpm = NULL", "ck_sessions_jam_has_tempo"),
+        (SessionFactory, "kind = 'agent'", "ck_sessions_agent_has_working_dir"),
+        (SessionFactory, "completed_at = created_at", "ck_sessions_final_has_time"),
+        (WorkspaceFactory, "id = ''", "ck_workspaces_id"),
+        (WorkspaceFactory, "path = ''", "ck_workspaces_path"),
+        (WorkspaceFactory, "path_hash = 'short'", "ck_workspaces_path_hash"),
     ],
 )
 def test_what_a_row_must_be_is_checked_by_the_table(

@@ -26,7 +26,7 @@ def recorded(store: Store) -> Iterator[list[Sent]]:
     sent: list[Sent] = []
 
     def record(_connection: Any, _cursor: Any, statement: str, parameters: Any, *_: Any) -> None:
-        if statement.startswith(("SELECT", "INSERT", "UPDATE", "DELETE")):
+        if statement.startswith(("SELECT", "WITH", "INSERT", "UPDATE", "DELETE")):
             sent.append(Sent(statement, parameters))
 
     engines = {id(engine.pool): engine for engine in (store._engines.read, store._engines.write)}.values()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import string
 from collections.abc import Callable, Iterator
-from datetime import UTC
+from datetime import UTC, timedelta
 from itertools import product
 from typing import Any
 
@@ -18,16 +18,33 @@ from vibeweaver_store import (
     Page,
     Session,
     Store,
+    arenas,
     history,
+    imports,
+    journal,
     markers,
+    messages,
     paging,
     rules,
     sessions,
     snapshots,
     stats,
+    workspaces,
 )
 from vibeweaver_store.paging import Order, check_limit
-from vibeweaver_store.testing import HistoryEntryFactory, MarkerFactory, RuleFactory, SessionFactory, SnapshotFactory
+from vibeweaver_store.testing import (
+    EPOCH,
+    HistoryEntryFactory,
+    ImportFactory,
+    InstanceFactory,
+    JournalEventFactory,
+    MarkerFactory,
+    MessageFactory,
+    RuleFactory,
+    SessionFactory,
+    SnapshotFactory,
+    WorkspaceFactory,
+)
 
 # Limits
 
@@ -39,8 +56,20 @@ def test_a_limit_that_is_not_1_to_1000_is_refused(limit: Any) -> None:
     assert caught.value.field == "limit"
 
 
+NEXT_DAY = EPOCH + timedelta(days=1)
+ONE_MORE = NEXT_DAY + timedelta(days=1)
+
 PAGES: dict[str, Callable[..., Page[Any]]] = {
     "sessions": lambda uow, _, **values: sessions.page(uow, **values),
+    "sessions by name": lambda uow, _, **values: sessions.search(uow, sort="name", **values),
+    "overview": lambda uow, _, **values: sessions.overview(uow, **values),
+    "workspaces": lambda uow, _, **values: workspaces.page(uow, **values),
+    "messages": messages.page,
+    "messages of a day": lambda uow, key, **values: messages.between(uow, key, EPOCH, NEXT_DAY, **values),
+    "instances": lambda uow, _, **values: arenas.instances_by_status(uow, "pending", **values),
+    "journal": journal.for_session,
+    "journal of a day": lambda uow, key, **values: journal.for_session(uow, key, since=EPOCH, **values),
+    "imports": lambda uow, _, **values: imports.page(uow, **values),
     "stats": lambda uow, _, **values: stats.page(uow, **values),
     "rules": rules.page_by_session,
     "markers": markers.page,
@@ -144,11 +173,36 @@ def test_what_is_no_cursor_is_refused(lasting_store: Store, page: Callable[..., 
     assert caught.value.field == "cursor"
 
 
+OF_KIND = sessions.SessionFilter(kind="jam")
+
+
 def listings_of(*keys: str) -> dict[str, Callable[..., Page[Any]]]:
     """Listings that differ in their table, their session, one of their filters or their order."""
     one, two = keys
     return {
         "sessions": sessions.page,
+        "sessions, rising": lambda uow, **values: sessions.search(uow, falling=False, **values),
+        "sessions by name": lambda uow, **values: sessions.search(uow, sort="name", **values),
+        "sessions of a kind": lambda uow, **values: sessions.search(uow, OF_KIND, **values),
+        "overview": sessions.overview,
+        "overview of a kind": lambda uow, **values: sessions.overview(uow, OF_KIND, **values),
+        "workspaces": workspaces.page,
+        "messages": lambda uow, **values: messages.page(uow, one, **values),
+        "messages of another": lambda uow, **values: messages.page(uow, two, **values),
+        "messages, newest first": lambda uow, **values: messages.page(uow, one, newest_first=True, **values),
+        "messages of users": lambda uow, **values: messages.page(uow, one, role="user", **values),
+        "messages of an instance": lambda uow, **values: messages.page(uow, one, instance_id=0, **values),
+        "messages of a day": lambda uow, **values: messages.between(uow, one, EPOCH, NEXT_DAY, **values),
+        "messages of a longer time": lambda uow, **values: messages.between(uow, one, EPOCH, ONE_MORE, **values),
+        "instances that are pending": lambda uow, **values: arenas.instances_by_status(uow, "pending", **values),
+        "instances that are running": lambda uow, **values: arenas.instances_by_status(uow, "running", **values),
+        "journal": lambda uow, **values: journal.for_session(uow, one, **values),
+        "journal of another": lambda uow, **values: journal.for_session(uow, two, **values),
+        "journal, newest first": lambda uow, **values: journal.for_session(uow, one, newest_first=True, **values),
+        "journal of a type": lambda uow, **values: journal.for_session(uow, one, event_type="user", **values),
+        "journal of a side": lambda uow, **values: journal.for_session(uow, one, sidechain=True, **values),
+        "journal from a day on": lambda uow, **values: journal.for_session(uow, one, since=EPOCH, **values),
+        "imports": imports.page,
         "stats": stats.page,
         "rules": lambda uow, **values: rules.page_by_session(uow, one, **values),
         "rules of another": lambda uow, **values: rules.page_by_session(uow, two, **values),
@@ -170,9 +224,15 @@ def test_a_cursor_is_of_one_listing_and_no_other(store: Store) -> None:
     with store.begin() as uow:
         keys = [SessionFactory.create(uow=uow).id for _ in range(2)]
         for key in keys * 2:
-            for factory in (RuleFactory, MarkerFactory, HistoryEntryFactory, SnapshotFactory):
-                values = {"beat": 1.0} if factory is MarkerFactory else {}
-                factory.create(uow=uow, session_id=key, **values)
+            for factory in (RuleFactory, HistoryEntryFactory, SnapshotFactory):
+                factory.create(uow=uow, session_id=key)
+            MarkerFactory.create(uow=uow, session_id=key, beat=1.0)
+            MessageFactory.create(uow=uow, session_id=key, instance_id=0)
+            JournalEventFactory.create(uow=uow, session_id=key, is_sidechain=True)
+            for status in ("pending", "running"):
+                InstanceFactory.create(uow=uow, session_id=key, status=status)
+            WorkspaceFactory.create(uow=uow)
+            ImportFactory.create(uow=uow)
         for space in ("bass", "drums"):
             stats.record(uow, space, 100)
     pages = listings_of(*keys)

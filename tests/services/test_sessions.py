@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import threading
 import uuid
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
+from types import MappingProxyType
 from typing import Any
 
 import pytest
@@ -26,24 +29,36 @@ from tests.services.bad_input import (
 )
 from tests.services.scene import dump, make, make_many
 from vibeweaver_store import (
+    AgentStatus,
     AlreadyExists,
     InvalidInput,
     NotFound,
     Session,
     SessionKind,
     SessionStatus,
+    StaleWrite,
     Store,
+    UnitOfWork,
+    history,
+    messages,
     sessions,
+    snapshots,
 )
 from vibeweaver_store.testing import (
     EPOCH,
+    ArenaFactory,
+    ArenaRuntimeFactory,
     HistoryEntryFactory,
+    InstanceFactory,
+    JournalEventFactory,
     MarkerFactory,
+    MessageFactory,
     RowFactory,
     RuleFactory,
     SessionFactory,
     SettableClock,
     SnapshotFactory,
+    WorkspaceFactory,
     columns_of,
 )
 
@@ -72,7 +87,12 @@ def test_a_new_session_is_a_jam_without_a_vibe_at_120_bpm(store: Store) -> None:
 
 def test_a_new_session_is_stamped_with_the_instant_of_its_unit_of_work(store: Store, clock: SettableClock) -> None:
     made = store.run(sessions.create, name="late set")
-    assert made.created_at == made.updated_at == clock.instant
+    assert made.created_at == made.updated_at == made.last_activity_at == clock.instant
+
+
+def test_a_new_session_is_at_version_1_and_not_over(store: Store, other: Store) -> None:
+    found = other.query(sessions.get, store.run(sessions.create, name="late set").id)
+    assert (found.version, found.completed_at, found.status_reason, found.attributes) == (1, None, None, {})
 
 
 def test_ids_are_uuids_of_version_7_in_the_order_of_making(store: Store) -> None:
@@ -102,6 +122,117 @@ def test_an_id_that_is_taken_does_not_undo_the_unit_of_work(store: Store, other:
     assert other.query(sessions.find, made.id) is not None
 
 
+# Kinds
+
+OTHER_KINDS = [kind for kind in SessionKind if kind is not SessionKind.JAM]
+
+
+@pytest.mark.parametrize("kind", [kind for kind in OTHER_KINDS if kind is not SessionKind.AGENT])
+def test_a_session_of_another_kind_needs_neither_tempo_nor_folder(
+    store: Store, other: Store, kind: SessionKind
+) -> None:
+    found = other.query(sessions.get, store.run(sessions.create, name="login page", kind=kind).id)
+    assert (found.kind, found.tempo_bpm, found.working_dir, found.agent_status) == (kind, None, None, None)
+
+
+@pytest.mark.parametrize("word", ["agent", "AGENT", SessionKind.AGENT])
+def test_a_kind_may_be_given_by_its_word(lasting_store: Store, word: str) -> None:
+    made = lasting_store.run(sessions.create, name="fix the build", kind=word, working_dir="/srv/project")
+    assert made.kind is SessionKind.AGENT
+
+
+@pytest.mark.parametrize("kind", cases(another_word="concert", empty="", nothing=None, a_number=1, true=True))
+def test_a_kind_that_is_none_is_refused(lasting_store: Store, kind: Any) -> None:
+    with pytest.raises(InvalidInput, match="SessionKind"):
+        lasting_store.run(sessions.create, name="late set", kind=kind)
+
+
+def test_an_agents_session_has_not_started(store: Store, other: Store) -> None:
+    made = store.run(sessions.create, name="fix the build", kind=SessionKind.AGENT, working_dir="/srv/project")
+    found = other.query(sessions.get, made.id)
+    assert (found.agent_status, found.working_dir) == (AgentStatus.NOT_STARTED, "/srv/project")
+
+
+BAD_FOLDERS = [*BAD_TEXTS, *cases(empty="", blank=" ", too_long="x" * 2001)]
+
+
+@pytest.mark.parametrize("folder", [*BAD_FOLDERS, pytest.param(None, id="nothing")])
+def test_an_agents_session_without_a_working_directory_is_refused(lasting_store: Store, folder: Any) -> None:
+    with pytest.raises(InvalidInput) as caught:
+        lasting_store.run(sessions.create, name="fix the build", kind=SessionKind.AGENT, working_dir=folder)
+    assert caught.value.field == "working_dir"
+
+
+@pytest.mark.parametrize("folder", BAD_FOLDERS)
+def test_a_working_directory_that_is_no_path_is_refused_of_every_kind(lasting_store: Store, folder: Any) -> None:
+    with pytest.raises(InvalidInput) as caught:
+        lasting_store.run(sessions.create, name="late set", working_dir=folder)
+    assert caught.value.field == "working_dir"
+
+
+def test_a_jam_without_a_tempo_is_refused_before_anything_is_written(store: Store, other: Store) -> None:
+    with store.begin() as uow:
+        with pytest.raises(InvalidInput) as caught:
+            sessions.create(uow, name="late set", tempo_bpm=None)
+        made = sessions.create(uow, name="another")
+    assert caught.value.field == "tempo_bpm"
+    assert other.query(sessions.find, made.id) is not None
+
+
+def test_a_new_session_belongs_to_the_workspace_that_it_was_given(store: Store, other: Store) -> None:
+    workspace = make(store, WorkspaceFactory)
+    made = store.run(sessions.create, name="late set", workspace_id=workspace.id)
+    assert other.query(sessions.get, made.id).workspace_id == workspace.id
+
+
+def test_a_workspace_that_is_not_there_does_not_undo_the_unit_of_work(store: Store, other: Store, jam: Session) -> None:
+    with store.begin() as uow:
+        with pytest.raises(NotFound) as created:
+            sessions.create(uow, name="late set", workspace_id="nowhere")
+        with pytest.raises(NotFound) as updated:
+            sessions.update(uow, jam.id, workspace_id="nowhere")
+        made = sessions.create(uow, name="another")
+    assert [(each.value.entity, each.value.key) for each in (created, updated)] == [("workspace", "nowhere")] * 2
+    assert other.query(sessions.find, made.id) is not None
+
+
+# Attributes
+
+ATTRIBUTES = {"key": "D minor", "takes": [1, 2.5, None, True], "nested": {"ключ": {}}}
+
+
+def test_attributes_come_back_as_they_were(store: Store, other: Store) -> None:
+    made = store.run(sessions.create, name="late set", attributes=ATTRIBUTES)
+    assert other.query(sessions.get, made.id).attributes == ATTRIBUTES
+
+
+def test_attributes_are_replaced_whole(store: Store, other: Store) -> None:
+    made = store.run(sessions.create, name="late set", attributes=ATTRIBUTES)
+    store.run(sessions.update, made.id, attributes=MappingProxyType({"new": 1}))
+    assert other.query(sessions.get, made.id).attributes == {"new": 1}
+
+
+BAD_ATTRIBUTES = cases(
+    a_list=[1], text="{}", a_number=5, true=True, nan={"x": float("nan")}, nul={"x": "\x00"}, a_key_that_is_none={1: 2}
+)
+
+
+@pytest.mark.parametrize("attributes", BAD_ATTRIBUTES)
+def test_attributes_that_are_no_json_object_are_refused(lasting_store: Store, attributes: Any) -> None:
+    with pytest.raises(InvalidInput) as caught:
+        lasting_store.run(sessions.create, name="late set", attributes=attributes)
+    assert caught.value.field == "attributes"
+
+
+@pytest.mark.parametrize("attributes", [*BAD_ATTRIBUTES, pytest.param(None, id="nothing")])
+def test_an_update_to_attributes_that_are_no_json_object_is_refused(
+    lasting_store: Store, lasting_jam: Session, attributes: Any
+) -> None:
+    with pytest.raises(InvalidInput) as caught:
+        lasting_store.run(sessions.update, lasting_jam.id, attributes=attributes)
+    assert caught.value.field == "attributes"
+
+
 # Get and find
 
 
@@ -121,7 +252,16 @@ def test_finding_a_session_gives_it(store: Store, other: Store, jam: Session) ->
 
 # Update
 
-CHANGES = [{"name": "closing set"}, {"vibe": "ambient"}, {"vibe": None}, {"tempo_bpm": 90.0}]
+CHANGES: list[dict[str, Any]] = [
+    {"name": "closing set"},
+    {"vibe": "ambient"},
+    {"vibe": None},
+    {"tempo_bpm": 90.0},
+    {"working_dir": "/srv/elsewhere"},
+    {"agent_status": AgentStatus.PROCESSING},
+    {"attributes": {"key": "D minor"}},
+    {"name": "closing set", "working_dir": None},
+]
 
 
 @pytest.mark.parametrize("change", CHANGES, ids=str)
@@ -129,7 +269,8 @@ def test_an_update_changes_only_what_is_given(
     store: Store, other: Store, jam: Session, clock: SettableClock, change: dict[str, Any]
 ) -> None:
     store.run(sessions.update, jam.id, **change)
-    assert columns_of(other.query(sessions.get, jam.id)) == columns_of(jam) | change | {"updated_at": clock.instant}
+    stamped = {"updated_at": clock.instant, "last_activity_at": clock.instant, "version": 2}
+    assert columns_of(other.query(sessions.get, jam.id)) == columns_of(jam) | change | stamped
 
 
 @pytest.mark.parametrize("change", CHANGES, ids=str)
@@ -162,6 +303,163 @@ def test_a_refused_update_changes_nothing(store: Store, other: Store, jam: Sessi
     with pytest.raises(InvalidInput):
         store.run(sessions.update, jam.id, name="closing set", tempo_bpm=0)
     assert other.query(sessions.get, jam.id) == jam
+
+
+@pytest.mark.parametrize("word", ["processing", "PROCESSING", AgentStatus.PROCESSING])
+def test_an_agents_status_may_be_given_by_its_word(lasting_store: Store, lasting_jam: Session, word: str) -> None:
+    changed = lasting_store.run(sessions.update, lasting_jam.id, agent_status=word)
+    assert changed.agent_status is AgentStatus.PROCESSING
+
+
+@pytest.mark.parametrize("status", cases(another_word="running", empty="", a_number=1, true=True))
+def test_an_agents_status_that_is_none_is_refused(lasting_store: Store, lasting_jam: Session, status: Any) -> None:
+    with pytest.raises(InvalidInput, match="AgentStatus"):
+        lasting_store.run(sessions.update, lasting_jam.id, agent_status=status)
+
+
+def test_a_session_moves_to_a_workspace_and_out_of_it(store: Store, other: Store, jam: Session) -> None:
+    workspace = make(store, WorkspaceFactory)
+    store.run(sessions.update, jam.id, workspace_id=workspace.id)
+    assert other.query(sessions.get, jam.id).workspace_id == workspace.id
+    store.run(sessions.update, jam.id, workspace_id=None)
+    assert other.query(sessions.get, jam.id).workspace_id is None
+
+
+@pytest.mark.parametrize(
+    ("kind", "change"), [(SessionKind.JAM, "tempo_bpm"), (SessionKind.AGENT, "working_dir")], ids=["a jam", "an agent"]
+)
+def test_a_session_keeps_what_its_kind_cannot_do_without(
+    store: Store, other: Store, kind: SessionKind, change: str
+) -> None:
+    session = make(store, SessionFactory, kind=kind)
+    with store.begin() as uow:
+        with pytest.raises(InvalidInput) as caught:
+            sessions.update(uow, session.id, **{change: None})  # type: ignore[arg-type]
+        sessions.update(uow, session.id, name="goes on")
+    assert caught.value.field == change
+    assert other.query(sessions.get, session.id).name == "goes on"
+
+
+def test_a_session_of_another_kind_may_lose_its_tempo(store: Store, other: Store) -> None:
+    session = make(store, SessionFactory, kind=SessionKind.DEBATE)
+    store.run(sessions.update, session.id, tempo_bpm=None)
+    assert other.query(sessions.get, session.id).tempo_bpm is None
+
+
+# Versions
+
+
+def test_each_update_counts_the_version_up(store: Store, other: Store, jam: Session) -> None:
+    versions = [store.run(sessions.update, jam.id, name=name).version for name in ("one", "two", "two")]
+    assert versions == [2, 3, 4]
+    assert other.query(sessions.get, jam.id).version == 4
+
+
+def test_an_update_at_the_version_that_was_read_is_made(store: Store, other: Store, jam: Session) -> None:
+    store.run(sessions.update, jam.id, name="new", expected_version=1)
+    assert other.query(sessions.get, jam.id).name == "new"
+
+
+@pytest.mark.parametrize("change", [{"name": "mine"}, {}], ids=["a name", "nothing"])
+def test_an_update_at_another_version_is_refused_with_the_session_as_it_is(
+    store: Store, other: Store, jam: Session, change: dict[str, Any]
+) -> None:
+    other.run(sessions.update, jam.id, name="somebody else's")
+    with pytest.raises(StaleWrite, match="at version 2, not 1") as caught:
+        store.run(sessions.update, jam.id, **change, expected_version=1)
+    assert (caught.value.entity, caught.value.key, caught.value.expected) == ("session", jam.id, 1)
+    assert columns_of(caught.value.current) == columns_of(other.query(sessions.get, jam.id))
+    assert caught.value.current.name == "somebody else's"
+
+
+def test_a_stale_write_does_not_undo_the_unit_of_work(store: Store, other: Store, jam: Session) -> None:
+    with store.begin() as uow:
+        with pytest.raises(StaleWrite) as caught:
+            sessions.update(uow, jam.id, name="mine", expected_version=7)
+        sessions.update(uow, jam.id, name="mine after all", expected_version=caught.value.current.version)
+    assert other.query(sessions.get, jam.id).name == "mine after all"
+
+
+APPENDING: dict[str, Callable[[UnitOfWork, str], object]] = {
+    "history": lambda uow, key: history.append(uow, key, "mix.bounced"),
+    "messages": lambda uow, key: messages.append(uow, key, "user", "Make it darker."),
+    "snapshots": lambda uow, key: snapshots.save(uow, key, b"state"),
+}
+every_log = pytest.mark.parametrize("append", APPENDING.values(), ids=APPENDING)
+
+
+@every_log
+def test_appending_to_a_log_conflicts_with_no_update(
+    store: Store, other: Store, jam: Session, append: Callable[[UnitOfWork, str], object]
+) -> None:
+    other.run(append, jam.id)
+    assert store.run(sessions.update, jam.id, name="new", expected_version=1).version == 2
+
+
+@every_log
+def test_appending_to_a_log_moves_the_last_activity_and_nothing_else(
+    store: Store, other: Store, jam: Session, clock: SettableClock, append: Callable[[UnitOfWork, str], object]
+) -> None:
+    clock.advance(minutes=5)
+    store.run(append, jam.id)
+    found = other.query(sessions.get, jam.id)
+    assert columns_of(found) == columns_of(jam) | {"last_activity_at": clock.instant}
+
+
+def test_the_last_activity_is_written_once_a_second(
+    store: Store, other: Store, jam: Session, clock: SettableClock
+) -> None:
+    clock.advance(minutes=5)
+    first = clock.instant
+    store.run(history.append, jam.id, "one")
+    clock.advance(seconds=0.9)
+    store.run(history.append, jam.id, "two")
+    assert other.query(sessions.get, jam.id).last_activity_at == first
+
+
+THREADS = 8
+
+
+def at_once(work: Callable[[int], object]) -> list[object]:
+    gate = threading.Barrier(THREADS, timeout=30)
+
+    def start(number: int) -> object:
+        gate.wait()
+        return work(number)
+
+    with ThreadPoolExecutor(THREADS) as threads:
+        return list(threads.map(start, range(THREADS)))
+
+
+@pytest.mark.parametrize("drive", ["sync"])
+@pytest.mark.parametrize("change", ["a name", "a status"])
+def test_of_all_who_change_a_session_at_one_version_one_does(
+    store: Store, other: Store, jam: Session, change: str
+) -> None:
+    def work(number: int) -> object:
+        each = (store, other)[number % 2]
+        try:
+            if change == "a name":
+                return each.run(sessions.update, jam.id, name=f"by {number}", expected_version=1).version
+            return each.run(sessions.set_status, jam.id, "running", expected_version=1).version
+        except StaleWrite as error:
+            return f"stale at {error.current.version}"
+
+    assert sorted(map(str, at_once(work))) == ["2", *["stale at 2"] * (THREADS - 1)]
+
+
+@pytest.mark.parametrize("drive", ["sync"])
+def test_no_change_is_left_out_of_the_version(store: Store, other: Store, jam: Session) -> None:
+    versions = at_once(lambda number: (store, other)[number % 2].run(sessions.update, jam.id, name=f"{number}").version)
+    assert sorted(versions, key=str) == list(range(2, THREADS + 2))
+    assert other.query(sessions.get, jam.id).version == THREADS + 1
+
+
+@pytest.mark.parametrize("version", cases(zero=0, negative=-1, true=True, text="1", a_float=1.0, huge=2**63))
+def test_a_version_that_is_none_is_refused(lasting_store: Store, lasting_jam: Session, version: Any) -> None:
+    with pytest.raises(InvalidInput) as caught:
+        lasting_store.run(sessions.update, lasting_jam.id, expected_version=version)
+    assert caught.value.field == "expected_version"
 
 
 # Tempo
@@ -228,7 +526,19 @@ def test_a_deleted_session_is_gone(store: Store, other: Store, jam: Session) -> 
     assert other.query(sessions.find, jam.id) is None
 
 
-@pytest.mark.parametrize("factory", [RuleFactory, MarkerFactory, HistoryEntryFactory, SnapshotFactory])
+@pytest.mark.parametrize(
+    "factory",
+    [
+        RuleFactory,
+        MarkerFactory,
+        HistoryEntryFactory,
+        SnapshotFactory,
+        MessageFactory,
+        InstanceFactory,
+        ArenaRuntimeFactory,
+        JournalEventFactory,
+    ],
+)
 def test_deleting_a_session_deletes_what_belongs_to_it_and_nothing_else(
     store: Store, other: Store, factory: type[RowFactory[Any]]
 ) -> None:
@@ -241,9 +551,33 @@ def test_deleting_a_session_deletes_what_belongs_to_it_and_nothing_else(
     assert dump(other) == before
 
 
+def test_deleting_an_arenas_session_deletes_its_arena_and_its_winner(store: Store, other: Store) -> None:
+    before = dump(other)
+    session = make(store, SessionFactory, kind=SessionKind.COMPETITION)
+    make(store, InstanceFactory, session_id=session.id, instance_id=0)
+    make(store, ArenaFactory, session_id=session.id, winner_instance_id=0)
+    store.run(sessions.delete, session.id)
+    assert dump(other) == before
+
+
 def test_deleting_a_session_that_is_not_there_is_an_error(lasting_store: Store) -> None:
     with pytest.raises(NotFound, match="nowhere"):
         lasting_store.run(sessions.delete, "nowhere")
+
+
+# Seed 001
+
+
+def test_a_session_is_created_got_listed_moved_on_and_deleted(store: Store, other: Store) -> None:
+    made = store.run(sessions.create, name="fix the build", kind="agent", working_dir="/srv/project")
+    assert other.query(sessions.get, made.id).working_dir == "/srv/project"
+    assert [each.id for each in other.query(sessions.page).items] == [made.id]
+    store.run(sessions.set_status, made.id, "active")
+    assert other.query(sessions.get, made.id).status is SessionStatus.RUNNING
+    store.run(sessions.set_status, made.id, "completed")
+    assert other.query(sessions.get, made.id).status is SessionStatus.COMPLETED
+    store.run(sessions.delete, made.id)
+    assert other.query(sessions.page).items == []
 
 
 # Bad input

@@ -9,7 +9,23 @@ import typer
 import vibeweaver_store
 import vibeweaver_store.cli.db_backup  # its commands are db's
 import vibeweaver_store.cli.db_check  # likewise
-from vibeweaver_store.cli import db, history, imports, markers, rules, sessions, snapshots, stats, weave
+import vibeweaver_store.cli.import_databases  # its commands are import's
+import vibeweaver_store.cli.session_search  # its commands are sessions'
+from vibeweaver_store.cli import (
+    arenas,
+    db,
+    history,
+    imports,
+    journal,
+    markers,
+    messages,
+    rules,
+    sessions,
+    snapshots,
+    stats,
+    weave,
+    workspaces,
+)
 from vibeweaver_store.cli.context import Database, Debug
 from vibeweaver_store.cli.errors import PROGRAM, Root
 
@@ -45,7 +61,11 @@ def _root(
 
 
 weave.add_to(app)
-for _module in (imports, sessions, rules, markers, history, snapshots, stats, db):
+_MODULES = (
+    *(imports, workspaces, sessions, arenas, messages, journal),
+    *(rules, markers, history, snapshots, stats, db),
+)
+for _module in _MODULES:
     app.add_typer(_module.group)
 
 

@@ -12,9 +12,10 @@ from vibeweaver_store.cli.context import command, new_group
 from vibeweaver_store.cli.invocation import Cli
 from vibeweaver_store.cli.notation import ACTIONS, SIGNALS, TRIGGERS
 from vibeweaver_store.cli.options import LIMIT, Cursor, Limit, SessionId, parse_json, within
-from vibeweaver_store.cli.output import console, print_document, print_made, print_page
+from vibeweaver_store.cli.output import print_document, print_made, print_page
 from vibeweaver_store.cli.table import Cell, Column
-from vibeweaver_store.cli.text import compact, instant, shown
+from vibeweaver_store.cli.tail import LINES, Follow, Lines, print_line
+from vibeweaver_store.cli.text import compact, instant
 from vibeweaver_store.errors import InvalidInput
 from vibeweaver_store.models import HistoryEntry
 from vibeweaver_store.services import history
@@ -116,10 +117,8 @@ def tail(
     cli: Cli,
     session: SessionId,
     *,
-    lines: Annotated[
-        int, typer.Option("--lines", "-n", metavar="N", min=0, max=1000, help="How many to begin with.")
-    ] = 10,
-    follow: Annotated[bool, typer.Option("--follow", "-f", metavar="", help="Go on with what is added.")] = False,
+    lines: Lines = LINES,
+    follow: Follow = False,
     action: ActionFilter = None,
     succeeded: SuccessFilter = None,
 ) -> None:
@@ -127,22 +126,11 @@ def tail(
     with cli.store() as store:
         page = store.query(within, session, history.page, limit=max(lines, 1), action=action, success=succeeded)
         for entry in reversed(page.items[:lines]):
-            _print_line(cli, entry)
+            print_line(cli, entry, history_cells(entry))
         if follow:
             after = page.items[0].id if page.items else 0
             for entry in history.follow(store, session, after=after, action=action, success=succeeded):
-                _print_line(cli, entry)
-
-
-def _print_line(cli: Cli, entry: HistoryEntry) -> None:
-    """Print an entry at once; widths of columns are not known while more is to come."""
-    if cli.json:
-        print_document(entry)
-        return
-    texts = [cell if isinstance(cell, Text) else Text(shown(cell)) for cell in history_cells(entry)]
-    line = Text("  ").join(texts)
-    line.rstrip()
-    console().print(line, soft_wrap=True)
+                print_line(cli, entry, history_cells(entry))
 
 
 def history_cells(entry: HistoryEntry) -> Sequence[Cell]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Any, Concatenate, Literal, ParamSpec, TypeAlias, TypeVar
 
@@ -50,6 +51,23 @@ def parse_json(text: str | None, *, option: str) -> Any:
         return orjson.loads(text)
     except orjson.JSONDecodeError as error:
         raise InvalidInput(f"{option}: {text!r} is no JSON ({error}); a text needs double quotes") from error
+
+
+def parse_instant(text: str | None, *, option: str) -> datetime | None:
+    """Read a time that was given on the line, in ISO 8601 with a zone; nothing where none was.
+
+    Raises:
+        InvalidInput: it is no such time, or has no zone.
+    """
+    if text is None:
+        return None
+    try:
+        instant = datetime.fromisoformat(text)
+    except ValueError as error:
+        raise InvalidInput(f"{option}: {text!r} is no time; write it as 2026-01-23T18:30:00Z") from error
+    if instant.utcoffset() is None:
+        raise InvalidInput(f"{option}: {text!r} does not say in which zone; write it as 2026-01-23T18:30:00Z")
+    return instant
 
 
 def read_file(path: Path, limit_bytes: int) -> bytes:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, fields
 from typing import Any, Concatenate, Final, NoReturn, ParamSpec, TypeAlias, TypeVar
 
 from vibeweaver_store.store import Store
-from vibeweaver_store.unit_of_work import UnitOfWork
+from vibeweaver_store.unit_of_work import ReadUnitOfWork, UnitOfWork
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -76,6 +76,8 @@ class ImportReport:
         dry_run: nothing was written.
         sources: how many files there were.
         unchanged: how many of them had nothing new.
+        rewritten: how many of them were not what had been read of them before, and were read anew.
+        torn: how many of them end within a line, which is left for the next run.
         counts: of all sources together.
         problems: what was left out, the first 1,000.
         problem_count: how much was left out.
@@ -87,6 +89,8 @@ class ImportReport:
     dry_run: bool = False
     sources: int = 0
     unchanged: int = 0
+    rewritten: int = 0
+    torn: int = 0
     counts: Counts = field(default_factory=Counts)
     problems: list[Problem] = field(default_factory=list)
     problem_count: int = 0
@@ -106,6 +110,8 @@ class ImportReport:
             "dry_run": self.dry_run,
             "sources": self.sources,
             "unchanged": self.unchanged,
+            "rewritten": self.rewritten,
+            "torn": self.torn,
             **self.counts.as_document(),
             "problems": [{"source": each.source, "line": each.line, "reason": each.reason} for each in self.problems],
             "problem_count": self.problem_count,
@@ -125,6 +131,8 @@ class Run:
     def do(self, operation: Callable[Concatenate[UnitOfWork, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Run a writing operation in a unit of work, which is committed unless this is a dry run.
 
+        It may be run again where the backend calls its failure transient: let it change nothing but the database.
+
         Raises:
             StoreError: whatever the operation raises; nothing of it is kept.
         """
@@ -132,6 +140,21 @@ class Run:
             return self._store.run(operation, *args, **kwargs)
         with self._trial.savepoint():
             return operation(self._trial, *args, **kwargs)
+
+    def ask(self, operation: Callable[Concatenate[ReadUnitOfWork, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Run a reading operation; on a dry run it sees what was written so far.
+
+        Raises:
+            StoreError: whatever the operation raises.
+        """
+        if self._trial is None:
+            return self._store.query(operation, *args, **kwargs)
+        return operation(self._trial, *args, **kwargs)
+
+    def note(self, import_id: int) -> None:
+        """Note an import that was recorded; on a dry run there is none."""
+        if self._trial is None:
+            self.report.import_ids.append(import_id)
 
 
 class _TrialOverError(Exception):

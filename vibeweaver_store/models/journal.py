@@ -87,6 +87,6 @@ class JournalEvent(Base, table=True):
     output_tokens: Count | None = column(INTEGER, default=None)
     cache_read_input_tokens: Count | None = column(INTEGER, default=None)
     cache_creation_input_tokens: Count | None = column(INTEGER, default=None)
-    import_id: int | None = import_reference()
+    import_id: Count | None = import_reference()
     # Last, so that a lookup by the columns before it need not read the overflow pages that it fills.
     data: JsonObject = column(Json)

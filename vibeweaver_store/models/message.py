@@ -66,4 +66,4 @@ class Message(Base, table=True):
     content: NotBlank = column(TEXT)
     instance_id: Count | None = column(INTEGER, default=None)
     created_at: Utc = column(UtcDateTime)
-    import_id: int | None = import_reference()
+    import_id: Count | None = import_reference()

@@ -113,8 +113,8 @@ class Workspace(Base, table=True):
 
     __tablename__: ClassVar[str] = "workspaces"
     __table_args__ = (
+        # Alone: an upsert on PostgreSQL minds one UNIQUE, and stumbles over a second one that others fill meanwhile.
         sa.UniqueConstraint("path"),
-        sa.UniqueConstraint("path_hash"),
         sa.CheckConstraint("id <> ''", name="id"),
         sa.CheckConstraint("path <> ''", name="path"),
         sa.CheckConstraint("length(path_hash) = 16", name="path_hash"),
@@ -128,7 +128,7 @@ class Workspace(Base, table=True):
     path_hash: Text = column(TEXT)
     created_at: Utc = column(UtcDateTime)
     last_accessed_at: Utc = column(UtcDateTime)
-    import_id: int | None = import_reference()
+    import_id: Count | None = import_reference()
 
 
 def _search_indexes() -> Iterator[sa.Index]:
@@ -202,4 +202,4 @@ class Session(Base, table=True):
     last_activity_at: Utc = column(UtcDateTime)
     version: Count = column(INTEGER, default=1, sa_column_kwargs={"server_default": "1"})
     rules_rev: Count = column(INTEGER, default_factory=new_revision, sa_column_kwargs={"server_default": "0"})
-    import_id: int | None = import_reference()
+    import_id: Count | None = import_reference()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from itertools import islice
 from typing import Any, overload
 
@@ -11,11 +12,12 @@ import sqlalchemy as sa
 from sqlmodel import col, select
 
 from vibeweaver_store.async_store import AsyncStore
-from vibeweaver_store.columns import Count, Id, Name, StrictBool, require
+from vibeweaver_store.columns import Id, Name, StrictBool, require
 from vibeweaver_store.models.weaving import HistoryEntry
-from vibeweaver_store.paging import DEFAULT_LIMIT, MAX_LIMIT, Order, Page, cursor_after, fetch
+from vibeweaver_store.paging import DEFAULT_LIMIT, MAX_LIMIT, Order, Page, fetch
 from vibeweaver_store.services.arguments import expect_many
-from vibeweaver_store.services.sessions import hold, require_session, topic
+from vibeweaver_store.services.logs import follow_log
+from vibeweaver_store.services.sessions import hold, topic
 from vibeweaver_store.store import Store
 from vibeweaver_store.unit_of_work import ReadUnitOfWork, UnitOfWork
 
@@ -74,7 +76,8 @@ def append_many(uow: UnitOfWork, session_id: str, entries: Iterable[NewEntry]) -
     remaining = expect_many(NewEntry, entries, field="entries")
     count = 0
     while batch := [_values(uow, session_id, entry) for entry in islice(remaining, _BATCH)]:
-        uow.execute(sa.insert(HistoryEntry), batch)
+        # Left out, a column that is empty would have rows with and without it go in one statement each.
+        uow.execute(sa.insert(HistoryEntry), batch, execution_options={"render_nulls": True})
         count += len(batch)
     return count
 
@@ -220,18 +223,9 @@ def follow(
         InvalidInput: an argument is of a wrong type, or the cursor is not of this listing.
         StoreUnavailable: the store was closed meanwhile, or the database cannot be reached.
     """
-    cursor: str | None
-    if after is None or isinstance(after, str):
-        cursor = after
-    else:
-        order = _order(session_id, action=action, success=success, oldest_first=True)
-        cursor = cursor_after(order, [require(Count, after, field="after")])
-
-    def listing(uow: ReadUnitOfWork, cursor: str | None) -> Page[HistoryEntry]:
-        require_session(uow, session_id)
-        return page(uow, session_id, limit=MAX_LIMIT, cursor=cursor, action=action, success=success, oldest_first=True)
-
-    return store.follow(listing, topic=topic(session_id), cursor=cursor, idle_seconds=idle_seconds)
+    order = _order(session_id, action=action, success=success, oldest_first=True)
+    chosen = partial(page, action=action, success=success, oldest_first=True)
+    return follow_log(store, session_id, chosen, order, after=after, idle_seconds=idle_seconds)
 
 
 def count(uow: ReadUnitOfWork, session_id: str, *, action: str | None = None, success: bool | None = None) -> int:

@@ -138,9 +138,9 @@ def between(
     last: float = require(BeatPosition, to_beat, field="to_beat")
     if last < first:
         raise InvalidInput(f"to_beat: {last} lies before from_beat {first}", field="to_beat")
-    statement = select(Marker).where(col(Marker.beat) >= first, col(Marker.beat) < last)
-    order = Order(["markers between", key, first, last], _BY_BEAT, within=[(col(Marker.session_id), key)])
-    return fetch(uow, statement, order, limit=limit, cursor=cursor)
+    of_session = [(col(Marker.session_id), key)]
+    order = Order(["markers between", key, first, last], _BY_BEAT, within=of_session, span=(first, last))
+    return fetch(uow, select(Marker), order, limit=limit, cursor=cursor)
 
 
 def delete(uow: UnitOfWork, marker_id: str) -> None:

@@ -78,7 +78,7 @@ def fire_and_tell(uow: UnitOfWork, session_id: str, signal: Signal) -> Fired:
     """
     checked = parse_signal(signal)
     # Before its rules, as whoever deletes it does: the other way round is a deadlock.
-    before = after = hold(uow, session_id)
+    before = after = hold(uow, session_id, active=False)
     locked = uow.exec(candidates(session_id, checked).with_for_update())
     matched = [rule for rule in locked if rule.trigger.matches(checked)]
     if matched:
@@ -142,7 +142,7 @@ def mark_fired(uow: UnitOfWork, rule_id: str, at: datetime | None = None) -> Rul
     key = require(Id, rule_id, field="rule_id")
     instant: datetime = require(Utc, uow.now() if at is None else at, field="at")
     session_id = get(uow, key).session_id
-    hold(uow, session_id)
+    hold(uow, session_id, active=False)
     unspent = sa.or_(col(Rule.trigger_type) != TriggerType.DEADLINE, col(Rule.fired_count) == 0)
     statement = (
         sa.update(Rule)

@@ -59,7 +59,7 @@ def page_by_session(
             listing.
     """
     key = require(Id, session_id, field="session_id")
-    wanted = None if trigger_type is None else parse_enum(TriggerType, trigger_type)
+    wanted = None if trigger_type is None else parse_enum(TriggerType, trigger_type, field="trigger_type")
     statement = select(Rule)
     if wanted is not None:
         statement = statement.where(col(Rule.trigger_type) == wanted)
@@ -75,7 +75,7 @@ def by_trigger(uow: ReadUnitOfWork, session_id: str, trigger_type: TriggerType |
     Raises:
         InvalidInput: there is no such kind of trigger.
     """
-    statement = _enabled(session_id, parse_enum(TriggerType, trigger_type))
+    statement = _enabled(session_id, parse_enum(TriggerType, trigger_type, field="trigger_type"))
     return list(uow.exec(statement))
 
 

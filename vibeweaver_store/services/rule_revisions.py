@@ -26,8 +26,8 @@ def revision(uow: ReadUnitOfWork, session_id: str) -> int | None:
 def revise(uow: UnitOfWork, session_id: str) -> int:
     """Say that the rules of a session change in this unit of work, and return their revision from now on.
 
-    Services do, and so do edits of rows. Whoever changes rules by a statement of their own is to call it too. On
-    PostgreSQL it waits for others who change rules of the same session.
+    Services do, and so do edits of rows. Whoever changes rules by a statement of their own is to call it too. It is
+    noted as activity of the session. On PostgreSQL it waits for others who change rules of the same session.
 
     Raises:
         NotFound: there is no such session.
@@ -35,7 +35,7 @@ def revise(uow: UnitOfWork, session_id: str) -> int:
     """
     key = require(Id, session_id, field="session_id")
     changed = new_revision()
-    statement = sa.update(Session).where(col(Session.id) == key).values(rules_rev=changed)
+    statement = sa.update(Session).where(col(Session.id) == key).values(rules_rev=changed, last_activity_at=uow.now())
     if uow.exec(statement, execution_options={"synchronize_session": False}).rowcount == 0:
         raise NotFound("session", key)
     return changed

@@ -122,7 +122,7 @@ def _build(uow: ReadUnitOfWork, session_id: str, new: NewRule, rule_id: str | No
         trigger=trigger,
         action_type=ActionType(action.type),
         action=action,
-        priority=parse_enum(Priority, new.priority),
+        priority=parse_enum(Priority, new.priority, field="priority"),
         one_shot=new.one_shot,
         enabled=new.enabled,
         created_at=uow.now(),

@@ -28,7 +28,7 @@ def drift(database: str | Path | URL | None = None, *, settings: Settings | None
     """Return how a database differs from the table classes, a line each; nothing where it does not.
 
     Tables of others, which may lie beside, are passed over. On SQLite the whole CREATE statements are compared; on
-    PostgreSQL not what CHECKs say: see :func:`missing_checks`.
+    PostgreSQL not what CHECKs say (see :func:`missing_checks`), nor views.
 
     Raises:
         StoreUnavailable: there is no such database, or it cannot be reached.

@@ -1,0 +1,195 @@
+"""``import ait42``, ``vibeweaver``, ``lulu`` and ``memva`` on the line."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.cli.conftest import Line, run_at_terminal
+from tests.importers.foreign_files import (
+    ait42_file,
+    ait42_message,
+    ait42_session,
+    lulu_database,
+    memva_database,
+    whole_jam,
+)
+from vibeweaver_store import Store, sessions
+from vibeweaver_store.services import imports, messages
+
+
+def ids(store: Store) -> set[str]:
+    return {each.id for each in store.query(sessions.page).items}
+
+
+@pytest.fixture
+def sessions_file(tmp_path: Path) -> Path:
+    (tmp_path / "theirs").mkdir()
+    return ait42_file(tmp_path / "theirs" / "app.json", [ait42_session("one", chatHistory=[ait42_message()])])
+
+
+@pytest.fixture
+def lulu(tmp_path: Path) -> Path:
+    said = [{"id": "m1", "session_id": "one"}, {"id": "m2", "session_id": "one", "role": "assistant"}]
+    return lulu_database(tmp_path / "lulu.db", sessions=[{"id": "one"}], messages=said)
+
+
+# --- databases -------------------------------------------------------------------------------------------------
+
+
+def test_a_database_of_each_application_comes_in(line: Line, look: Store, tmp_path: Path, lulu: Path) -> None:
+    jams = whole_jam(tmp_path / "vibeweaver.db")
+    prompt = '{"type":"user","message":{"content":"Go."}}'
+    events = [{"uuid": "e1", "memva_session_id": "two", "data": prompt}]
+    memva = memva_database(tmp_path / "memva.db", sessions=[{"id": "two"}], events=events)
+
+    for name, file in (("vibeweaver", jams), ("lulu", lulu), ("memva", memva)):
+        done = line("import", name, file)
+        assert (done.code, done.err) == (0, "")
+
+    assert ids(look) == {"jam-1", "one", "two"}
+    assert {each.importer for each in look.query(imports.page).items} == {"vibeweaver", "lulu", "memva"}
+
+
+def test_the_report_is_a_card(line: Line, lulu: Path) -> None:
+    done = line("import", "lulu", lulu)
+
+    told = dict(row.split(maxsplit=1) for row in done.out.splitlines() if not row.startswith("left out"))
+    assert (told["sources"], told["read"], told["new"], told["sessions"], told["messages"]) == (
+        *("1 source", "3", "3", "1", "2"),
+    )
+    assert told["imports"] == "1"
+
+
+def test_the_report_is_one_json_document(line_on_both: Line, lulu: Path) -> None:
+    first = line_on_both("import", "lulu", lulu, "--json")
+    again = line_on_both("import", "lulu", lulu, "--json")
+
+    assert (first.code, again.code) == (0, 0)
+    assert (first.document["new"], first.document["duplicate"], len(first.document["imports"])) == (3, 0, 1)
+    assert (again.document["new"], again.document["duplicate"], again.document["imports"]) == (0, 3, [])
+
+
+def test_what_is_left_out_is_told_and_the_code_is_4(line: Line, look: Store, tmp_path: Path) -> None:
+    said = [{"id": "m1", "session_id": "one", "role": "tool"}, {"id": "m2", "session_id": "one"}]
+    file = lulu_database(tmp_path / "lulu.db", sessions=[{"id": "one"}], messages=said)
+
+    done = line("import", "lulu", file)
+
+    assert done.code == 4
+    assert done.err == (
+        f"vibeweaver-store: {file}: messages 'm1': MessageRole: 'tool' is none of user, assistant, system\n"
+    )
+    assert len(look.query(messages.page, "one").items) == 1
+
+
+def test_a_dry_run_writes_nothing(line: Line, look: Store, lulu: Path) -> None:
+    done = line("import", "lulu", lulu, "--dry-run", "--json")
+
+    assert (done.code, done.document["new"], done.document["dry_run"]) == (0, 3, True)
+    assert done.err == "a dry run: nothing was written\n"
+    assert ids(look) == set()
+
+
+def test_what_was_brought_in_can_be_undone(line: Line, look: Store, lulu: Path) -> None:
+    (import_id,) = line("import", "lulu", lulu, "--json").document["imports"]
+
+    assert line("import", "undo", import_id, "--yes").code == 0
+    assert ids(look) == set()
+
+
+@pytest.mark.parametrize("name", ["vibeweaver", "lulu", "memva"])
+def test_a_database_of_another_kind_is_one_error(line: Line, tmp_path: Path, name: str) -> None:
+    file = tmp_path / "notes.txt"
+    file.write_text("not a database " * 100)
+
+    done = line("import", name, file)
+
+    assert (done.code, done.error) == (4, f"{file}: this is no SQLite database")
+
+
+def test_the_store_itself_is_refused(line: Line, sqlite_path: Path) -> None:
+    done = line("import", "lulu", sqlite_path)
+
+    assert done.code == 4
+    assert done.error.endswith("this is a store of vibeweaver-store itself; open it with --db, or restore it")
+
+
+def test_memva_keeps_secrets_only_when_told_to(line: Line, look: Store, tmp_path: Path) -> None:
+    secret = "sk-ant-api03-" + "a1b2c3d4" * 4
+    event = {"uuid": "e", "data": json.dumps({"type": "user", "message": {"content": secret}})}
+    file = memva_database(
+        tmp_path / "memva.db", sessions=[{"id": "one"}], events=[{**event, "memva_session_id": "one"}]
+    )
+
+    assert line("import", "memva", file, "--dry-run", "--json").document["redacted"] == 1
+    assert line("import", "memva", file, "--no-redact").code == 0
+    assert look.query(messages.page, "one").items[0].content == secret
+
+
+def test_nothing_but_the_report_is_shown_at_a_terminal(sqlite_path: Path, lulu: Path) -> None:
+    code, shown = run_at_terminal("--db", sqlite_path, "import", "lulu", lulu, "--json")
+
+    assert code == 0
+    assert '"new":3' in shown
+
+
+@pytest.mark.parametrize("name", ["ait42", "vibeweaver", "lulu", "memva"])
+def test_no_file_is_wrong_usage(line: Line, name: str) -> None:
+    assert line("import", name).code == 2
+
+
+# --- AIT42 -----------------------------------------------------------------------------------------------------
+
+
+def test_ait42_takes_a_workspace_for_all_files(line: Line, look: Store, sessions_file: Path) -> None:
+    done = line("import", "ait42", sessions_file.parent, "--workspace", "/srv/app")
+
+    assert (done.code, done.err) == (0, "")
+    assert ids(look) == {"one"}
+
+
+def test_ait42_takes_workspaces_from_a_mapping(line: Line, look: Store, sessions_file: Path, tmp_path: Path) -> None:
+    mapping = tmp_path / "workspaces.json"
+    mapping.write_text('{"app": "/srv/app"}')
+
+    assert line("import", "ait42", sessions_file, "--mapping", mapping).code == 0
+    assert ids(look) == {"one"}
+
+
+def test_ait42_without_a_workspace_says_what_to_give(line: Line, look: Store, sessions_file: Path) -> None:
+    done = line("import", "ait42", sessions_file)
+
+    assert done.code == 4
+    assert done.err == (
+        f"vibeweaver-store: {sessions_file}: its workspace is not known: give one, or a mapping that has 'app.json'\n"
+    )
+    assert ids(look) == set()
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"), [("{", "this is no JSON"), ("[]", "must be a JSON object of workspaces by the names of files")]
+)
+def test_a_mapping_that_cannot_be_read_is_one_error(
+    line: Line, sessions_file: Path, tmp_path: Path, text: str, reason: str
+) -> None:
+    mapping = tmp_path / "workspaces.json"
+    mapping.write_text(text)
+
+    done = line("import", "ait42", sessions_file, "--mapping", mapping)
+
+    assert done.code == 4
+    assert done.error.startswith(f"{mapping}: {reason}")
+
+
+def test_strict_takes_all_of_a_file_or_nothing(line: Line, look: Store, tmp_path: Path) -> None:
+    documents: list[Any] = [ait42_session("one"), {"id": "two"}]
+    file = ait42_file(tmp_path / "app.json", documents)
+
+    strict = line("import", "ait42", file, "--workspace", "/srv/app", "--strict")
+    assert (strict.code, ids(look)) == (4, set())
+    lenient = line("import", "ait42", file, "--workspace", "/srv/app")
+    assert (lenient.code, ids(look)) == (4, {"one"})

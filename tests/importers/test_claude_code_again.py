@@ -1,0 +1,290 @@
+"""Transcripts of Claude Code read again: grown, rewritten, broken off, by two at once, undone."""
+
+from __future__ import annotations
+
+import threading
+from pathlib import Path
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+
+from tests.importers.transcript_files import (
+    SESSION,
+    append,
+    at,
+    counted,
+    custom_title,
+    encoded,
+    events_of,
+    import_of,
+    in_small_batches,
+    messages_of,
+    prompt,
+    session_of,
+    summary,
+    talk,
+    write,
+)
+from tests.importers.undoing import content
+from tests.services.scene import build_scene, dump
+from vibeweaver_store import (
+    ImportStatus,
+    Store,
+    StoreUnavailable,
+    imports,
+    sessions,
+)
+from vibeweaver_store.importers import transcripts
+from vibeweaver_store.importers.claude_code import import_claude_code
+from vibeweaver_store.importers.transcript_sessions import keep_up
+from vibeweaver_store.models import METADATA
+
+# --- a second run ----------------------------------------------------------------------------------------------
+
+
+def test_a_second_run_finds_nothing_new_and_writes_nothing(store: Store, folder: Path, file: Path) -> None:
+    write(file, *talk(1, 5))
+    write(folder / "empty.jsonl")
+    import_claude_code(store, [folder])
+    before = dump(store)
+
+    report = import_claude_code(store, [folder])
+
+    assert dump(store) == before
+    assert (report.sources, report.unchanged, counted(report), report.import_ids) == (2, 2, {}, [])
+
+
+def test_of_a_file_that_has_grown_only_what_is_new_is_read(store: Store, file: Path) -> None:
+    write(file, *talk(1, 4))
+    import_claude_code(store, [file])
+    append(file, b"// broken\n", *talk(5, 2))
+
+    report = import_claude_code(store, [file])
+
+    assert counted(report) == {"read": 3, "new": 2, "broken": 1, "messages": 2}
+    assert [problem.line for problem in report.problems] == [5]
+    assert [each.content for each in messages_of(store)][3:] == ["prompt 4", "answer 5", "prompt 6"]
+    assert (session_of(store).created_at, session_of(store).updated_at) == (at(1), at(6))
+    assert import_of(store).offset_bytes == file.stat().st_size
+
+
+def test_a_last_line_that_is_torn_is_left_for_the_next_run(store: Store, file: Path) -> None:
+    whole = encoded([prompt(2)])
+    write(file, prompt(1), whole[:-20])
+
+    first = import_claude_code(store, [file])
+    again = import_claude_code(store, [file])
+    append(file, whole[-20:])
+    second = import_claude_code(store, [file])
+
+    assert (counted(first), first.torn, first.problem_count) == (
+        {"read": 1, "new": 1, "sessions": 1, "messages": 1},
+        1,
+        0,
+    )
+    assert (counted(again), again.torn, again.unchanged) == ({}, 1, 1)
+    assert (counted(second), second.torn) == ({"read": 1, "new": 1, "messages": 1}, 0)
+
+
+def test_what_was_glued_to_a_last_line_without_a_newline_is_read(store: Store, file: Path) -> None:
+    write(file, encoded([prompt(1)]).rstrip())
+    import_claude_code(store, [file])
+    append(file, prompt(2), encoded([prompt(3)]).rstrip(), prompt(4))
+
+    report = import_claude_code(store, [file])
+
+    assert counted(report) == {"read": 3, "new": 3, "messages": 3}
+    assert [each.public_id for each in messages_of(store)] == ["uuid-1", "uuid-2", "uuid-3", "uuid-4"]
+
+
+@pytest.mark.parametrize("how", ["shorter", "longer", "as long"])
+def test_a_file_that_was_rewritten_is_noticed_and_read_anew(store: Store, file: Path, how: str) -> None:
+    write(file, *talk(1, 6))
+    import_claude_code(store, [file])
+    rewritten = {"shorter": talk(1, 2), "longer": talk(3, 9), "as long": [*talk(1, 5)[::-1], *talk(6, 1)]}[how]
+    write(file, *rewritten)
+
+    report = import_claude_code(store, [file])
+    again = import_claude_code(store, [file])
+
+    new = {"shorter": 0, "longer": 5, "as long": 0}[how]
+    assert report.rewritten == 1
+    assert (report.counts.read, report.counts.new) == (len(rewritten), new)
+    assert len(events_of(store)) == len(messages_of(store)) == 6 + new
+    assert (again.rewritten, again.unchanged) == (0, 1)
+
+
+# --- dry runs, progress ----------------------------------------------------------------------------------------
+
+
+def test_a_dry_run_tells_what_would_be_done_and_writes_nothing(store: Store, folder: Path, file: Path) -> None:
+    write(file, *talk(1, 5), b"broken\n")
+    write(folder / "copy.jsonl", *talk(1, 6))
+    build_scene(store)
+    before = dump(store)
+
+    dry = import_claude_code(store, [folder], dry_run=True)
+    assert dump(store) == before
+    real = import_claude_code(store, [folder])
+
+    told, done = dry.as_document(), real.as_document()
+    assert (told.pop("dry_run"), told.pop("imports")) == (True, [])
+    assert (done.pop("dry_run"), len(done.pop("imports"))) == (False, 2)
+    del told["seconds"], done["seconds"]
+    assert told == done
+
+
+def test_all_bytes_are_told_of_once(store: Store, folder: Path, file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    in_small_batches(monkeypatch)
+    write(file, *talk(1, 20), b'{"torn')
+    write(folder / "other.jsonl", *talk(1, 3))
+    size = sum(each.stat().st_size for each in folder.iterdir())
+    for _ in range(2):
+        passed: list[int] = []
+
+        import_claude_code(store, [folder], progress=passed.append)
+
+        assert sum(passed) == size
+        assert all(count > 0 for count in passed)
+
+
+# --- batches ---------------------------------------------------------------------------------------------------
+
+TREE: dict[str, list[dict[str, Any] | bytes]] = {
+    f"{SESSION}.jsonl": [summary("of another"), *talk(1, 9), b"broken\n", custom_title("late set"), *talk(10, 5)],
+    "agent-a1.jsonl": [prompt(n, isSidechain=True, agentId="a1") for n in range(30, 37)],
+    "other.jsonl": [{**each, "sessionId": "other"} for each in talk(1, 8)],
+}
+
+
+def write_tree(folder: Path) -> Path:
+    for name, lines in TREE.items():
+        write(folder / name, *lines)
+    return folder
+
+
+KEPT = {
+    "sessions": ("id", "name", "working_dir", "status", "attributes", "created_at", "updated_at", "last_activity_at"),
+    "messages": ("session_id", "public_id", "role", "content", "created_at"),
+    "journal_events": ("session_id", "event_uuid", "source_session_id", "timestamp", "data"),
+    "workspaces": ("path",),
+}
+
+
+def without_keys(store: Store) -> dict[str, Any]:
+    """All that was brought, but for the numbers, ids and versions that are as they come."""
+    tables = {name: [METADATA.tables[name].c[column] for column in columns] for name, columns in KEPT.items()}
+    with store.read() as uow:
+        return {name: sorted(map(str, uow.execute(sa.select(*columns)))) for name, columns in tables.items()}
+
+
+@pytest.fixture
+def whole(store: Store, folder: Path) -> dict[str, Any]:
+    """What a run that nobody disturbed brings of the tree; it is gone again."""
+    write_tree(folder)
+    report = import_claude_code(store, [folder])
+    found = without_keys(store)
+    for import_id in report.import_ids:
+        store.run(imports.undo, import_id)
+    assert store.query(sessions.page).items == []
+    return found
+
+
+def test_many_small_batches_bring_what_one_brings(
+    store: Store, folder: Path, whole: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    in_small_batches(monkeypatch)
+
+    report = import_claude_code(store, [folder])
+
+    assert without_keys(store) == whole
+    assert counted(report) == {"read": 32, "new": 31, "broken": 1, "sessions": 2, "messages": 22}
+    assert {each.status for each in store.query(imports.page, limit=3).items} == {ImportStatus.COMPLETED}
+
+
+@pytest.mark.parametrize("after", [0, 1, 4, 6])
+def test_a_run_that_breaks_off_leaves_whole_batches_and_the_next_one_goes_on(
+    store: Store, folder: Path, whole: dict[str, Any], monkeypatch: pytest.MonkeyPatch, after: int
+) -> None:
+    in_small_batches(monkeypatch)
+    with monkeypatch.context() as broken:
+        break_after(broken, after)
+        with pytest.raises(StoreUnavailable):
+            import_claude_code(store, [folder])
+    events = [event for each in (SESSION, "other") for event in events_of(store, each)]
+    read_so_far = sum(each.counts.get("new", 0) for each in store.query(imports.page).items if each.offset_bytes)
+    assert len(events) == read_so_far <= after * 3
+
+    report = import_claude_code(store, [folder])
+
+    assert report.rewritten == 0
+    assert report.counts.new == 31 - len(events)
+    assert without_keys(store) == whole
+
+
+def break_after(monkeypatch: pytest.MonkeyPatch, batches: int) -> None:
+    """Have the database go away at the end of a batch, behind all that it writes."""
+    left = [batches]
+
+    def broken(*args: Any) -> None:
+        keep_up(*args)
+        left[0] -= 1
+        if left[0] < 0:
+            raise StoreUnavailable("the server is gone")
+
+    monkeypatch.setattr(transcripts, "keep_up", broken)
+
+
+def test_a_run_stops_at_a_file_that_another_one_has_taken_over(
+    store: Store, other: Store, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    in_small_batches(monkeypatch)
+    write_tree(folder)
+    taken: list[int] = []
+
+    def take_over(_: int) -> None:
+        if not taken:
+            running = import_of(other)
+            made = other.run(imports.begin, running.importer, running.source, running.fingerprint)
+            taken.append(made.id or 0)
+
+    report = import_claude_code(store, [folder], progress=take_over)
+
+    (problem,) = report.problems
+    assert (problem.line, "failed and cannot become running" in problem.reason) == (None, True)
+    assert store.query(imports.get, report.import_ids[0]).counts["new"] == 3
+    assert store.query(imports.get, taken[0]).status is ImportStatus.RUNNING
+
+
+def test_two_runs_at_once_bring_each_line_once(store: Store, other: Store, folder: Path, whole: dict[str, Any]) -> None:
+    together = threading.Barrier(2)
+
+    def run(on: Store) -> None:
+        together.wait()
+        import_claude_code(on, [folder])
+
+    threads = [threading.Thread(target=run, args=[each]) for each in (store, other)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+
+    import_claude_code(store, [folder])
+    assert without_keys(store) == whole
+
+
+# --- undoing ---------------------------------------------------------------------------------------------------
+
+
+def test_what_was_imported_can_be_undone_and_imported_again(store: Store, folder: Path, whole: dict[str, Any]) -> None:
+    build_scene(store)
+    before = content(store)
+    report = import_claude_code(store, [folder])
+
+    for import_id in report.import_ids:
+        store.run(imports.undo, import_id)
+    assert content(store) == before
+
+    again = import_claude_code(store, [folder])
+    assert counted(again) == counted(report)

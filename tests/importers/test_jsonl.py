@@ -1,0 +1,185 @@
+"""Lines of JSON as other programs leave them: whole, glued, torn, too long, or no JSON at all."""
+
+from __future__ import annotations
+
+import io
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from vibeweaver_store.importers.jsonl import Line, Lines, fingerprint, whole_array
+
+OBJECTS = st.lists(
+    st.dictionaries(st.text(max_size=3), st.none() | st.integers(-(2**60), 2**60) | st.text(max_size=5), max_size=3),
+    max_size=8,
+)
+
+
+def read(data: bytes, **where: int) -> list[Line]:
+    return list(Lines(io.BytesIO(data), **where))
+
+
+def told(data: bytes) -> list[tuple[int, tuple[object, ...], str]]:
+    return [(line.number, line.objects, line.problem) for line in read(data)]
+
+
+def test_a_line_is_given_with_its_number_and_where_the_next_one_begins() -> None:
+    lines = read(b'{"a": 1}\n{"b": 2}\r\n')
+
+    assert [(line.number, line.end, line.objects) for line in lines] == [(1, 9, ({"a": 1},)), (2, 19, ({"b": 2},))]
+
+
+def test_blank_lines_are_passed_over_and_counted() -> None:
+    assert told(b'\n  \n{"a": 1}\n\n') == [(3, ({"a": 1},), "")]
+
+
+def test_objects_that_were_glued_together_are_taken_apart() -> None:
+    assert told(b'{"a": 1}{"b": "}{"} {"c": 3}\n') == [(1, ({"a": 1}, {"b": "}{"}, {"c": 3}), "")]
+
+
+@pytest.mark.parametrize(
+    ("line", "problem"),
+    [
+        (b"// a comment", "the line is no JSON"),
+        (b'{"a": 1', "the line is no JSON"),
+        (b'"text"', "the line holds a JSON value that is no object"),
+        (b"42", "the line holds a JSON value that is no object"),
+        (b'[{"a": 1}]', "the line holds a JSON value that is no object"),
+        (b'{"a": "\xff"}', "the line is not UTF-8"),
+        (b"[" * 100_000, "the line is no JSON"),
+    ],
+)
+def test_a_line_that_holds_no_object_is_broken_and_the_next_one_is_read(line: bytes, problem: str) -> None:
+    assert told(line + b'\n{"b": 2}\n') == [(1, (), problem), (2, ({"b": 2},), "")]
+
+
+def test_the_whole_objects_of_a_line_that_breaks_off_are_kept() -> None:
+    assert told(b'{"a": 1}{"b": \n') == [(1, ({"a": 1},), "the rest of the line is no JSON")]
+
+
+@pytest.mark.parametrize("text", [r'{"a": "\ud800"}', '{"a": NaN}', '{"a": -Infinity}'])
+def test_values_that_python_alone_can_read_are_read(text: str) -> None:
+    ((_, (found,), problem),) = told(text.encode() + b"\n")
+
+    assert problem == ""
+    assert repr(found) == repr(json.loads(text))
+
+
+def test_a_last_line_without_a_newline_is_taken_where_it_is_whole() -> None:
+    lines = Lines(io.BytesIO(b'{"a": 1}\n{"b": 2}'))
+
+    assert [line.objects for line in lines] == [({"a": 1},), ({"b": 2},)]
+    assert not lines.torn
+
+
+@pytest.mark.parametrize("torn", [b'{"b": ', b'{"b": 2}{"c"', b'{"b": "\xc3', b'"tex', b"{"])
+def test_a_last_line_that_is_torn_is_left_for_another_time(torn: bytes) -> None:
+    lines = Lines(io.BytesIO(b'{"a": 1}\n' + torn))
+
+    assert [(line.objects, line.end) for line in lines] == [(({"a": 1},), 9)]
+    assert lines.torn
+
+
+def test_reading_goes_on_at_an_offset_and_a_number() -> None:
+    (line,) = read(b'{"a": 1}\n{"b": 2}\n', offset=9, number=1)
+
+    assert (line.number, line.objects) == (2, ({"b": 2},))
+
+
+def test_a_line_that_is_too_long_is_broken_without_being_held() -> None:
+    data = b'{"a": 1}\n{"b": "' + b"x" * 100 + b'"}\n{"c": 3}\n'
+
+    lines = read(data, longest=20)
+
+    assert [(line.number, line.end, line.raw, bool(line.problem)) for line in lines] == [
+        (1, 9, b'{"a": 1}\n', False),
+        (2, len(data) - 9, b"", True),
+        (3, len(data), b'{"c": 3}\n', False),
+    ]
+
+
+def test_a_line_of_just_the_greatest_length_is_read() -> None:
+    assert [line.problem for line in read(b'{"abc": 12}\n', longest=11)] == [""]
+
+
+def test_a_last_line_that_is_too_long_and_not_whole_is_left() -> None:
+    lines = Lines(io.BytesIO(b'{"a": 1}\n' + b"x" * 100), longest=20)
+
+    assert [line.number for line in lines] == [1]
+    assert lines.torn
+
+
+def test_somebody_may_look_elsewhere_in_the_file_meanwhile() -> None:
+    file = io.BytesIO(b'{"a": 1}\n{"b": 2}\n{"c": 3}\n')
+
+    found = []
+    for line in Lines(file):
+        found.append(line.objects)
+        file.seek(0)
+
+    assert found == [({"a": 1},), ({"b": 2},), ({"c": 3},)]
+
+
+@given(objects=OBJECTS, data=st.data())
+def test_reading_in_two_parts_gives_what_reading_at_once_gives(
+    objects: list[dict[str, object]], data: st.DataObject
+) -> None:
+    whole = b"".join(json.dumps(each).encode() + b"\n" for each in objects)
+    cut = data.draw(st.integers(0, len(whole)))
+
+    lines = Lines(io.BytesIO(whole[:cut]))
+    first = list(lines)
+    offset, number = (first[-1].end, first[-1].number) if first else (0, 0)
+    rest = read(whole, offset=offset, number=number)
+
+    assert [each for line in [*first, *rest] for each in line.objects] == objects
+
+
+# --- arrays ----------------------------------------------------------------------------------------------------
+
+
+def test_a_file_that_is_one_array_is_read_item_by_item_and_only_at_its_end_as_a_whole() -> None:
+    data = b' [{"a": 1},\n {"b": 2}, 3]\n'
+
+    found = whole_array(io.BytesIO(data))
+
+    assert found is not None
+    assert [(line.number, line.end, line.objects) for line in found] == [
+        (1, 0, ({"a": 1},)),
+        (2, 0, ({"b": 2},)),
+        (3, len(data), ()),
+    ]
+    assert [bool(line.problem) for line in found] == [False, False, True]
+
+
+@pytest.mark.parametrize("data", [b"", b'{"a": 1}\n', b"[1]\n[2]\n", b"[", b'"text"'])
+def test_what_is_no_array_is_told_apart(data: bytes) -> None:
+    assert whole_array(io.BytesIO(data)) is None
+
+
+def test_an_empty_array_has_no_lines() -> None:
+    assert whole_array(io.BytesIO(b"[]")) == ()
+
+
+# --- fingerprints ----------------------------------------------------------------------------------------------
+
+BODY = bytes(range(256)) * 64
+
+
+@pytest.mark.parametrize("offset", [0, 1, 100, 4096, 5000, len(BODY)])
+def test_a_fingerprint_stays_when_the_file_grows(offset: int) -> None:
+    assert fingerprint(io.BytesIO(BODY), offset) == fingerprint(io.BytesIO(BODY[:offset] + b"more"), offset)
+
+
+@pytest.mark.parametrize("place", [0, 4095, len(BODY) - 4096, len(BODY) - 1])
+def test_a_fingerprint_changes_with_what_stands_at_either_end(place: int) -> None:
+    changed = bytearray(BODY)
+    changed[place] ^= 1
+
+    assert fingerprint(io.BytesIO(changed), len(BODY)) != fingerprint(io.BytesIO(BODY), len(BODY))
+
+
+def test_a_fingerprint_is_of_one_offset() -> None:
+    assert fingerprint(io.BytesIO(b"a" * 9000), 8999) != fingerprint(io.BytesIO(b"a" * 9000), 9000)

@@ -1,0 +1,414 @@
+"""A vibeweaver database: what becomes of each row, what is left out, and that it comes in once and whole."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import subprocess
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.importers.foreign_files import (
+    VIBEWEAVER_BY_TYPES,
+    make_database,
+    vibeweaver_database,
+    whole_jam,
+    write_rows,
+)
+from tests.importers.undoing import content, undo_all
+from vibeweaver_store import Store, actions, history, markers, rules, sessions, snapshots, stats, triggers
+from vibeweaver_store.importers.runs import ImportReport
+from vibeweaver_store.importers.vibeweaver import import_vibeweaver
+from vibeweaver_store.models import ImportStatus, Priority, Session, SessionKind, SessionStatus
+from vibeweaver_store.models.actions import Action
+from vibeweaver_store.models.triggers import Trigger
+from vibeweaver_store.services import imports
+from vibeweaver_store.testing import RuleFactory
+
+EARLY = datetime(2025, 1, 13, 10, 0, tzinfo=UTC)
+LATE = datetime(2025, 1, 13, 12, 30, tzinfo=UTC)
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "vibeweaver.db"
+
+
+def reasons(report: ImportReport) -> list[str]:
+    return [problem.reason for problem in report.problems]
+
+
+def bring_rule(store: Store, path: Path, **columns: Any) -> ImportReport:
+    vibeweaver_database(path, sessions=[{"id": "jam-1"}], rules=[{"id": "rule-1", "session_id": "jam-1", **columns}])
+    return import_vibeweaver(store, path)
+
+
+# --- rows ------------------------------------------------------------------------------------------------------
+
+
+def test_a_session_becomes_a_jam(store: Store, other: Store, path: Path) -> None:
+    report = import_vibeweaver(store, whole_jam(path))
+
+    jam = other.query(sessions.get, "jam-1")
+    assert (jam.kind, jam.status) == (SessionKind.JAM, SessionStatus.CREATED)
+    assert (jam.name, jam.vibe, jam.tempo_bpm) == ("late set", "dark techno", 130.0)
+    assert (jam.created_at, jam.updated_at, jam.last_activity_at) == (EARLY, LATE, LATE)
+    assert [jam.import_id] == report.import_ids
+
+
+def test_what_hangs_on_it_comes_with_it(store: Store, other: Store, path: Path) -> None:
+    import_vibeweaver(store, whole_jam(path))
+
+    (marker,) = other.query(markers.page, "jam-1").items
+    assert (marker.id, marker.beat, marker.name) == ("marker-1", 64.0, "drop")
+    assert (marker.metadata_, marker.created_at) == ({"tempo_bpm": 130}, EARLY)
+    first, second = other.query(history.page, "jam-1", oldest_first=True).items
+    assert (first.action, first.params, first.result, first.success) == ("sample", {"space": "drums"}, None, True)
+    assert (first.created_at, second.success) == (EARLY, False)
+    snapshot = other.query(snapshots.load, "jam-1")
+    assert (snapshot.state, snapshot.captured_at) == (b"state", LATE)
+    assert snapshot.sha256 == hashlib.sha256(b"state").hexdigest()
+
+
+def test_counts_are_of_rows(store: Store, path: Path) -> None:
+    counts = import_vibeweaver(store, whole_jam(path)).counts
+
+    assert (counts.read, counts.new, counts.duplicate, counts.broken) == (7, 7, 0, 0)
+    assert counts.sessions == 1
+
+
+TRIGGERS: list[tuple[dict[str, Any], Trigger]] = [
+    ({"type": "Beat", "divisor": 4}, triggers.Beat(divisor=4)),
+    ({"type": "Marker", "name": "drop"}, triggers.Marker(name="drop")),
+    ({"type": "Deadline", "beat": 64.0}, triggers.Deadline(beat=64.0)),
+    ({"type": "Artifact", "tag": None}, triggers.Artifact()),
+    ({"type": "Artifact", "tag": "drums"}, triggers.Artifact(tag="drums")),
+    ({"type": "JobComplete", "job_id": "job-1"}, triggers.JobComplete(job_id="job-1")),
+    ({"type": "Transport", "state": "playing"}, triggers.Transport(state="playing")),
+]
+ACTIONS: list[tuple[dict[str, Any], Action]] = [
+    (
+        {"type": "Sample", "space": "drums", "prompt": None, "inference": {"steps": 8}},
+        actions.Sample(space="drums", inference={"steps": 8}),
+    ),
+    (
+        {"type": "Schedule", "content_hash": "abc", "at": 8.0, "duration": None, "gain": 0.5},
+        actions.Schedule(content_hash="abc", at=8.0, gain=0.5),
+    ),
+    (
+        {"type": "SampleAndSchedule", "space": "pads", "prompt": "warm", "at": 16.0},
+        actions.SampleAndSchedule(space="pads", prompt="warm", at=16.0),
+    ),
+    ({"type": "Play"}, actions.Play()),
+    ({"type": "Pause"}, actions.Pause()),
+    ({"type": "Stop"}, actions.Stop()),
+    ({"type": "Seek", "beat": 4.0}, actions.Seek(beat=4.0)),
+    ({"type": "Audition", "content_hash": "abc", "duration": 2.0}, actions.Audition(content_hash="abc", duration=2.0)),
+    ({"type": "Notify", "message": "four"}, actions.Notify(message="four")),
+]
+
+
+def test_every_variant_of_triggers_and_actions_is_read(store: Store, other: Store, path: Path) -> None:
+    pairs = [(document, ACTIONS[0][0]) for document, _ in TRIGGERS] + [(TRIGGERS[0][0], each) for each, _ in ACTIONS]
+    rows = [
+        {
+            "id": f"rule-{n:02}",
+            "session_id": "jam-1",
+            "trigger_params": json.dumps(trigger),
+            "action_params": json.dumps(action),
+            "created_at": f"2025-01-13T10:00:{n:02}Z",
+        }
+        for n, (trigger, action) in enumerate(pairs)
+    ]
+    vibeweaver_database(path, sessions=[{"id": "jam-1"}], rules=rows)
+
+    assert import_vibeweaver(store, path).problems == []
+
+    found = other.query(rules.page_by_session, "jam-1").items
+    assert [rule.trigger for rule in found] == [ours for _, ours in TRIGGERS] + [triggers.Beat(divisor=4)] * len(
+        ACTIONS
+    )
+    assert [rule.action for rule in found] == [ACTIONS[0][1]] * len(TRIGGERS) + [ours for _, ours in ACTIONS]
+    assert {(rule.trigger_type, rule.trigger_key) for rule in found} == {(t.type, t.key) for _, t in TRIGGERS}
+    assert {rule.action_type for rule in found} == {action.type for _, action in ACTIONS}
+
+
+def test_a_rule_keeps_how_often_it_fired(store: Store, other: Store, path: Path) -> None:
+    bring_rule(
+        store,
+        path,
+        priority="critical",
+        enabled=0,
+        one_shot=1,
+        fired_count=3,
+        last_fired_at="2025-01-13T12:30:00+00:00",
+    )
+
+    rule = other.query(rules.get, "rule-1")
+    assert (rule.priority, rule.enabled, rule.one_shot) == (Priority.CRITICAL, False, True)
+    assert (rule.fired_count, rule.last_fired_at, rule.created_at) == (3, LATE, EARLY)
+
+
+@pytest.mark.parametrize("document", [{"divisor": 4}, {"type": "beat", "divisor": 4}], ids=["no tag", "small letters"])
+def test_a_tag_may_be_the_columns(store: Store, other: Store, path: Path, document: dict[str, Any]) -> None:
+    bring_rule(store, path, trigger_params=json.dumps(document))
+
+    assert other.query(rules.get, "rule-1").trigger == triggers.Beat(divisor=4)
+
+
+def test_the_tables_may_be_those_that_the_types_name(store: Store, other: Store, path: Path) -> None:
+    at = {"created_at": "2025-01-13 10:00:00"}
+    standing = {"priority": 4, "enabled": 1, "one_shot": 0, "fired_count": 0}
+    documents = {"trigger": '{"type":"Beat","divisor":4}', "action": '{"type":"Play"}'}
+    write_rows(
+        make_database(path, VIBEWEAVER_BY_TYPES),
+        {},
+        sessions=[{"id": "jam-1", "name": "late set", "tempo_bpm": 130.0, **at, "updated_at": "2025-01-13 12:30:00"}],
+        rules=[{"id": "rule-1", "session_id": "jam-1", **documents, **standing, **at}],
+        snapshots=[
+            {"session_id": "jam-1", "state": b"first", **at},
+            {"session_id": "jam-1", "state": b"second", **at},
+        ],
+        generation_stats=[{"space": "drums", "avg_ms": 250, "count": 4}],
+    )
+
+    report = import_vibeweaver(store, path)
+
+    assert (report.problems, report.counts.new) == ([], 5)
+    rule = other.query(rules.get, "rule-1")
+    assert (rule.trigger, rule.action, rule.priority) == (triggers.Beat(divisor=4), actions.Play(), Priority.IDLE)
+    assert [each.size_bytes for each in other.query(snapshots.page, "jam-1").items] == [6, 5]
+
+
+def test_stats_keep_count_and_average(store: Store, other: Store, path: Path) -> None:
+    import_vibeweaver(store, whole_jam(path))
+
+    found = other.query(stats.get, "drums")
+    assert (found.average_ms, found.sample_count, found.standard_deviation_ms) == (250, 4, 0)
+    assert (found.min_ms, found.max_ms, found.last_ms, found.updated_at) == (250, 250, 250, LATE)
+    (recorded,) = other.query(imports.page).items
+    assert (recorded.report["spaces"], recorded.report["approximate"]) == ({"drums": 4}, "spaces")
+
+
+def test_stats_that_are_there_stay_as_they_are(store: Store, other: Store, path: Path) -> None:
+    store.run(stats.record, "drums", 10)
+
+    report = import_vibeweaver(store, whole_jam(path))
+    undo_all(store, report)
+
+    assert report.counts.duplicate == 1
+    assert other.query(stats.get, "drums").total_ms == 10
+
+
+# --- what is left out ------------------------------------------------------------------------------------------
+
+
+BROKEN_RULES: list[tuple[dict[str, Any], str]] = [
+    ({"trigger_params": '{"type":"Solstice"}'}, "trigger: 'Solstice' is no kind of trigger"),
+    ({"trigger_params": '{"type":["Beat"]}'}, "trigger: ['Beat'] is no kind of trigger"),
+    ({"trigger_params": "Beat"}, "trigger: is no JSON"),
+    ({"trigger_params": "[4]"}, "trigger: must be a JSON object"),
+    ({"trigger_params": '{"type":"Beat","divisor":0}'}, "trigger: beat.divisor: "),
+    ({"action_params": '{"type":"Sing"}'}, "action: 'Sing' is no kind of action"),
+    ({"action_params": '{"type":"Notify"}'}, "action: notify.message: "),
+    ({"priority": "urgent"}, "Priority: 'urgent' is none of"),
+    ({"enabled": 2}, "enabled: must be 0 or 1"),
+    ({"fired_count": -1}, "fired_count: "),
+    ({"fired_count": 3}, "last_fired_at: a rule has one if and only if it has fired"),
+    ({"last_fired_at": "2025-01-13T12:30:00Z"}, "last_fired_at: a rule has one if and only if it has fired"),
+    ({"created_at": "then"}, "created_at: must be a time"),
+    ({"id": " "}, "id: must not be blank"),
+]
+
+
+def test_a_rule_that_cannot_be_read_is_left_out_and_the_rest_goes_in(store: Store, other: Store, path: Path) -> None:
+    broken = [columns for columns, _ in BROKEN_RULES]
+    rows = [{"id": f"rule-{n}", "session_id": "jam-1", **columns} for n, columns in enumerate([*broken, {}])]
+    vibeweaver_database(path, sessions=[{"id": "jam-1"}], rules=rows)
+
+    report = import_vibeweaver(store, path)
+
+    expected = [f"rules {row['id']!r}: {reason}" for row, (_, reason) in zip(rows, BROKEN_RULES, strict=False)]
+    assert [said[: len(begins)] for said, begins in zip(reasons(report), expected, strict=True)] == expected
+    assert [each.id for each in other.query(rules.page_by_session, "jam-1").items] == [rows[-1]["id"]]
+    counts = report.counts
+    assert (counts.read, counts.new, counts.broken) == (len(rows) + 1, 2, len(BROKEN_RULES))
+
+
+def test_other_rows_that_cannot_be_read_are_left_out(store: Store, other: Store, path: Path) -> None:
+    mine = {"session_id": "jam-1"}
+    vibeweaver_database(
+        path,
+        sessions=[{"id": "jam-1"}, {"id": "jam-2", "name": ""}, {"id": "jam-3", "tempo_bpm": 0.5}],
+        markers=[{"id": "a", **mine, "beat": -1}, {"id": "b", **mine, "metadata": "[]"}, {"id": "c", **mine}],
+        history=[{**mine, "action": ""}, {**mine, "params": "{"}, {**mine, "success": "yes"}, mine],
+        kernel_snapshots=[{**mine, "state_capnp": "text"}],
+        generation_stats=[{"space": "", "sample_count": 1}, {"space": "pads", "sample_count": 0}, {"space": "drums"}],
+    )
+
+    report = import_vibeweaver(store, path)
+
+    named = [reason.split(": ")[:2] for reason in reasons(report)]
+    assert named == [
+        ["markers 'a'", "beat"],
+        ["markers 'b'", "metadata"],
+        ["history 1", "action"],
+        ["history 2", "params"],
+        ["history 3", "success"],
+        ["snapshots 'jam-1'", "state"],
+        ["sessions 'jam-2'", "name"],
+        ["sessions 'jam-3'", "tempo_bpm"],
+        ["generation_stats ''", "space"],
+        ["generation_stats 'pads'", "count"],
+    ]
+    assert (report.counts.new, report.counts.broken) == (4, 10)
+
+
+def test_what_belongs_to_no_session_or_to_one_that_is_left_out_is_told_of(store: Store, path: Path) -> None:
+    vibeweaver_database(
+        path,
+        sessions=[{"id": "jam-1", "name": " "}],
+        markers=[{"id": "a", "session_id": "jam-1"}],
+        rules=[{"id": "b", "session_id": "nobody"}],
+    )
+
+    report = import_vibeweaver(store, path)
+
+    assert reasons(report)[1:] == [
+        "markers 'a': its session was left out",
+        "rules 'b': its session is not there",
+    ]
+    assert (report.counts.read, report.counts.broken) == (3, 3)
+
+
+def test_a_rule_whose_id_is_taken_is_left_out(store: Store, other: Store, path: Path) -> None:
+    with store.begin() as uow:
+        RuleFactory.create(uow=uow, id="rule-1")
+
+    report = bring_rule(store, path)
+
+    assert reasons(report) == ["rules 'rule-1': its id is taken"]
+    assert other.query(rules.get, "rule-1").session_id != "jam-1"
+
+
+# --- again, tried, undone --------------------------------------------------------------------------------------
+
+
+def test_a_second_import_adds_nothing(store: Store, other: Store, path: Path) -> None:
+    import_vibeweaver(store, whole_jam(path))
+    before = content(other)
+    write_rows(path, {}, history=[{"session_id": "jam-1", "action": "later", "created_at": "2025-01-14T10:00:00Z"}])
+
+    again = import_vibeweaver(store, path)
+
+    assert content(other) == before
+    assert (again.counts.read, again.counts.duplicate, again.counts.new) == (8, 8, 0)
+    assert (again.unchanged, again.import_ids, len(other.query(imports.page).items)) == (1, [], 1)
+
+
+def test_a_session_that_came_since_goes_in(store: Store, other: Store, path: Path) -> None:
+    import_vibeweaver(store, whole_jam(path))
+    at = {"created_at": "2025-01-14T10:00:00Z"}
+    write_rows(path, {}, sessions=[{"id": "jam-2", "name": "next", **at, "updated_at": at["created_at"]}])
+
+    again = import_vibeweaver(store, path)
+
+    assert (again.counts.new, again.counts.sessions) == (1, 1)
+    assert other.query(sessions.get, "jam-2").import_id == again.import_ids[0]
+
+
+def test_a_dry_run_reports_the_same_and_writes_nothing(store: Store, other: Store, path: Path) -> None:
+    whole_jam(path)
+    write_rows(path, {}, markers=[{"id": "x", "session_id": "y", "beat": 1, "name": "z", "created_at": "-"}])
+    before = content(other)
+
+    tried = import_vibeweaver(store, path, dry_run=True)
+
+    assert content(other) == before
+    assert other.query(imports.page).items == []
+    done = import_vibeweaver(store, path)
+    assert {**tried.as_document(), "seconds": 0} == {**done.as_document(), "seconds": 0, "dry_run": True, "imports": []}
+
+
+def test_undone_it_leaves_nothing_and_can_be_done_again(
+    store: Store, other: Store, path: Path, jam_before: Session
+) -> None:
+    before = content(other)
+
+    undo_all(store, import_vibeweaver(store, whole_jam(path)))
+
+    assert content(other) == before
+    assert import_vibeweaver(store, path).counts.new == 7
+
+
+@pytest.fixture
+def jam_before(store: Store) -> Session:
+    with store.begin() as uow:
+        rule = RuleFactory.create(uow=uow)
+        return sessions.get(uow, rule.session_id)
+
+
+class _BrokenOffError(Exception):
+    pass
+
+
+def test_what_was_brought_before_an_error_stays_and_the_next_run_goes_on(
+    store: Store, other: Store, path: Path
+) -> None:
+    vibeweaver_database(path, sessions=[{"id": f"jam-{n}"} for n in range(10)])
+    told: list[int] = []
+
+    def break_off(count: int) -> None:
+        told.append(count)
+        if len(told) == 5:
+            raise _BrokenOffError
+
+    with pytest.raises(_BrokenOffError):
+        import_vibeweaver(store, path, progress=break_off)
+
+    (broken_off,) = other.query(imports.page).items
+    assert (broken_off.status, broken_off.counts["new"]) == (ImportStatus.FAILED, 4)
+    assert len(other.query(sessions.page).items) == 4
+    again = import_vibeweaver(store, path)
+    assert (again.counts.new, again.counts.duplicate) == (6, 4)
+
+
+_KILLED = """
+import os, sys
+from pathlib import Path
+from vibeweaver_store import Store
+from vibeweaver_store.importers.vibeweaver import import_vibeweaver
+told = 0
+def tell(count):
+    global told
+    told += 1
+    if told == 25:
+        os._exit(9)
+import_vibeweaver(Store.open(sys.argv[1]), Path(sys.argv[2]), progress=tell)
+"""
+
+
+def test_a_killed_import_leaves_whole_sessions_and_the_next_run_goes_on(
+    database: str, other: Store, path: Path
+) -> None:
+    names = [f"jam-{n}" for n in range(20)]
+    vibeweaver_database(
+        path,
+        sessions=[{"id": name} for name in names],
+        markers=[{"id": f"{name}-{n}", "session_id": name} for name in names for n in range(3)],
+    )
+
+    done = subprocess.run([sys.executable, "-c", _KILLED, database, str(path)], check=False)
+
+    assert done.returncode == 9
+    there = [each.id for each in other.query(sessions.page).items]
+    assert sorted(there) == sorted(names[: len(there)])
+    assert 0 < len(there) < 20
+    assert [len(other.query(markers.page, name).items) for name in there] == [3] * len(there)
+    again = import_vibeweaver(other, path)
+    assert (again.counts.sessions, again.counts.new) == (20 - len(there), 4 * (20 - len(there)))
+    assert [each.status for each in other.query(imports.page).items] == [ImportStatus.COMPLETED, ImportStatus.FAILED]

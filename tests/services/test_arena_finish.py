@@ -1,0 +1,273 @@
+"""Finishing an arena: who won, and what it came to."""
+
+from __future__ import annotations
+
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.services.arena_scene import (
+    BAD_COUNTS,
+    agent,
+    create,
+    move,
+    run_all,
+)
+from tests.services.scene import dump
+from vibeweaver_store import (
+    IllegalTransition,
+    InvalidInput,
+    SessionStatus,
+    Store,
+    arenas,
+    sessions,
+)
+from vibeweaver_store.models.session import TRANSITIONS
+from vibeweaver_store.testing import (
+    ArenaFactory,
+    SessionFactory,
+    SettableClock,
+    columns_of,
+)
+
+
+@pytest.fixture
+def race(store: Store) -> str:
+    """The session of an arena with three instances."""
+    return create(store, agent("a"), agent("b"), agent("c")).session.id
+
+
+@pytest.fixture(scope="module")
+def lasting_race(lasting_store: Store) -> str:
+    """An arena on the shared store with one instance; for refusals."""
+    return create(lasting_store, agent("a")).session.id
+
+
+# Finish
+
+
+def test_finishing_sums_up_what_the_instances_did(store: Store, other: Store, race: str, clock: SettableClock) -> None:
+    clock.advance(seconds=10)
+    run_all(store, race)
+    store.run(arenas.record_diff, race, 0, files_changed=3, lines_added=120, lines_deleted=7)
+    store.run(arenas.record_diff, race, 2, files_changed=2, lines_added=0, lines_deleted=1)  # nothing is known of 1
+    now = clock.advance(seconds=90.5)
+    done = store.run(arenas.finish, race, winner=2)
+    found = other.query(arenas.get, race)
+    assert columns_of(found.arena) == columns_of(done.arena)
+    assert (found.arena.winner_instance_id, found.arena.total_duration_seconds) == (2, 90.5)
+    totals = (found.arena.total_files_changed, found.arena.total_lines_added, found.arena.total_lines_deleted)
+    assert totals == (5, 120, 8)
+    assert (found.session.status, found.session.completed_at) == (SessionStatus.COMPLETED, now)
+
+
+diffs = st.lists(
+    st.tuples(*[st.none() | st.integers(0, arenas.MAX_DIFF)] * 3),
+    max_size=6,
+)
+
+
+@given(diffs=diffs)
+def test_totals_are_the_sums_over_the_instances_whatever_they_are(
+    lasting_store: Store, diffs: list[tuple[int | None, int | None, int | None]]
+) -> None:
+    names = ("files_changed", "lines_added", "lines_deleted")
+    new = [agent(str(n), **dict(zip(names, diff, strict=True))) for n, diff in enumerate(diffs)]
+    key = create(lasting_store, agent("done", status="completed"), *new).session.id
+    create(lasting_store, agent("elsewhere", files_changed=1, lines_added=1, lines_deleted=1))
+    arena = lasting_store.run(arenas.finish, key).arena
+    totals = (arena.total_files_changed, arena.total_lines_added, arena.total_lines_deleted)
+    assert totals == tuple(sum(diff[n] or 0 for diff in diffs) for n in range(3))
+
+
+def test_without_a_winner_nobody_won(store: Store, other: Store, race: str) -> None:
+    run_all(store, race)
+    store.run(arenas.finish, race)
+    found = other.query(arenas.find, race)
+    assert found is not None
+    assert (found.winner_instance_id, found.total_files_changed) == (None, 0)
+
+
+def test_an_arena_lasted_from_when_its_session_was_made_where_no_instance_says_when_it_began(
+    store: Store, clock: SettableClock
+) -> None:
+    key = create(store, agent("a", status="failed")).session.id
+    clock.advance(seconds=30)
+    assert store.run(arenas.finish, key).arena.total_duration_seconds == 30.0
+
+
+def test_an_arena_that_began_in_the_future_lasted_no_time(store: Store, clock: SettableClock) -> None:
+    key = create(store, agent("a", status="completed", start_time=clock.instant + timedelta(days=1))).session.id
+    assert store.run(arenas.finish, key).arena.total_duration_seconds == 0.0
+
+
+def test_what_is_done_may_also_have_failed(store: Store, other: Store, race: str) -> None:
+    store.run(arenas.finish, race, status="failed")
+    assert other.query(sessions.get, race).status is SessionStatus.FAILED
+
+
+def test_a_winner_that_is_no_instance_is_refused_and_nothing_is_written(store: Store, other: Store, race: str) -> None:
+    run_all(store, race)
+    before = dump(other)
+    with pytest.raises(InvalidInput, match="there are 0, 1, 2") as caught:
+        store.run(arenas.finish, race, winner=3)
+    assert caught.value.field == "winner"
+    assert dump(other) == before
+
+
+def test_an_instance_of_another_arena_is_no_winner_here(store: Store, race: str) -> None:
+    create(store, *[agent(str(n)) for n in range(9)])
+    with pytest.raises(InvalidInput, match="there are 0, 1, 2"):
+        store.run(arenas.finish, race, winner=8)
+
+
+@pytest.mark.parametrize("winner", BAD_COUNTS)
+def test_what_is_no_number_is_no_winner(lasting_store: Store, lasting_race: str, winner: Any) -> None:
+    with pytest.raises(InvalidInput) as caught:
+        lasting_store.run(arenas.finish, lasting_race, winner=winner)
+    assert caught.value.field == "winner"
+
+
+def test_a_refusal_names_no_more_instances_than_fit_a_line(store: Store) -> None:
+    key = create(store, *[agent(str(n)) for n in range(200)]).session.id
+    with pytest.raises(InvalidInput) as caught:
+        store.run(arenas.finish, key, winner=200)
+    assert len(caught.value.message) < 150
+
+
+@pytest.mark.parametrize("statuses", [["running"], ["running", "paused"]], ids=["running", "paused"])
+@pytest.mark.parametrize("status", ["completed", "failed"])
+def test_an_arena_is_not_finished_while_an_instance_is_at_work(
+    store: Store, other: Store, race: str, statuses: list[str], status: str
+) -> None:
+    move(store, race, 1, *statuses)
+    before = dump(other)
+    with pytest.raises(InvalidInput, match=f"number 1 is {statuses[-1]}"):
+        store.run(arenas.finish, race, status=status)
+    assert dump(other) == before
+
+
+def test_an_instance_that_never_began_stays_pending(store: Store, other: Store, race: str) -> None:
+    move(store, race, 0, "running", "completed")
+    store.run(arenas.finish, race, winner=0)
+    assert [each.status for each in other.query(arenas.instances, race)] == ["completed", "pending", "pending"]
+
+
+def test_an_arena_in_which_nothing_has_begun_cannot_be_completed(store: Store, other: Store, race: str) -> None:
+    before = dump(other)
+    with pytest.raises(IllegalTransition, match="created and cannot become completed"):
+        store.run(arenas.finish, race)
+    assert dump(other) == before
+
+
+@pytest.mark.parametrize("status", [each for each in SessionStatus if each not in {"completed", "failed"}])
+def test_nothing_is_finished_but_completed_or_failed(
+    lasting_store: Store, lasting_race: str, status: SessionStatus
+) -> None:
+    with pytest.raises(InvalidInput) as caught:
+        lasting_store.run(arenas.finish, lasting_race, status=status)
+    assert caught.value.field == "status"
+
+
+@pytest.mark.parametrize("status", [None, "done", True])
+def test_what_is_no_status_is_refused(lasting_store: Store, lasting_race: str, status: Any) -> None:
+    with pytest.raises(InvalidInput):
+        lasting_store.run(arenas.finish, lasting_race, status=status)
+
+
+@pytest.mark.parametrize("winner", [None, 1])
+def test_to_finish_again_with_the_same_winner_writes_nothing(
+    store: Store, other: Store, race: str, clock: SettableClock, winner: int | None
+) -> None:
+    run_all(store, race)
+    done = store.run(arenas.finish, race, winner=winner)
+    before = dump(other)
+    clock.advance(hours=1)
+    again = store.run(arenas.finish, race, winner=winner)
+    assert (again.arena, again.session) == (done.arena, done.session)
+    assert dump(other) == before
+
+
+@pytest.mark.parametrize(("first", "second"), [(1, 2), (1, None), (None, 1)])
+def test_to_finish_again_with_another_winner_is_refused(
+    store: Store, other: Store, race: str, first: int | None, second: int | None
+) -> None:
+    run_all(store, race)
+    store.run(arenas.finish, race, winner=first)
+    with pytest.raises(InvalidInput, match="finished already") as caught:
+        store.run(arenas.finish, race, winner=second)
+    assert caught.value.field == "winner"
+    assert other.query(arenas.get, race).arena.winner_instance_id == first
+
+
+def test_an_arena_that_was_taken_up_again_is_finished_anew(
+    store: Store, other: Store, race: str, clock: SettableClock
+) -> None:
+    run_all(store, race)
+    store.run(arenas.finish, race, winner=1)
+    store.run(sessions.set_status, race, "running")
+    store.run(arenas.record_diff, race, 0, files_changed=1, lines_added=1, lines_deleted=1)
+    clock.advance(hours=1)
+    store.run(arenas.finish, race, winner=0)
+    found = other.query(arenas.get, race).arena
+    assert (found.winner_instance_id, found.total_files_changed, found.total_duration_seconds) == (0, 1, 3600.0)
+
+
+def test_a_session_that_was_completed_without_being_summed_up_is_summed_up_as_of_then(
+    store: Store, race: str, clock: SettableClock
+) -> None:
+    run_all(store, race)
+    clock.advance(seconds=20)
+    store.run(sessions.set_status, race, "completed")
+    clock.advance(hours=1)
+    done = store.run(arenas.finish, race, winner=1)
+    assert (done.arena.winner_instance_id, done.arena.total_duration_seconds) == (1, 20.0)
+
+
+@pytest.mark.parametrize(
+    "status", [each for each in SessionStatus if SessionStatus.COMPLETED not in {each, *TRANSITIONS[each]}]
+)
+def test_a_session_that_cannot_be_completed_cannot_be_finished(store: Store, status: SessionStatus) -> None:
+    with store.begin() as uow:
+        key = SessionFactory.create(uow=uow, kind="debate", status=status).id
+        ArenaFactory.create(uow=uow, session_id=key)
+    with pytest.raises(IllegalTransition):
+        store.run(arenas.finish, key)
+
+
+def test_what_comes_in_after_the_finish_is_counted_too(store: Store, other: Store, race: str) -> None:
+    run_all(store, race)
+    store.run(arenas.finish, race, winner=1)
+    store.run(arenas.record_diff, race, 1, files_changed=2, lines_added=20, lines_deleted=1)
+    store.run(arenas.add_instance, race, agent("late", status="completed", files_changed=1, lines_added=5))
+    found = other.query(arenas.get, race).arena
+    totals = (found.total_files_changed, found.total_lines_added, found.total_lines_deleted)
+    assert totals == (3, 25, 1)
+
+
+def test_before_the_finish_there_are_no_totals(store: Store, other: Store, race: str) -> None:
+    store.run(arenas.record_diff, race, 1, files_changed=2, lines_added=20, lines_deleted=1)
+    assert other.query(arenas.get, race).arena.total_files_changed is None
+
+
+@pytest.mark.parametrize("drive", ["sync"])
+def test_of_many_that_finish_at_once_one_names_the_winner(store: Store, other: Store, race: str) -> None:
+    run_all(store, race)
+    gate = threading.Barrier(6, timeout=30)
+
+    def finish(number: int) -> int | None:
+        gate.wait()
+        try:
+            (store, other)[number % 2].run(arenas.finish, race, winner=number % 3)
+        except InvalidInput:
+            return None
+        return number % 3
+
+    with ThreadPoolExecutor(6) as threads:
+        won = set(threads.map(finish, range(6))) - {None}
+    assert won == {other.query(arenas.get, race).arena.winner_instance_id}

@@ -1,0 +1,474 @@
+"""Imports: begun, gone on with, finished, found again, and undone without a trace of anything else."""
+
+from __future__ import annotations
+
+import threading
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from tests.importers.undoing import content
+from tests.services.bad_input import BAD_NAMES, VERBATIM, cases
+from tests.services.plans import indexes_of, recorded, sqlite_plan
+from tests.services.scene import build_scene, dump, make, make_many
+from vibeweaver_store import (
+    IllegalTransition,
+    ImportStatus,
+    InvalidInput,
+    NotFound,
+    Session,
+    Store,
+    imports,
+    messages,
+    sessions,
+    stats,
+    workspaces,
+)
+from vibeweaver_store.services.imports import Brought, Undone
+from vibeweaver_store.testing import (
+    GenerationStatsFactory,
+    HistoryEntryFactory,
+    ImportFactory,
+    JournalEventFactory,
+    MarkerFactory,
+    MessageFactory,
+    RuleFactory,
+    SessionFactory,
+    SettableClock,
+    SnapshotFactory,
+    WorkspaceFactory,
+)
+
+SOURCE = "/srv/transcripts/late-set.jsonl"
+NOTHING = Undone(sessions=0, messages=0, journal_events=0, workspaces=0, spaces=0, kept=0)
+
+
+def begun(store: Store, source: str = SOURCE, *, importer: str = "claude-code", **values: Any) -> int:
+    made = store.run(imports.begin, importer, source, "print", **values)
+    assert made.id is not None
+    return made.id
+
+
+def status_of(store: Store, import_id: int) -> ImportStatus:
+    return store.query(imports.get, import_id).status
+
+
+# --- a run -----------------------------------------------------------------------------------------------------
+
+
+def test_an_import_begins_running_at_the_offset_that_it_is_told(
+    store: Store, other: Store, clock: SettableClock
+) -> None:
+    made = store.run(imports.begin, "claude-code", SOURCE, "print", offset_bytes=4096)
+
+    assert made.id is not None
+    read = other.query(imports.get, made.id)
+    assert (read.importer, read.source, read.fingerprint, read.offset_bytes) == ("claude-code", SOURCE, "print", 4096)
+    assert (read.status, read.started_at, read.finished_at) == (ImportStatus.RUNNING, clock(), None)
+    assert (read.counts, read.report) == ({}, {})
+
+
+def test_beginning_anew_fails_what_was_at_work_on_the_same_source(store: Store, clock: SettableClock) -> None:
+    killed, elsewhere = begun(store), begun(store, "/srv/other.jsonl")
+    of_another_importer = begun(store, importer="claude-stream")
+    clock.advance(seconds=60)
+
+    begun(store)
+
+    failed = store.query(imports.get, killed)
+    assert (failed.status, failed.finished_at) == (ImportStatus.FAILED, clock())
+    assert status_of(store, elsewhere) == status_of(store, of_another_importer) == ImportStatus.RUNNING
+
+
+def test_what_is_recorded_takes_the_place_of_what_was_and_the_rest_stays(store: Store, other: Store) -> None:
+    key = begun(store)
+    store.run(imports.record, key, offset_bytes=10, fingerprint="ten", counts={"read": 1}, report={"lines": 1})
+
+    store.run(imports.record, key, offset_bytes=20, counts={"new": 2})
+
+    read = other.query(imports.get, key)
+    assert (read.offset_bytes, read.fingerprint, read.counts, read.report) == (20, "ten", {"new": 2}, {"lines": 1})
+    assert read.status is ImportStatus.RUNNING
+
+
+def test_an_import_is_completed_unless_told_that_it_failed(store: Store, other: Store, clock: SettableClock) -> None:
+    done, broken = begun(store), begun(store, "/srv/broken.jsonl")
+    clock.advance(seconds=5)
+
+    store.run(imports.finish, done, counts={"read": 3}, report={"lines": 3})
+    store.run(imports.finish, broken, status="failed")
+
+    read = other.query(imports.get, done)
+    assert (read.status, read.finished_at, read.counts, read.report) == (
+        ImportStatus.COMPLETED,
+        clock(),
+        {"read": 3},
+        {"lines": 3},
+    )
+    assert status_of(other, broken) is ImportStatus.FAILED
+
+
+@pytest.mark.parametrize("end", ["finished", "undone", "taken over"])
+def test_whoever_is_at_an_import_that_has_ended_is_refused(store: Store, end: str) -> None:
+    key = begun(store)
+    if end == "finished":
+        store.run(imports.finish, key)
+    elif end == "undone":
+        store.run(imports.undo, key)
+    else:
+        begun(store)
+    ended = status_of(store, key)
+
+    with pytest.raises(IllegalTransition) as recording:
+        store.run(imports.record, key, offset_bytes=1)
+    with pytest.raises(IllegalTransition):
+        store.run(imports.record, key)
+    with pytest.raises(IllegalTransition):
+        store.run(imports.finish, key)
+
+    assert (recording.value.current, recording.value.wanted) == (ended, "running")
+    assert store.query(imports.get, key).offset_bytes == 0
+
+
+@pytest.mark.parametrize("field", ["importer", "source"])
+@pytest.mark.parametrize("bad", BAD_NAMES)
+def test_what_cannot_be_named_so_is_refused(lasting_store: Store, field: str, bad: Any) -> None:
+    if field == "source" and isinstance(bad, str) and len(bad) > 100:
+        bad = bad * 2  # a path may be longer than a name
+    given = {"importer": "claude-code", "source": SOURCE, field: bad}
+
+    with pytest.raises(InvalidInput) as refused:
+        lasting_store.run(imports.begin, given["importer"], given["source"], "print")
+
+    assert refused.value.field == field
+
+
+@pytest.mark.parametrize("text", VERBATIM)
+def test_names_are_kept_verbatim(lasting_store: Store, text: str) -> None:
+    key = begun(lasting_store, text, importer=text)
+
+    found = lasting_store.query(imports.latest, text, text)
+
+    assert found is not None
+    assert (found.id, found.importer, found.source) == (key, text, text)
+
+
+@pytest.mark.parametrize(
+    ("field", "bad"),
+    [
+        ("offset_bytes", -1),
+        ("offset_bytes", True),
+        ("offset_bytes", 2**63),
+        ("offset_bytes", "12"),
+        ("fingerprint", 5),
+        ("fingerprint", "a\x00b"),
+        ("counts", [1]),
+        ("counts", {"read": float("nan")}),
+        ("report", "text"),
+        ("report", {"why": "\ud800"}),
+    ],
+)
+def test_what_cannot_be_noted_is_refused(lasting_store: Store, field: str, bad: Any) -> None:
+    key = begun(lasting_store)
+
+    with pytest.raises(InvalidInput) as refused:
+        lasting_store.run(imports.record, key, **{field: bad})
+
+    assert refused.value.field == field
+
+
+@pytest.mark.parametrize("status", ["running", "undone", "done", None])
+def test_an_import_ends_completed_or_failed_and_no_other_way(lasting_store: Store, status: Any) -> None:
+    key = begun(lasting_store)
+
+    with pytest.raises(InvalidInput):
+        lasting_store.run(imports.finish, key, status=status)
+
+    assert status_of(lasting_store, key) is ImportStatus.RUNNING
+
+
+@pytest.mark.parametrize("operation", [imports.get, imports.record, imports.finish, imports.undo, imports.brought])
+def test_an_import_that_is_not_there_is_not_found(lasting_store: Store, operation: Any) -> None:
+    with lasting_store.begin() as uow:
+        with pytest.raises(NotFound) as missing:
+            operation(uow, 2**40)
+        assert imports.find(uow, 2**40) is None  # the unit of work goes on
+
+    assert (missing.value.entity, missing.value.key) == ("import", 2**40)
+
+
+@pytest.mark.parametrize("bad", cases(text="1", a_float=1.0, true=True, below_zero=-1, nothing=None))
+@pytest.mark.parametrize("operation", [imports.get, imports.find, imports.record, imports.undo])
+def test_an_id_that_is_no_whole_number_is_refused(lasting_store: Store, operation: Any, bad: Any) -> None:
+    with pytest.raises(InvalidInput) as refused:
+        lasting_store.run(operation, bad)
+
+    assert refused.value.field == "import_id"
+
+
+# --- looking ---------------------------------------------------------------------------------------------------
+
+
+def test_imports_are_listed_newest_first(store: Store) -> None:
+    keys = [begun(store, f"/srv/{n}.jsonl") for n in range(5)]
+
+    first = store.query(imports.page, limit=3)
+    rest = store.query(imports.page, limit=3, cursor=first.next_cursor)
+
+    assert [each.id for each in [*first.items, *rest.items]] == keys[::-1]
+
+
+def test_the_latest_import_of_a_source_is_the_newest_that_was_not_undone(store: Store) -> None:
+    first, second, third = begun(store), begun(store), begun(store)
+    begun(store, "/srv/other.jsonl")
+    begun(store, importer="claude-stream")
+    store.run(imports.undo, third)
+
+    found = store.query(imports.latest, "claude-code", SOURCE)
+    assert found is not None
+    assert found.id == second
+
+    store.run(imports.undo, second)
+    store.run(imports.undo, first)
+    assert store.query(imports.latest, "claude-code", SOURCE) is None
+
+
+def test_what_an_import_brought_is_counted(store: Store) -> None:
+    key = begun(store)
+    with store.begin() as uow:
+        WorkspaceFactory.create(uow=uow, import_id=key)
+        SessionFactory.create(uow=uow, import_id=key, id="late-set")
+        for _ in range(3):
+            MessageFactory.create(uow=uow, import_id=key, session_id="late-set")
+        MessageFactory.create(uow=uow, session_id="late-set")
+        for _ in range(2):
+            JournalEventFactory.create(uow=uow, import_id=key, session_id="late-set")
+
+    assert store.query(imports.brought, key) == Brought(sessions=1, messages=3, journal_events=2, workspaces=1)
+
+
+# --- undoing ---------------------------------------------------------------------------------------------------
+
+
+def bring(store: Store, key: int, session_id: str, *, messages: int = 2, events: int = 3) -> Session:
+    """Have an import bring a session with its workspace, messages and journal."""
+    with store.begin() as uow:
+        workspace = WorkspaceFactory.create(uow=uow, import_id=key)
+        session: Session = SessionFactory.create(uow=uow, id=session_id, import_id=key, workspace_id=workspace.id)
+        for _ in range(messages):
+            MessageFactory.create(uow=uow, session_id=session_id, import_id=key)
+        for _ in range(events):
+            JournalEventFactory.create(uow=uow, session_id=session_id, import_id=key)
+    return session
+
+
+def test_an_undo_removes_what_the_import_brought_and_nothing_else(store: Store, other: Store) -> None:
+    scene = build_scene(store)
+    bring(store, begun(store, "/srv/other.jsonl"), "another")
+    before = content(other)
+    key = begun(store)
+    bring(store, key, "late set")
+    with store.begin() as uow:
+        for factory in (RuleFactory, MarkerFactory, HistoryEntryFactory, SnapshotFactory):
+            factory.create(uow=uow, session_id="late set")
+        for session_id in (scene.session_id, "another"):
+            JournalEventFactory.create(uow=uow, import_id=key, session_id=session_id)
+            MessageFactory.create(uow=uow, import_id=key, session_id=session_id)
+    store.run(imports.finish, key)
+
+    undone = store.run(imports.undo, key)
+
+    assert undone == Undone(sessions=1, messages=4, journal_events=5, workspaces=1, spaces=0, kept=0)
+    assert content(other) == before
+
+
+def test_an_undone_import_says_so_and_what_went(store: Store, other: Store, clock: SettableClock) -> None:
+    key = begun(store)
+    bring(store, key, "late set")
+    store.run(imports.record, key, counts={"read": 3}, report={"lines": 3})
+    clock.advance(seconds=9)
+
+    undone = store.run(imports.undo, key)
+
+    read = other.query(imports.get, key)
+    assert (read.status, read.finished_at, read.counts) == (ImportStatus.UNDONE, clock(), {"read": 3})
+    assert read.report["lines"] == 3
+    assert read.report["undone"]["journal_events"] == undone.journal_events == 3
+
+
+def test_a_second_undo_is_refused_and_changes_nothing(store: Store) -> None:
+    key = begun(store)
+    bring(store, key, "late set")
+    store.run(imports.undo, key)
+    before = dump(store)
+
+    with pytest.raises(InvalidInput, match="undone before"):
+        store.run(imports.undo, key)
+
+    assert dump(store) == before
+
+
+def test_after_an_undo_the_source_is_read_from_its_beginning(store: Store) -> None:
+    first = begun(store, offset_bytes=100)
+    store.run(imports.finish, first)
+    second = begun(store, offset_bytes=200)
+    elsewhere = begun(store, "/srv/other.jsonl", offset_bytes=300)
+
+    store.run(imports.undo, first)
+
+    found = store.query(imports.latest, "claude-code", SOURCE)
+    assert found is not None
+    assert (found.id, found.offset_bytes) == (second, 0)
+    assert found.status is ImportStatus.FAILED  # whoever is at it would note its own offset
+    assert store.query(imports.get, elsewhere).offset_bytes == 300
+
+
+@pytest.mark.parametrize("factory", [MessageFactory, JournalEventFactory])
+@pytest.mark.parametrize("brought", [True, False])
+def test_a_session_stays_that_others_have_said_something_in(store: Store, factory: Any, brought: bool) -> None:
+    key, by_another = begun(store), begun(store, "/srv/other.jsonl")
+    session = bring(store, key, "late set")
+    theirs = make(store, factory, session_id="late set", import_id=by_another if brought else None)
+
+    undone = store.run(imports.undo, key)
+
+    assert (undone.sessions, undone.workspaces, undone.kept) == (0, 0, 1)
+    kept = store.query(sessions.get, "late set")
+    assert (kept.import_id, kept.version) == (by_another if brought else None, session.version + 1)
+    assert [row for row in dump(store)[type(theirs).__tablename__] if "late set" in row] != []
+
+
+def test_a_session_that_was_kept_goes_with_the_import_that_the_rest_came_by(store: Store) -> None:
+    before = content(store)
+    first, second = begun(store), begun(store, "/srv/other.jsonl")
+    bring(store, first, "late set")
+    make(store, MessageFactory, session_id="late set", import_id=second)
+    store.run(imports.undo, first)
+
+    undone = store.run(imports.undo, second)
+
+    assert undone == Undone(sessions=1, messages=1, journal_events=0, workspaces=1, spaces=0, kept=0)
+    assert content(store) == before
+
+
+@pytest.mark.parametrize(
+    ("factory", "time"),
+    [
+        (HistoryEntryFactory, "created_at"),
+        (RuleFactory, "created_at"),
+        (MarkerFactory, "created_at"),
+        (SnapshotFactory, "captured_at"),
+    ],
+)
+def test_a_session_stays_that_something_was_put_into_after_the_import_ended(
+    store: Store, clock: SettableClock, factory: Any, time: str
+) -> None:
+    key = begun(store)
+    bring(store, key, "late set")
+    bring(store, key, "early set")
+    store.run(imports.finish, key)
+    make(store, factory, session_id="early set", **{time: clock()})  # as the import itself would
+    make(store, factory, session_id="late set", **{time: clock() + timedelta(microseconds=1)})
+
+    undone = store.run(imports.undo, key)
+
+    assert (undone.sessions, undone.kept) == (1, 1)
+    assert [each.id for each in store.query(sessions.page).items] == ["late set"]
+
+
+def test_a_workspace_stays_while_others_have_sessions_in_it(store: Store) -> None:
+    before = content(store)
+    first, second = begun(store), begun(store, "/srv/other.jsonl")
+    with store.begin() as uow:
+        shared = WorkspaceFactory.create(uow=uow, import_id=first)
+        SessionFactory.create(uow=uow, workspace_id=shared.id, import_id=first)
+        SessionFactory.create(uow=uow, workspace_id=shared.id, import_id=second)
+
+    assert store.run(imports.undo, first).workspaces == 0
+    assert store.query(workspaces.get, shared.id).import_id == second
+
+    assert store.run(imports.undo, second).workspaces == 1
+    assert content(store) == before
+
+
+def test_stats_go_to_which_no_sample_was_added_since(store: Store) -> None:
+    before = content(store)
+    key = begun(store)
+    make_many(store, GenerationStatsFactory, *[{"space": f"space {n}", "sample_count": 3} for n in range(700)])
+    store.run(imports.record, key, report={"spaces": {f"space {n}": 3 for n in range(700)}})
+    store.run(stats.record, "space 7", 250)
+
+    undone = store.run(imports.undo, key)
+
+    assert undone.spaces == 699
+    (left,) = store.query(stats.page).items
+    assert (left.space, left.sample_count) == ("space 7", 4)
+    assert {**content(store), "generation_stats": []} == before
+
+
+def test_an_undo_waits_for_who_is_writing_in_the_session_and_then_keeps_it(store: Store, other: Store) -> None:
+    key = begun(store)
+    bring(store, key, "late set")
+    undone: list[Undone] = []
+    undoing = threading.Thread(target=lambda: undone.append(other.run(imports.undo, key)))
+
+    with store.begin() as uow:
+        messages.append(uow, "late set", "user", "one more thing")
+        undoing.start()
+        undoing.join(0.3)
+        assert undone == []
+    undoing.join(30)
+
+    (done,) = undone
+    assert (done.sessions, done.kept) == (0, 1)
+    (left,) = store.query(messages.page, "late set").items
+    assert left.content == "one more thing"
+
+
+def test_undoing_costs_the_same_number_of_statements_however_much_was_brought(store: Store) -> None:
+    few, many = begun(store, "/srv/few.jsonl"), begun(store, "/srv/many.jsonl")
+    bring(store, few, "few", messages=1, events=1)
+    bring(store, many, "many", messages=50, events=50)
+
+    with recorded(store) as of_few:
+        store.run(imports.undo, few)
+    with recorded(store) as of_many:
+        store.run(imports.undo, many)
+
+    assert len(of_few) == len(of_many)
+
+
+def test_an_undo_finds_what_it_removes_by_an_index(store: Store) -> None:
+    key = begun(store)
+    bring(store, key, "late set")
+
+    with recorded(store) as sent:
+        store.run(imports.undo, key)
+        store.query(imports.brought, key)
+
+    if store.backend == "sqlite":
+        scans = [
+            step
+            for each in sent
+            for step in sqlite_plan(store, each)
+            if step.startswith("SCAN") and "SUBQUERY" not in step
+        ]
+        assert scans == []
+    used = {index for each in sent for index in indexes_of(store, each)}
+    assert {f"ix_{table}_by_import" for table in ("messages", "journal_events", "sessions", "workspaces")} <= used
+
+
+def test_the_latest_import_is_found_by_its_index_without_a_sort(store: Store) -> None:
+    with store.begin() as uow:
+        for _ in range(1000):
+            ImportFactory.create(uow=uow)
+        if store.backend == "postgresql":
+            uow.connection().exec_driver_sql("ANALYZE imports")
+
+    with recorded(store) as sent:
+        store.query(imports.latest, "claude-code", SOURCE)
+
+    assert [indexes_of(store, each) for each in sent] == [["ix_imports_by_source"]]
+    if store.backend == "sqlite":
+        assert not any("B-TREE" in step for each in sent for step in sqlite_plan(store, each))

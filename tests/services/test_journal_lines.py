@@ -1,0 +1,364 @@
+"""What a line says: the columns that are pulled out of it, and what becomes of lines that no backend can hold."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime, timedelta, timezone
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.services.bad_input import BAD_IDS, BAD_TEXTS, VERBATIM
+from vibeweaver_store import InvalidInput
+from vibeweaver_store.json_values import freeze
+from vibeweaver_store.services.journal_lines import KNOWN_TYPES, NewEvent, columns_of
+
+ASSISTANT: dict[str, Any] = {
+    "parentUuid": "u-1",
+    "isSidechain": False,
+    "cwd": "/srv/projects/late-set",
+    "sessionId": "7c1e4a52",
+    "type": "assistant",
+    "requestId": "req_1",
+    "uuid": "u-2",
+    "timestamp": "2026-01-23T17:14:19.984Z",
+    "message": {
+        "id": "msg_1",
+        "model": "claude-sonnet-4-5",
+        "role": "assistant",
+        "content": [{"type": "text", "text": "Hello"}],
+        "usage": {
+            "input_tokens": 3,
+            "output_tokens": 12,
+            "cache_read_input_tokens": 1000,
+            "cache_creation_input_tokens": 200,
+            "service_tier": "standard",
+        },
+    },
+}
+
+STREAMED: dict[str, Any] = {
+    "type": "assistant",
+    "session_id": "a84bb471",
+    "uuid": "u-3",
+    "parent_tool_use_id": None,
+    "request_id": "req_2",
+    "message": {"id": "msg_2", "usage": {"output_tokens": 1}},
+}
+
+
+def said(line: dict[str, Any] | None = None, **changes: Any) -> dict[str, Any]:
+    """The columns of a line, with some of its fields changed."""
+    return columns_of(NewEvent({**(line or ASSISTANT), **changes}))
+
+
+def test_a_line_of_a_transcript_is_taken_apart() -> None:
+    assert said() == {
+        "event_uuid": "u-2",
+        "source_session_id": "7c1e4a52",
+        "event_type": "assistant",
+        "timestamp": datetime(2026, 1, 23, 17, 14, 19, 984_000, tzinfo=UTC),
+        "is_sidechain": False,
+        "parent_uuid": "u-1",
+        "cwd": "/srv/projects/late-set",
+        "project_name": "late-set",
+        "session_id": None,
+        "model": "claude-sonnet-4-5",
+        "message_id": "msg_1",
+        "request_id": "req_1",
+        "input_tokens": 3,
+        "output_tokens": 12,
+        "cache_read_input_tokens": 1000,
+        "cache_creation_input_tokens": 200,
+        "import_id": None,
+        "data": ASSISTANT,
+    }
+
+
+def test_a_line_of_a_stream_is_taken_apart() -> None:
+    columns = said(STREAMED)
+    assert (columns["source_session_id"], columns["event_uuid"], columns["timestamp"]) == ("a84bb471", "u-3", None)
+    assert (columns["message_id"], columns["request_id"], columns["output_tokens"]) == ("msg_2", "req_2", 1)
+    assert (columns["input_tokens"], columns["is_sidechain"]) == (None, False)
+
+
+def test_what_is_given_beside_a_line_is_kept_with_it() -> None:
+    columns = columns_of(NewEvent({"type": "summary"}, "file-1", "jam", "set", 7))
+    assert [columns[name] for name in ("source_session_id", "session_id", "project_name", "import_id")] == [
+        *("file-1", "jam", "set", 7)
+    ]
+
+
+def test_the_session_that_a_line_names_is_its_own() -> None:
+    assert columns_of(NewEvent(ASSISTANT, source_session_id="another"))["source_session_id"] == "7c1e4a52"
+
+
+def test_the_project_that_is_given_goes_before_the_folder() -> None:
+    assert columns_of(NewEvent(ASSISTANT, project_name="set"))["project_name"] == "set"
+
+
+@pytest.mark.parametrize(
+    ("cwd", "name"),
+    [
+        ("/srv/projects/late-set", "late-set"),
+        ("/srv/projects/late-set/", "late-set"),
+        ("C:\\Users\\ada\\late set", "late set"),
+        ("late-set", "late-set"),
+        ("/", None),
+        ("", None),
+    ],
+)
+def test_a_project_is_called_as_its_folder(cwd: str, name: str | None) -> None:
+    assert said(cwd=cwd)["project_name"] == name
+
+
+# Types, times, sidechains, parents
+
+
+@pytest.mark.parametrize("event_type", [None, "", "  ", 5, ["user"], "x" * 1001, "a\x00b"])
+def test_a_line_without_a_type_is_kept_as_of_an_unknown_one(event_type: Any) -> None:
+    assert said(type=event_type)["event_type"] == "unknown"
+    assert "unknown" not in KNOWN_TYPES
+
+
+@pytest.mark.parametrize(
+    ("text", "instant"),
+    [
+        ("2026-01-23T17:14:19.984Z", datetime(2026, 1, 23, 17, 14, 19, 984_000, tzinfo=UTC)),
+        ("2026-01-23T17:14:19Z", datetime(2026, 1, 23, 17, 14, 19, tzinfo=UTC)),
+        ("2026-01-23T17:14:19.984123Z", datetime(2026, 1, 23, 17, 14, 19, 984_123, tzinfo=UTC)),
+        ("2026-01-23T17:14:19+02:00", datetime(2026, 1, 23, 15, 14, 19, tzinfo=UTC)),
+        ("2026-01-23T17:14:19", None),
+        ("0001-01-01T00:00:00+14:00", None),
+        ("yesterday", None),
+        ("", None),
+        (1769188459, None),
+        (None, None),
+    ],
+)
+def test_a_time_is_read_or_left_out(text: Any, instant: datetime | None) -> None:
+    assert said(timestamp=text)["timestamp"] == instant
+
+
+@given(st.datetimes(), st.integers(-14 * 60, 14 * 60))
+def test_every_time_with_a_zone_is_read_as_the_instant_that_it_is(local: datetime, minutes: int) -> None:
+    instant = local.replace(tzinfo=timezone(timedelta(minutes=minutes)))
+    try:
+        expected = instant.astimezone(UTC)
+    except OverflowError:
+        return
+    assert said(timestamp=instant.isoformat())["timestamp"] == expected
+
+
+@pytest.mark.parametrize(
+    ("fields", "sidechain"),
+    [
+        ({"isSidechain": True}, True),
+        ({"isSidechain": False}, False),
+        ({"isSidechain": None}, False),
+        ({"isSidechain": "true"}, False),
+        ({"isSidechain": False, "parent_tool_use_id": "toolu_1"}, True),
+    ],
+)
+def test_a_sidechain_is_told_by_either_kind_of_line(fields: dict[str, Any], sidechain: bool) -> None:
+    assert said(**fields)["is_sidechain"] is sidechain
+
+
+@pytest.mark.parametrize(
+    ("fields", "parent"),
+    [
+        ({"parentUuid": "u-1", "logicalParentUuid": "u-0"}, "u-1"),
+        ({"parentUuid": None, "logicalParentUuid": "u-0"}, "u-0"),
+        ({"parentUuid": "", "logicalParentUuid": None}, None),
+        ({"parentUuid": None}, None),
+    ],
+)
+def test_the_parent_behind_a_compaction_is_what_was_compacted(fields: dict[str, Any], parent: str | None) -> None:
+    assert said(**fields)["parent_uuid"] == parent
+
+
+# Keys
+
+
+def test_a_line_without_an_uuid_gets_a_key_from_its_source_and_its_content() -> None:
+    line = {"type": "mode", "mode": "plan", "sessionId": "7c1e4a52"}
+    key = said(line)["event_uuid"]
+    assert key.startswith("sha256:")
+    assert len(key) == len("sha256:") + 40
+    assert said(dict(reversed(line.items())))["event_uuid"] == key
+    assert said(line, mode="default")["event_uuid"] != key
+    assert said(line, sessionId="another")["event_uuid"] != key
+
+
+def test_the_same_line_of_two_files_has_two_keys() -> None:
+    one, two = (columns_of(NewEvent({"type": "summary"}, source)) for source in ("file-1", "file-2"))
+    assert one["event_uuid"] != two["event_uuid"]
+
+
+@pytest.mark.parametrize("bad", [None, 5, True, ["u-2"], "", "  ", "a\x00b", "\ud800", "x" * 201], ids=ascii)
+def test_an_uuid_that_is_none_gives_way_to_a_key_from_the_content(bad: Any) -> None:
+    assert said(uuid=bad)["event_uuid"].startswith("sha256:")
+
+
+# What columns cannot take stays in the line
+
+COLUMN_OF = {
+    "parentUuid": "parent_uuid",
+    "cwd": "cwd",
+    "requestId": "request_id",
+    "timestamp": "timestamp",
+}
+
+
+@pytest.mark.parametrize("bad", [5, True, ["a"], {"a": 1}, "a\x00b", "\ud800"], ids=ascii)
+@pytest.mark.parametrize("field", COLUMN_OF)
+def test_what_a_column_cannot_take_is_left_out_of_it(field: str, bad: Any) -> None:
+    columns = said(**{field: bad})
+    assert columns[COLUMN_OF[field]] is None
+    assert field in columns["data"]
+
+
+@pytest.mark.parametrize("bad", [-1, True, 1.5, "12", None, 2**40 + 1, 2**70, [1]], ids=repr)
+def test_what_is_no_count_of_tokens_is_left_out(bad: Any) -> None:
+    message = {**ASSISTANT["message"], "usage": {**ASSISTANT["message"]["usage"], "output_tokens": bad}}
+    columns = said(message=message)
+    assert (columns["output_tokens"], columns["input_tokens"]) == (None, 3)
+
+
+@pytest.mark.parametrize("message", [None, "text", 5, [], {}, {"usage": None}, {"usage": [1]}], ids=repr)
+def test_a_message_of_another_shape_has_no_tokens(message: Any) -> None:
+    columns = said(message=message)
+    assert (columns["message_id"], columns["model"], columns["output_tokens"]) == (None, None, None)
+
+
+def test_what_a_streamed_event_says_of_a_part_of_a_response_is_not_taken() -> None:
+    columns = said(
+        {
+            "type": "stream_event",
+            "session_id": "s",
+            "event": {"type": "message_start", "message": ASSISTANT["message"]},
+        }
+    )
+    assert (columns["message_id"], columns["output_tokens"]) == (None, None)
+
+
+def test_an_id_that_is_too_long_for_an_index_is_left_out() -> None:
+    assert said(parentUuid="x" * 201)["parent_uuid"] is None
+
+
+# Documents that no backend can hold
+
+
+@pytest.mark.parametrize("text", VERBATIM)
+def test_a_line_is_kept_as_it_came(text: str) -> None:
+    assert said(toolUseResult={text: [text]})["data"] == {**ASSISTANT, "toolUseResult": {text: [text]}}
+
+
+@pytest.mark.parametrize(
+    ("value", "kept"),
+    [
+        ("a\x00b", "a\ufffdb"),
+        ("a\ud83d", "a\ufffd"),
+        ("\udd41\ud83e\udd41\x00", "\ufffd🥁\ufffd"),
+        (2**63, str(2**63)),
+        (-(2**70), str(-(2**70))),
+        (float("nan"), "nan"),
+        (float("-inf"), "-inf"),
+        (
+            {"a\x00": {"\x00": ["\x00", 2**63 - 1, True, None]}},
+            {"a\ufffd": {"\ufffd": ["\ufffd", 2**63 - 1, True, None]}},
+        ),
+    ],
+    ids=ascii,
+)
+def test_what_no_backend_can_hold_is_replaced_within_a_line(value: Any, kept: Any) -> None:
+    assert said(toolUseResult=value)["data"] == {**ASSISTANT, "toolUseResult": kept}
+
+
+anything = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(st.characters()),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(st.characters()), inner, max_size=4),
+    max_leaves=12,
+)
+
+
+@given(st.dictionaries(st.sampled_from(sorted(ASSISTANT)) | st.text(st.characters()), anything, max_size=6))
+def test_no_json_object_is_refused_whatever_it_holds(line: dict[str, Any]) -> None:
+    columns = columns_of(NewEvent(line, source_session_id="file-1"))
+    assert freeze(columns["data"]) == columns["data"]
+    assert columns["event_type"]
+
+
+@given(st.dictionaries(st.text(), anything, max_size=6))
+def test_a_line_has_one_key_however_often_it_is_read(line: dict[str, Any]) -> None:
+    try:
+        again = json.loads(json.dumps(line))
+    except (ValueError, RecursionError):
+        return
+    keys = [columns_of(NewEvent(each, source_session_id="file-1"))["event_uuid"] for each in (line, again)]
+    assert keys[0] == keys[1]
+
+
+# Refusals
+
+
+@pytest.mark.parametrize("line", [None, 5, "text", ["a"], b"{}", True], ids=repr)
+def test_a_line_that_is_no_object_is_refused(line: Any) -> None:
+    with pytest.raises(InvalidInput, match="JSON object") as caught:
+        columns_of(NewEvent(line))
+    assert caught.value.field == "data"
+
+
+def nested(levels: int) -> Any:
+    value: Any = []
+    for _ in range(levels - 1):
+        value = [value]
+    return value
+
+
+@pytest.mark.parametrize("levels", [100, 5000, 100_000])
+def test_a_line_that_is_nested_too_deep_is_refused(levels: int) -> None:
+    with pytest.raises(InvalidInput, match="nested too deep"):
+        said(deep=nested(levels))
+
+
+def test_a_line_that_is_nested_as_deep_as_documents_may_be_is_kept() -> None:
+    assert said(deep=nested(99))["data"]["deep"] == nested(99)
+
+
+@pytest.mark.parametrize("value", [{1, 2}, b"bytes", {1: "a"}, 10**5000], ids=["a set", "bytes", "a key", "digits"])
+def test_what_json_does_not_have_is_refused(value: Any) -> None:
+    with pytest.raises(InvalidInput) as caught:
+        said(value=value)
+    assert caught.value.field == "data"
+
+
+@pytest.mark.parametrize("fields", [{}, {"sessionId": ""}, {"sessionId": 5, "session_id": None}], ids=repr)
+def test_a_line_of_no_session_is_refused(fields: dict[str, Any]) -> None:
+    with pytest.raises(InvalidInput, match="names no session"):
+        columns_of(NewEvent({"type": "summary", **fields}))
+
+
+@pytest.mark.parametrize("bad", BAD_IDS)
+@pytest.mark.parametrize("field", ["source_session_id", "session_id"])
+def test_a_session_that_is_none_is_refused(field: str, bad: Any) -> None:
+    given: dict[str, Any] = {field: bad}
+    with pytest.raises(InvalidInput) as caught:
+        columns_of(NewEvent(ASSISTANT, **given))
+    assert caught.value.field == field
+
+
+@pytest.mark.parametrize("bad", BAD_TEXTS)
+def test_a_project_name_that_is_none_is_refused(bad: Any) -> None:
+    with pytest.raises(InvalidInput) as caught:
+        columns_of(NewEvent(ASSISTANT, project_name=bad))
+    assert caught.value.field == "project_name"
+
+
+@pytest.mark.parametrize("bad", [-1, True, "1", 1.0, 2**63], ids=repr)
+def test_an_import_that_is_none_is_refused(bad: Any) -> None:
+    with pytest.raises(InvalidInput) as caught:
+        columns_of(NewEvent(ASSISTANT, import_id=bad))
+    assert caught.value.field == "import_id"

@@ -1,0 +1,403 @@
+"""Searching sessions: what a filter lets through, in which order, by which index; the overview, and the counts."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime, timedelta
+from itertools import product
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.conftest import recorded_statements
+from tests.services.bad_input import BAD_BOOLEANS, BAD_IDS, BAD_TEXTS, VERBATIM
+from tests.services.scene import make, make_many
+from vibeweaver_store import (
+    AgentStatus,
+    Arena,
+    InvalidInput,
+    Page,
+    Session,
+    SessionComplete,
+    SessionKind,
+    SessionStatus,
+    Store,
+    paging,
+    sessions,
+)
+from vibeweaver_store.services.session_search import Sort
+from vibeweaver_store.services.sessions import SessionCount, SessionFilter
+from vibeweaver_store.testing import (
+    EPOCH,
+    ArenaFactory,
+    ArenaRuntimeFactory,
+    InstanceFactory,
+    MessageFactory,
+    SessionFactory,
+    WorkspaceFactory,
+)
+
+Listing = Callable[..., Page[Any]]
+
+both = pytest.mark.parametrize("listing", [sessions.search, sessions.overview], ids=["search", "overview"])
+
+
+def second(number: float) -> datetime:
+    return EPOCH + timedelta(seconds=number)
+
+
+def found(store: Store, where: SessionFilter | None = None, listing: Listing = sessions.search, **options: Any) -> Any:
+    """The ids of all that a search gives."""
+    return [row.id for row in paging.iterate(lambda cursor: store.query(listing, where, cursor=cursor, **options))]
+
+
+# One filter
+
+
+@both
+def test_without_a_filter_there_are_all_the_last_changed_first(store: Store, listing: Listing) -> None:
+    made = make_many(store, SessionFactory, *[{"updated_at": second(n)} for n in (2, 1, 3)])
+    assert found(store, listing=listing) == [made[2].id, made[0].id, made[1].id]
+    assert found(store, SessionFilter(), listing) == found(store, listing=listing)
+
+
+@both
+def test_only_the_sessions_of_a_workspace_are_found(store: Store, listing: Listing) -> None:
+    here, elsewhere = make_many(store, WorkspaceFactory, {}, {})
+    made = [make(store, SessionFactory, workspace_id=key) for key in (here.id, elsewhere.id, None)]
+    assert found(store, SessionFilter(workspace_id=here.id), listing) == [made[0].id]
+    assert found(store, SessionFilter(workspace_id="nowhere"), listing) == []
+
+
+@both
+@pytest.mark.parametrize("kind", SessionKind)
+def test_only_the_sessions_of_a_kind_are_found(store: Store, listing: Listing, kind: SessionKind) -> None:
+    made = {each: make(store, SessionFactory, kind=each) for each in SessionKind}
+    assert found(store, SessionFilter(kind=kind.value), listing) == [made[kind].id]
+
+
+@both
+@pytest.mark.parametrize("status", SessionStatus)
+def test_only_the_sessions_in_a_status_are_found(store: Store, listing: Listing, status: SessionStatus) -> None:
+    made = {each: make(store, SessionFactory, status=each) for each in SessionStatus}
+    assert found(store, SessionFilter(status=status), listing) == [made[status].id]
+
+
+@both
+@pytest.mark.parametrize("status", AgentStatus)
+def test_only_the_sessions_whose_agent_is_in_a_status_are_found(
+    store: Store, listing: Listing, status: AgentStatus
+) -> None:
+    made = {each: make(store, SessionFactory, agent_status=each) for each in (None, *AgentStatus)}
+    assert found(store, SessionFilter(agent_status=status.value.upper()), listing) == [made[status].id]
+
+
+@both
+@pytest.mark.parametrize(("word", "status"), [("active", SessionStatus.RUNNING), ("error", SessionStatus.FAILED)])
+def test_the_words_of_the_seeds_are_read(store: Store, listing: Listing, word: str, status: SessionStatus) -> None:
+    made = {each: make(store, SessionFactory, status=each) for each in SessionStatus}
+    assert found(store, SessionFilter(status=word), listing) == [made[status].id]
+
+
+@both
+@pytest.mark.parametrize("column", ["created", "updated"])
+def test_a_range_of_time_has_its_beginning_and_not_its_end(store: Store, listing: Listing, column: str) -> None:
+    times = [second(n) for n in range(5)]
+    made = [make(store, SessionFactory, **{f"{column}_at": time}) for time in times]
+    where = SessionFilter(**{f"{column}_from": times[1], f"{column}_to": times[3]})  # type: ignore[arg-type]
+    assert set(found(store, where, listing)) == {made[1].id, made[2].id}
+    assert found(store, SessionFilter(**{f"{column}_from": times[4]}), listing) == [made[4].id]  # type: ignore[arg-type]
+    assert found(store, SessionFilter(**{f"{column}_to": times[1]}), listing) == [made[0].id]  # type: ignore[arg-type]
+
+
+def test_a_range_that_is_empty_holds_nothing(store: Store, jam: Session) -> None:
+    where = SessionFilter(updated_from=jam.updated_at, updated_to=jam.updated_at)
+    assert found(store, where) == []
+
+
+# Text
+
+
+@pytest.fixture
+def told(store: Store) -> dict[str, str]:
+    """Sessions that have something to tell in one place each, by that place."""
+    made = {
+        "name": make(store, SessionFactory, name="Build the Login page", vibe=None),
+        "vibe": make(store, SessionFactory, name="a", vibe="100% dark_techno"),
+        "task": make(store, SessionFactory, name="b", vibe=None, kind=SessionKind.COMPETITION),
+        "none": make(store, SessionFactory, name="c", vibe=None),
+    }
+    make(store, ArenaFactory, session_id=made["task"].id, task="Implement user\nauthentication /now\\")
+    return {place: session.id for place, session in made.items()}
+
+
+@both
+@pytest.mark.parametrize(
+    ("text", "place"),
+    [
+        ("login", "name"),
+        ("LOGIN PAGE", "name"),
+        ("the L", "name"),
+        ("techno", "vibe"),
+        ("0% d", "vibe"),
+        ("k_t", "vibe"),
+        ("user\nauth", "task"),
+        ("/now\\", "task"),
+        ("IMPLEMENT", "task"),
+    ],
+)
+def test_a_text_is_found_anywhere_in_name_vibe_and_task(
+    store: Store, told: dict[str, str], listing: Listing, text: str, place: str
+) -> None:
+    assert found(store, SessionFilter(text=text), listing) == [told[place]]
+
+
+@both
+@pytest.mark.parametrize("text", ["%", "_", "login%page", "log_n", "d%k", "' OR '1'='1", "Build%"])
+def test_wildcards_stand_for_themselves(store: Store, listing: Listing, text: str) -> None:
+    make(store, SessionFactory, name="Build the Login page", vibe="dark")
+    assert found(store, SessionFilter(text=text), listing) == []
+
+
+@both
+@pytest.mark.parametrize("text", VERBATIM)
+def test_any_text_is_found_as_it_is(lasting_store: Store, listing: Listing, text: str) -> None:
+    made = make(lasting_store, SessionFactory, name=text)
+    assert made.id in found(lasting_store, SessionFilter(text=text), listing)
+
+
+# Orders
+
+
+@both
+@pytest.mark.parametrize("falling", [None, True, False], ids=["as it is", "falling", "rising"])
+@pytest.mark.parametrize("sort", ["updated_at", "created_at", "name"])
+def test_sessions_are_sorted_ties_by_id(store: Store, listing: Listing, sort: Any, falling: bool | None) -> None:
+    made = make_many(
+        store,
+        SessionFactory,
+        *[
+            {"name": f"{n * 5 % 4}", "created_at": second(n * 3 % 4), "updated_at": second(10 + n * 7 % 4)}
+            for n in range(12)
+        ],
+    )
+    turned = sort != "name" if falling is None else falling
+    expected = sorted(made, key=lambda session: (getattr(session, sort), session.id), reverse=turned)
+    assert found(store, None, listing, sort=sort, falling=falling, limit=5) == [session.id for session in expected]
+
+
+# Any filter
+
+WORKSPACES, POPULATION = 3, 60
+
+
+@pytest.fixture(scope="module")
+def people(lasting_store: Store) -> list[dict[str, Any]]:
+    """Sessions of all sorts, as what a search can know of them."""
+    with lasting_store.begin() as uow:
+        homes = [WorkspaceFactory.create(uow=uow).id for _ in range(WORKSPACES)]
+        rows = [
+            SessionFactory.create(
+                uow=uow,
+                workspace_id=homes[n % 4] if n % 4 < WORKSPACES else None,
+                kind=list(SessionKind)[n % 5],
+                status=list(SessionStatus)[n % 6],
+                agent_status=[None, *AgentStatus][n % 5],
+                name=f"set {n % 7}",
+                vibe=["Dark", "bright", None][n % 3],
+                created_at=second(n * 37 % 20),
+                updated_at=second(20 + n * 17 % 20),
+            )
+            for n in range(POPULATION)
+        ]
+        tasks: dict[str, Arena] = {row.id: ArenaFactory.create(uow=uow, session_id=row.id) for row in rows[::4]}
+    return [{**row.model_dump(), "task": getattr(tasks.get(row.id), "task", None)} for row in rows]
+
+
+def lets_through(where: SessionFilter, each: dict[str, Any]) -> bool:
+    """What a search is to do, said in Python."""
+    same = ("workspace_id", "kind", "status", "agent_status")
+    text = where.text and where.text.lower()
+    return (
+        all(getattr(where, name) in (None, each[name]) for name in same)
+        and (not text or any(text in (each[place] or "").lower() for place in ("name", "vibe", "task")))
+        and all(
+            (getattr(where, f"{time}_from") or EPOCH)
+            <= each[f"{time}_at"]
+            < (getattr(where, f"{time}_to") or second(99))
+            for time in ("created", "updated")
+        )
+    )
+
+
+def maybe(values: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
+    return st.one_of(st.none(), st.none(), values)
+
+
+ranges = st.lists(st.integers(0, 40), min_size=2, max_size=2).map(lambda each: [second(n) for n in sorted(each)])
+
+
+@both
+@given(data=st.data())
+def test_a_search_lets_through_what_its_filter_says_whatever_the_page(
+    lasting_store: Store, people: list[dict[str, Any]], listing: Listing, data: st.DataObject
+) -> None:
+    homes = sorted({each["workspace_id"] for each in people} - {None})
+    created, updated = data.draw(maybe(ranges)) or [None, None], data.draw(maybe(ranges)) or [None, None]
+    where = SessionFilter(
+        workspace_id=data.draw(maybe(st.sampled_from(homes))),
+        kind=data.draw(maybe(st.sampled_from(SessionKind))),
+        status=data.draw(maybe(st.sampled_from(SessionStatus))),
+        agent_status=data.draw(maybe(st.sampled_from(AgentStatus))),
+        text=data.draw(maybe(st.sampled_from(["dark", "T 3", "user auth", "nowhere"]))),
+        created_from=created[0],
+        created_to=created[1],
+        updated_from=updated[0],
+        updated_to=updated[1],
+    )
+    sort: Sort = data.draw(st.sampled_from(["updated_at", "created_at", "name"]))
+    falling = data.draw(st.booleans())
+    limit = data.draw(st.integers(1, 30))
+    through = [each for each in people if lets_through(where, each)]
+    expected = sorted(through, key=lambda each: (each[sort], each["id"]), reverse=falling)
+    mine = {each["id"] for each in people}
+    got = found(lasting_store, where, listing, sort=sort, falling=falling, limit=limit)
+    assert [each for each in got if each in mine] == [each["id"] for each in expected]
+
+
+# Bad input
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        *[pytest.param("workspace_id", *each.values, id=f"workspace, {each.id}") for each in BAD_IDS],
+        *[pytest.param("text", *each.values, id=f"text, {each.id}") for each in BAD_TEXTS],
+        *[("text", text) for text in ("", " \n", "x" * 1001)],
+        *[
+            (field, value)
+            for field in ("kind", "status", "agent_status")
+            for value in ("nowhere", "", 5, True, ["jam"])
+        ],
+        *[
+            (f"{column}_{end}", value)
+            for column, end in product(["created", "updated"], ["from", "to"])
+            for value in (datetime(2026, 1, 1), "2026-01-01T00:00:00Z", 5, EPOCH.date())  # noqa: DTZ001 - naive
+        ],
+    ],
+)
+@both
+def test_a_value_of_a_filter_that_is_none_is_refused_by_its_name(
+    lasting_store: Store, listing: Listing, field: str, value: Any
+) -> None:
+    with pytest.raises(InvalidInput) as caught:
+        lasting_store.query(listing, SessionFilter(**{field: value}))
+    assert caught.value.field == field
+
+
+@pytest.mark.parametrize("column", ["created", "updated"])
+def test_a_range_that_runs_backwards_is_refused(lasting_store: Store, column: str) -> None:
+    where = SessionFilter(**{f"{column}_from": second(1), f"{column}_to": second(0)})  # type: ignore[arg-type]
+    with pytest.raises(InvalidInput) as caught:
+        lasting_store.query(sessions.search, where)
+    assert caught.value.field == f"{column}_to"
+
+
+@pytest.mark.parametrize("where", ["running", {"status": "running"}, 5, True], ids=repr)
+def test_a_filter_that_is_none_is_refused(lasting_store: Store, where: Any) -> None:
+    with pytest.raises(InvalidInput) as caught:
+        lasting_store.query(sessions.search, where)
+    assert caught.value.field == "where"
+
+
+@pytest.mark.parametrize("sort", ["", "id", "name; DROP TABLE sessions", None, 5, ["name"]], ids=repr)
+def test_an_order_that_is_none_is_refused(lasting_store: Store, sort: Any) -> None:
+    with pytest.raises(InvalidInput) as caught:
+        lasting_store.query(sessions.search, sort=sort)
+    assert caught.value.field == "sort"
+
+
+@pytest.mark.parametrize("falling", [each for each in BAD_BOOLEANS if each.id != "nothing"])
+def test_a_turn_that_is_none_is_refused(lasting_store: Store, falling: Any) -> None:
+    with pytest.raises(InvalidInput) as caught:
+        lasting_store.query(sessions.search, falling=falling)
+    assert caught.value.field == "falling"
+
+
+# Overview
+
+
+@pytest.fixture
+def arena(store: Store) -> Session:
+    """A competition with two instances, three messages and two runtimes."""
+    workspace = make(store, WorkspaceFactory, path="/srv/shop")
+    session = make(store, SessionFactory, kind=SessionKind.COMPETITION, workspace_id=workspace.id)
+    make_many(store, InstanceFactory, {"instance_id": 0}, {"instance_id": 1}, session_id=session.id)
+    make(store, ArenaFactory, session_id=session.id, task="Build it", winner_instance_id=1, total_files_changed=9)
+    make_many(store, MessageFactory, {}, {}, {}, session_id=session.id)
+    make_many(store, ArenaRuntimeFactory, {"runtime": "codex"}, {"runtime": "claude"}, session_id=session.id)
+    return session
+
+
+def test_the_overview_tells_of_workspace_arena_and_counts(store: Store, other: Store, arena: Session) -> None:
+    ((row),) = other.query(sessions.overview).items
+    assert isinstance(row, SessionComplete)
+    assert (row.id, row.name, row.kind, row.status) == (arena.id, arena.name, arena.kind, arena.status)
+    assert (row.workspace_path, row.task, row.model) == ("/srv/shop", "Build it", "claude-sonnet-4-5")
+    assert (row.winner_instance_id, row.total_files_changed) == (1, 9)
+    assert (row.instance_count, row.message_count, row.runtime_mix) == (2, 3, "claude,codex")
+
+
+def test_the_overview_of_a_jam_has_no_arena(store: Store, jam: Session) -> None:
+    ((row),) = store.query(sessions.overview).items
+    assert (row.workspace_path, row.task, row.runtime_mix) == (None, None, None)
+    assert (row.instance_count, row.message_count) == (0, 0)
+
+
+INSTANCES, MESSAGES = 50, 10_000
+
+
+def test_instances_and_messages_do_not_multiply_each_other(store: Store, jam: Session) -> None:
+    with store.begin() as uow:
+        instances = [InstanceFactory.build(session_id=jam.id, instance_id=n) for n in range(INSTANCES)]
+        uow.insert(*instances)
+        message = MessageFactory.build(session_id=jam.id).model_dump(exclude={"id", "public_id"})
+        uow.execute(sa.insert(MessageFactory._meta.model), [{**message, "public_id": str(n)} for n in range(MESSAGES)])
+    ((row),) = store.query(sessions.overview).items
+    assert (row.instance_count, row.message_count) == (INSTANCES, MESSAGES)
+
+
+@both
+@pytest.mark.parametrize("where", [None, SessionFilter(text="dark", status="created")], ids=["all", "some"])
+def test_a_page_is_one_statement(store: Store, arena: Session, listing: Listing, where: SessionFilter | None) -> None:
+    make_many(store, SessionFactory, *[{} for _ in range(20)])
+    with recorded_statements(store) as sent:
+        assert store.query(listing, where, limit=10).items != []
+    assert len(sent) == 1
+
+
+# Counts
+
+
+def test_sessions_are_counted_by_kind_and_status(store: Store, other: Store) -> None:
+    jams = [{"status": status} for status in ("running", "created", "running")]
+    make_many(store, SessionFactory, *jams)
+    make(store, SessionFactory, kind=SessionKind.AGENT, status=SessionStatus.FAILED)
+    assert other.query(sessions.counts) == [
+        SessionCount(SessionKind.AGENT, SessionStatus.FAILED, 1),
+        SessionCount(SessionKind.JAM, SessionStatus.CREATED, 1),
+        SessionCount(SessionKind.JAM, SessionStatus.RUNNING, 2),
+    ]
+
+
+def test_where_there_are_no_sessions_none_are_counted(store: Store) -> None:
+    assert store.query(sessions.counts) == []
+
+
+def test_counting_is_one_statement(store: Store, jam: Session) -> None:
+    with recorded_statements(store) as sent:
+        store.query(sessions.counts)
+    assert len(sent) == 1

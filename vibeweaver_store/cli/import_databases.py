@@ -1,0 +1,126 @@
+"""``import ait42``, ``vibeweaver``, ``lulu`` and ``memva``: what other applications keep, in files of theirs.
+
+``import vibe-ensemble`` belongs here, too, once there are tables for what it brings.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from functools import partial
+from pathlib import Path
+from typing import Annotated, Final, Protocol, TypeAlias
+
+import orjson
+import typer
+
+from vibeweaver_store.cli.context import command
+from vibeweaver_store.cli.import_runs import DryRun, progress_bar, report_and_exit
+from vibeweaver_store.cli.imports import group
+from vibeweaver_store.cli.invocation import Cli
+from vibeweaver_store.cli.options import read_file
+from vibeweaver_store.errors import InvalidInput
+from vibeweaver_store.importers.ait42 import files_of, import_ait42
+from vibeweaver_store.importers.lulu import import_lulu
+from vibeweaver_store.importers.memva import import_memva
+from vibeweaver_store.importers.runs import ImportReport, Progress
+from vibeweaver_store.importers.vibeweaver import import_vibeweaver
+from vibeweaver_store.store import Store
+
+DatabaseFile: TypeAlias = Annotated[
+    Path, typer.Argument(metavar="FILE", help="Its SQLite database; it is only read.", show_default=False)
+]
+
+_MAX_MAPPING_BYTES: Final = 16 * 1024 * 1024
+
+
+@command(
+    group,
+    "ait42",
+    example="import ait42 sessions.json --workspace ~/src/app\nimport ait42 ~/.ait42 --mapping workspaces.json",
+)
+def ait42(
+    cli: Cli,
+    *,
+    paths: Annotated[
+        list[Path], typer.Argument(metavar="PATH", help="Session files, or folders of *.json.", show_default=False)
+    ],
+    workspace: Annotated[
+        str | None, typer.Option(metavar="PATH", help="The workspace that the files are of.", show_default=False)
+    ] = None,
+    mapping: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="A JSON object: workspaces by file names.", show_default=False),
+    ] = None,
+    strict: Annotated[
+        bool, typer.Option("--strict", metavar="", help="Take nothing of a file with an invalid session.")
+    ] = False,
+    dry_run: DryRun = False,
+) -> None:
+    """Bring in AIT42's sessions with their instances and chat.
+
+    AIT42 keeps a file a workspace, and does not say in it of which. What has been brought in before is left as it is.
+    """
+    run = partial(
+        import_ait42,
+        paths=paths,
+        workspace=workspace,
+        mapping=None if mapping is None else _read_mapping(mapping),
+        strict=strict,
+        dry_run=dry_run,
+    )
+    _run(cli, files_of(paths), run)
+
+
+@command(group, "vibeweaver", example="import vibeweaver vibeweaver.db\nimport vibeweaver vibeweaver.db --dry-run")
+def vibeweaver(cli: Cli, file: DatabaseFile, dry_run: DryRun = False) -> None:
+    """Bring in a vibeweaver database: jams with all that hangs on them, and generation stats.
+
+    A jam that is there already is left as it is.
+    """
+    _run(cli, [file], partial(import_vibeweaver, path=file, dry_run=dry_run))
+
+
+@command(group, "lulu", example="import lulu lulu.db\nimport lulu lulu.db --dry-run")
+def lulu(cli: Cli, file: DatabaseFile, dry_run: DryRun = False) -> None:
+    """Bring in a lulu database: agents' sessions and their messages.
+
+    Do it again for the messages that came since.
+    """
+    _run(cli, [file], partial(import_lulu, path=file, dry_run=dry_run))
+
+
+@command(group, "memva", example="import memva memva.db\nimport memva memva.db --dry-run")
+def memva(
+    cli: Cli,
+    file: DatabaseFile,
+    no_redact: Annotated[
+        bool, typer.Option("--no-redact", metavar="", help="Keep credentials that are found in events.")
+    ] = False,
+    dry_run: DryRun = False,
+) -> None:
+    """Bring in a memva database: agents' sessions, their journal and messages. Its jobs are left.
+
+    Do it again for the events that came since.
+    """
+    _run(cli, [file], partial(import_memva, path=file, redact=not no_redact, dry_run=dry_run))
+
+
+class _Importer(Protocol):
+    def __call__(self, store: Store, *, progress: Progress) -> ImportReport: ...
+
+
+def _run(cli: Cli, files: Iterable[Path], run: _Importer) -> None:
+    total_bytes = sum(file.stat().st_size for file in files if file.is_file())
+    with cli.store() as store, progress_bar(total_bytes) as progress:
+        report = run(store, progress=progress)
+    report_and_exit(cli, report)
+
+
+def _read_mapping(file: Path) -> Mapping[str, str]:
+    try:
+        found = orjson.loads(read_file(file, _MAX_MAPPING_BYTES))
+    except orjson.JSONDecodeError as error:
+        raise InvalidInput(f"{file}: this is no JSON: {error}") from error
+    if not isinstance(found, dict):
+        raise InvalidInput(f"{file}: must be a JSON object of workspaces by the names of files")
+    return found

@@ -1,0 +1,247 @@
+"""``journal``: what coding agents wrote of their own work, and the tokens that they used."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, replace
+from datetime import datetime
+from pathlib import Path
+from typing import Annotated, Any, Final, Literal, TypeAlias
+
+import typer
+from rich.cells import cell_len
+from rich.text import Text
+
+from vibeweaver_store.cli.context import command, new_group
+from vibeweaver_store.cli.invocation import Cli
+from vibeweaver_store.cli.journal_text import summary
+from vibeweaver_store.cli.options import LIMIT, Cursor, Limit, SessionId, parse_instant, within
+from vibeweaver_store.cli.output import console, hint, print_items, print_lines, print_page
+from vibeweaver_store.cli.table import Cell, Column, print_table
+from vibeweaver_store.cli.text import instant, spelled
+from vibeweaver_store.errors import NotFound
+from vibeweaver_store.models import JournalEvent
+from vibeweaver_store.services import journal, sessions, workspaces
+from vibeweaver_store.services.journal import Usage
+from vibeweaver_store.services.journal_lines import TOKENS
+from vibeweaver_store.unit_of_work import ReadUnitOfWork
+
+group = new_group("journal", "List what coding agents wrote, and count their tokens.")
+
+_COLUMNS: Final = (
+    Column("ID", "dim", right=True),
+    Column("AT", "dim"),
+    Column("TYPE"),
+    Column("WHAT", narrow="cut"),
+)
+
+Since: TypeAlias = Annotated[
+    str | None,
+    typer.Option("--since", metavar="TIME", help="From 2026-01-23T18:30:00Z on, say.", show_default=False),
+]
+Until: TypeAlias = Annotated[
+    str | None, typer.Option("--until", metavar="TIME", help="Before then.", show_default=False)
+]
+By: TypeAlias = Literal["day", "model"]
+
+
+@command(
+    group, "list", example='journal list "$SESSION" --type assistant\njournal list "$SESSION" --newest-first --json'
+)
+def list_(
+    cli: Cli,
+    session: SessionId,
+    *,
+    event_type: Annotated[
+        str | None, typer.Option("--type", metavar="TYPE", help="Only lines of this type.", show_default=False)
+    ] = None,
+    sidechain: Annotated[
+        bool | None,
+        typer.Option(
+            "--sidechain/--main", metavar="", help="Only sub-agents, or only the main one.", show_default=False
+        ),
+    ] = None,
+    since: Since = None,
+    until: Until = None,
+    newest_first: Annotated[bool, typer.Option("--newest-first", metavar="", help="From the end.")] = False,
+    limit: Limit = LIMIT,
+    cursor: Cursor = None,
+) -> None:
+    """List a session's events as they were taken in; with --since or --until, by their times."""
+    first, end = parse_instant(since, option="--since"), parse_instant(until, option="--until")
+    with cli.store() as store:
+        page = store.query(
+            within,
+            session,
+            journal.for_session,
+            event_type=event_type,
+            sidechain=sidechain,
+            since=first,
+            until=end,
+            newest_first=newest_first,
+            limit=limit,
+            cursor=cursor,
+        )
+    print_page(
+        cli, page, _COLUMNS, _cells, none="nothing in this journal; bring in a transcript: vibeweaver-store import"
+    )
+
+
+@command(group, "thread", example="journal thread 4711")
+def thread(
+    cli: Cli,
+    event: Annotated[int, typer.Argument(metavar="EVENT", help="The event's number.", show_default=False)],
+) -> None:
+    """Show an event behind its parent, that one behind its own, and so on, from the first."""
+    with cli.store() as store:
+        found = store.query(journal.thread, event)
+    print_items(cli, found, _COLUMNS, _cells, none="")
+
+
+def _cells(event: JournalEvent) -> Sequence[Cell]:
+    kind = Text(f"↳ {event.event_type}", style="dim") if event.is_sidechain else event.event_type
+    return str(event.id), instant(event.timestamp), kind, summary(event.data)
+
+
+# --- usage -----------------------------------------------------------------------------------------------------
+
+_COUNTS: Final = ("responses", *TOKENS)
+_TITLES: Final = ("RESPONSES", "INPUT", "OUTPUT", "CACHED", "WRITTEN", "TOTAL")
+_EIGHTHS: Final = " ▏▎▍▌▋▊▉█"
+_SHORTEST_BAR: Final = 6
+_LONGEST_BAR: Final = 40
+_WIDEST_COUNT: Final = len("999.9M")
+
+
+@command(
+    group,
+    "usage",
+    example="""
+journal usage "$SESSION"
+journal usage --workspace . --by day
+journal usage --since 2026-01-01T00:00:00Z --json
+""",
+)
+def usage(
+    cli: Cli,
+    session: Annotated[
+        str | None, typer.Argument(metavar="SESSION", help="Only this session's.", show_default=False)
+    ] = None,
+    *,
+    workspace: Annotated[
+        Path | None, typer.Option("--workspace", metavar="PATH", help="Only of its sessions.", show_default=False)
+    ] = None,
+    since: Since = None,
+    until: Until = None,
+    by: Annotated[
+        By | None, typer.Option("--by", metavar="day|model", help="Add up by one of the two.", show_default=False)
+    ] = None,
+) -> None:
+    """Show the tokens that were used, by day and model; each API response counts once.
+
+    CACHED tokens were read from the cache, WRITTEN ones went into it. Days are in UTC.
+    """
+    first, end = parse_instant(since, option="--since"), parse_instant(until, option="--until")
+    with cli.store() as store:
+        found = store.query(_find, session, workspace, first, end)
+    summed = _summed(found, by)
+    if cli.json:
+        print_lines(_document(each, by) for each in summed)
+    elif not summed:
+        hint("no tokens were used")
+    else:
+        _print_chart(summed, by)
+
+
+def _find(
+    uow: ReadUnitOfWork, session_id: str | None, folder: Path | None, since: datetime | None, until: datetime | None
+) -> list[Usage]:
+    if session_id is not None:
+        sessions.get(uow, session_id)
+    workspace_id = None
+    if folder is not None:
+        workspace = workspaces.find_by_path(uow, folder)
+        if workspace is None:
+            raise NotFound("workspace", spelled(folder))
+        workspace_id = workspace.id
+    return journal.usage(uow, session_id=session_id, workspace_id=workspace_id, since=since, until=until)
+
+
+def _summed(found: Iterable[Usage], by: By | None) -> list[Usage]:
+    """Return what was used by what is asked for alone; the other one of day and model is nothing."""
+    rows: dict[object, Usage] = {}
+    for each in found:
+        row = each
+        if by is not None:
+            row = replace(each, model=None) if by == "day" else replace(each, day=None)
+        key = (row.day, row.model)
+        rows[key] = _added(rows[key], row) if key in rows else row
+    return sorted(rows.values(), key=lambda row: row.model or "") if by == "model" else list(rows.values())
+
+
+def _added(one: Usage, another: Usage) -> Usage:
+    return replace(one, **{name: getattr(one, name) + getattr(another, name) for name in _COUNTS})
+
+
+def _document(row: Usage, by: By | None) -> dict[str, Any]:
+    labels = {"day": None if row.day is None else row.day.isoformat(), "model": row.model}
+    counts = {name: value for name, value in asdict(row).items() if name not in labels}
+    return {
+        **{name: label for name, label in labels.items() if by in {None, name}},
+        **counts,
+        "total_tokens": row.total_tokens,
+    }
+
+
+def _print_chart(rows: Sequence[Usage], by: By | None) -> None:
+    """Print the counts; on a terminal short ones, with a bar of the total that takes the room that is left."""
+    out = console()
+    labels = [Column("DAY")] if by != "model" else []
+    labels += [Column("MODEL", "bold", narrow="fold")] if by != "day" else []
+    counts = [Column(title, right=True) for title in _TITLES]
+    told = [
+        [*_labels(row, by), *(_count(row, name, short=out.is_terminal) for name in (*_COUNTS, "total_tokens"))]
+        for row in rows
+    ]
+    if out.is_terminal:
+        counts[-1] = Column(_TITLES[-1], "cyan")
+        columns = [*labels, *counts]
+        wide = [
+            max(cell_len(text) for text in (column.title, *(row[at] for row in told)))
+            for at, column in enumerate(columns[:-1])
+        ]
+        room = out.width - sum(wide) - 2 * len(wide) - _WIDEST_COUNT - 1
+        length = max(_SHORTEST_BAR, min(_LONGEST_BAR, room))
+        longest = max(row.total_tokens for row in rows)
+        for row, cells in zip(rows, told, strict=True):
+            cells[-1] = f"{_bar(row.total_tokens / longest, length)} {cells[-1]:>{_WIDEST_COUNT}}"
+    print_table(out, [*labels, *counts], told)
+
+
+def _labels(row: Usage, by: By | None) -> list[str]:
+    day = [] if by == "model" else ["" if row.day is None else row.day.isoformat()]
+    return [*day, *([] if by == "day" else [row.model or ""])]
+
+
+def _count(row: Usage, name: str, *, short: bool) -> str:
+    count: int = getattr(row, name)
+    return _short(count) if short else str(count)
+
+
+def _short(count: int) -> str:
+    """Return a count in a few characters: 999, 12.3k, 4.5M."""
+    if count < 1000:
+        return str(count)
+    value = float(count)
+    for unit in "kMG":
+        value /= 1000
+        if value < 999.95:  # what would be rounded up to 1000.0 is told in the next unit
+            return f"{value:.1f}{unit}"
+    return f"{value / 1000:.1f}T"
+
+
+def _bar(part: float, length: int) -> str:
+    """Return a bar that fills a part of its length, to an eighth of a character; never empty where there is a part."""
+    eighths = max(round(part * length * 8), 1 if part else 0)
+    whole, rest = divmod(eighths, 8)
+    return f"{'█' * whole}{_EIGHTHS[rest] if rest else ''}".ljust(length)

@@ -1,0 +1,178 @@
+"""``sessions search``, ``overview`` and ``counts``: which sessions there are, by what is known of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Annotated, Any, Final, TypeAlias, TypeVar
+
+import typer
+
+from vibeweaver_store.cli.context import command
+from vibeweaver_store.cli.invocation import Cli
+from vibeweaver_store.cli.options import LIMIT, Cursor, Limit, parse_instant
+from vibeweaver_store.cli.output import print_items, print_page
+from vibeweaver_store.cli.sessions import COLUMNS, group, row
+from vibeweaver_store.cli.table import Column
+from vibeweaver_store.cli.text import instant
+from vibeweaver_store.cli.workspaces import sought
+from vibeweaver_store.models import SessionComplete
+from vibeweaver_store.paging import Page
+from vibeweaver_store.services import sessions
+from vibeweaver_store.services.session_search import Sort
+from vibeweaver_store.services.sessions import SessionCount, SessionFilter
+from vibeweaver_store.unit_of_work import ReadUnitOfWork
+
+T = TypeVar("T")
+
+Words: TypeAlias = Annotated[
+    str | None,
+    typer.Argument(metavar="TEXT", help="Words in the name, the vibe or the task.", show_default=False),
+]
+InWorkspace: TypeAlias = Annotated[
+    str | None, typer.Option("--workspace", metavar="PATH", help="Only of this folder.", show_default=False)
+]
+Kind: TypeAlias = Annotated[
+    str | None,
+    typer.Option(metavar="KIND", help="Only of this kind.", show_default=False),
+]
+Status: TypeAlias = Annotated[
+    str | None, typer.Option(metavar="STATUS", help="Only in this status.", show_default=False)
+]
+AgentsStatus: TypeAlias = Annotated[
+    str | None, typer.Option("--agent-status", metavar="STATUS", help="Only with such an agent.", show_default=False)
+]
+CreatedFrom: TypeAlias = Annotated[
+    str | None, typer.Option(metavar="TIME", help="Only made then or later.", show_default=False)
+]
+CreatedTo: TypeAlias = Annotated[str | None, typer.Option(metavar="TIME", help="Only made before.", show_default=False)]
+UpdatedFrom: TypeAlias = Annotated[
+    str | None, typer.Option(metavar="TIME", help="Only changed then or later.", show_default=False)
+]
+UpdatedTo: TypeAlias = Annotated[
+    str | None, typer.Option(metavar="TIME", help="Only last changed before.", show_default=False)
+]
+By: TypeAlias = Annotated[Sort, typer.Option("--sort", metavar="ORDER", help="updated_at, created_at or name.")]
+Turned: TypeAlias = Annotated[bool, typer.Option("--reverse", metavar="", help="The other way round.")]
+
+_OVERVIEW: Final = (
+    Column("NAME", "bold", narrow="fold"),
+    Column("KIND"),
+    Column("STATUS"),
+    Column("INSTANCES", "cyan", right=True),
+    Column("MESSAGES", "cyan", right=True),
+    Column("RUNTIMES", narrow="fold"),
+    Column("UPDATED", "dim"),
+    Column("WORKSPACE", "dim", narrow="below"),
+    Column("ID", "dim", narrow="below"),
+)
+
+_COUNTS: Final = (Column("KIND", "bold"), Column("STATUS"), Column("SESSIONS", "cyan", right=True))
+
+
+@command(
+    group,
+    "search",
+    example="""
+sessions search "login page" --kind competition --status completed
+sessions search --workspace . --updated-from 2026-11-20T18:00:00Z --sort name
+""",
+)
+def search(
+    cli: Cli,
+    text: Words = None,
+    *,
+    workspace: InWorkspace = None,
+    kind: Kind = None,
+    status: Status = None,
+    agent_status: AgentsStatus = None,
+    created_from: CreatedFrom = None,
+    created_to: CreatedTo = None,
+    updated_from: UpdatedFrom = None,
+    updated_to: UpdatedTo = None,
+    sort: By = "updated_at",
+    reverse: Turned = False,
+    limit: Limit = LIMIT,
+    cursor: Cursor = None,
+) -> None:
+    """List the sessions of which all that is given is true."""
+    times = _times(created_from, created_to, updated_from, updated_to)
+    given = {"text": text, "kind": kind, "status": status, "agent_status": agent_status, **times}
+    options = {"sort": sort, "falling": _falling(sort, reverse), "limit": limit, "cursor": cursor}
+    with cli.store() as store:
+        page = store.query(_listed, sessions.search, workspace, given, options)
+    print_page(cli, page, COLUMNS, row, none="no such sessions")
+
+
+@command(group, "overview", example="sessions overview\nsessions overview --workspace . --kind competition --json")
+def overview(
+    cli: Cli,
+    text: Words = None,
+    *,
+    workspace: InWorkspace = None,
+    kind: Kind = None,
+    status: Status = None,
+    agent_status: AgentsStatus = None,
+    created_from: CreatedFrom = None,
+    created_to: CreatedTo = None,
+    updated_from: UpdatedFrom = None,
+    updated_to: UpdatedTo = None,
+    sort: By = "updated_at",
+    reverse: Turned = False,
+    limit: Limit = LIMIT,
+    cursor: Cursor = None,
+) -> None:
+    """List sessions as search does, each with its workspace, its arena and its counts."""
+    times = _times(created_from, created_to, updated_from, updated_to)
+    given = {"text": text, "kind": kind, "status": status, "agent_status": agent_status, **times}
+    options = {"sort": sort, "falling": _falling(sort, reverse), "limit": limit, "cursor": cursor}
+    with cli.store() as store:
+        page = store.query(_listed, sessions.overview, workspace, given, options)
+    print_page(cli, page, _OVERVIEW, _overview_row, none="no such sessions")
+
+
+@command(group, "counts", example="sessions counts\nsessions counts --json")
+def counts(cli: Cli) -> None:
+    """List how many sessions there are of each kind and status."""
+    with cli.store() as store:
+        found = store.query(sessions.counts)
+    print_items(cli, found, _COUNTS, _count_row, none="no sessions")
+
+
+def _listed(
+    uow: ReadUnitOfWork,
+    listing: Callable[..., Page[T]],
+    workspace: str | None,
+    given: dict[str, Any],
+    options: dict[str, Any],
+) -> Page[T]:
+    workspace_id = None if workspace is None else sought(uow, workspace).id
+    return listing(uow, SessionFilter(workspace_id=workspace_id, **given), **options)
+
+
+def _times(*given: str | None) -> dict[str, Any]:
+    names = ("created_from", "created_to", "updated_from", "updated_to")
+    return {
+        name: parse_instant(text, option=f"--{name.replace('_', '-')}") for name, text in zip(names, given, strict=True)
+    }
+
+
+def _falling(sort: Sort, reverse: bool) -> bool:
+    return (sort != "name") != reverse
+
+
+def _overview_row(session: SessionComplete) -> Sequence[str]:
+    return (
+        session.name,
+        session.kind.value,
+        session.status.value,
+        f"{session.instance_count:,}",
+        f"{session.message_count:,}",
+        session.runtime_mix or "",
+        instant(session.updated_at),
+        session.workspace_path or "",
+        session.id,
+    )
+
+
+def _count_row(counted: SessionCount) -> Sequence[str]:
+    return counted.kind.value, counted.status.value, f"{counted.count:,}"

@@ -1,0 +1,223 @@
+"""Brings in a database of memva (seed 004): agents' sessions, their journal, and what can be read of it as messages.
+
+Its background jobs stay behind: the store has none yet.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Container, Iterable, Mapping, Sequence
+from contextlib import suppress
+from datetime import datetime
+from functools import partial
+from itertools import islice
+from pathlib import Path
+from typing import Any, Final, NamedTuple
+
+from sqlmodel import col, select
+
+from vibeweaver_store.columns import Id, PathText, parse_enum, require
+from vibeweaver_store.errors import InvalidInput
+from vibeweaver_store.importers.foreign_database import (
+    ForeignDatabase,
+    ForeignRow,
+    Layout,
+    fingerprint,
+    in_batches,
+    opened,
+)
+from vibeweaver_store.importers.foreign_values import read_flag, read_optional
+from vibeweaver_store.importers.recorded import Part, keep_activity, recorded
+from vibeweaver_store.importers.redaction import redact as strike_secrets
+from vibeweaver_store.importers.runs import ImportReport, Progress, running
+from vibeweaver_store.importers.transcript_lines import UNTITLED, Said, fitting_id, said_in, source_session_of, title_of
+from vibeweaver_store.json_values import shown
+from vibeweaver_store.models import AgentStatus, MessageRole, Session, SessionKind, SessionStatus
+from vibeweaver_store.models.session import FINAL
+from vibeweaver_store.services import journal, messages, sessions, workspaces
+from vibeweaver_store.services.journal import NewEvent
+from vibeweaver_store.services.journal_lines import columns_of
+from vibeweaver_store.services.messages import NewMessage
+from vibeweaver_store.store import Store
+from vibeweaver_store.unit_of_work import UnitOfWork
+
+IMPORTER: Final = "memva"
+
+LAYOUT: Final[Layout] = {
+    "sessions": ("id", "title", "created_at", "updated_at", "status", "project_path", "metadata", "claude_status"),
+    "events": (
+        *("uuid", "session_id", "event_type", "timestamp", "is_sidechain", "parent_uuid", "cwd", "project_name"),
+        *("data", "memva_session_id"),
+    ),
+}
+
+_PROMPTS_LOOKED_AT: Final = 20
+
+
+def import_memva(
+    store: Store, path: Path, *, redact: bool = True, dry_run: bool = False, progress: Progress | None = None
+) -> ImportReport:
+    """Bring in a memva database: a unit of work a session, then the events, up to 500 or 2 MiB a unit of work.
+
+    Sessions and events each count as an item; ``messages`` counts what can be read of the events. Events come in the
+    order of their times, equal ones as they were inserted. An event whose memva session is not there is kept in the
+    journal without one. What is there already stays as it is, and what came since is added to it. What cannot be read
+    is left out and told of, the rest goes in. memva's background jobs are not read.
+
+    Args:
+        store: where to.
+        path: the file; it is only read.
+        redact: strike credentials and ids of organizations out of events before they are stored.
+        dry_run: tell what would be done, and write nothing.
+        progress: is told how much of the file was dealt with, in bytes.
+
+    Raises:
+        ImportRejected: there is no such file, or it is no memva database.
+        StoreBusy: another process holds the file exclusively.
+        StoreError: the store cannot be written.
+    """
+    with (
+        opened(path, IMPORTER, LAYOUT, progress=progress) as source,
+        running(store, IMPORTER, dry_run=dry_run) as run,
+        recorded(run, path, fingerprint(path)) as bringing,
+    ):
+        for session in source.rows("sessions"):
+            bringing.bring(partial(_bring_session, source, redact, session))
+        for events in in_batches(source.rows("events", order_by=["timestamp"])):
+            bringing.bring(partial(_bring_events, events, redact))
+    return run.report
+
+
+# --- sessions --------------------------------------------------------------------------------------------------
+
+
+def _bring_session(source: ForeignDatabase, redact: bool, row: ForeignRow, uow: UnitOfWork, part: Part) -> None:
+    session = part.attempt(row, partial(_session, source, redact, row, part.import_id))
+    if session is None:
+        return
+    if sessions.find(uow, session.id) is not None:
+        part.counts.duplicate += 1
+        return
+    session.workspace_id = workspaces.ensure(uow, row["project_path"], import_id=part.import_id).id
+    uow.insert(session)
+    part.counts.new += 1
+    part.counts.sessions += 1
+
+
+def _session(source: ForeignDatabase, redact: bool, row: ForeignRow, import_id: int) -> Session:
+    updated_at, status = row.time("updated_at"), parse_enum(SessionStatus, row["status"])
+    agent_status = row["claude_status"]
+    return Session.build(
+        id=row["id"],
+        kind=SessionKind.AGENT,
+        name=title_of(row["title"]) or _first_prompt(source, redact, row) or UNTITLED,
+        tempo_bpm=None,
+        status=status,
+        agent_status=AgentStatus.NOT_STARTED if agent_status is None else parse_enum(AgentStatus, agent_status),
+        working_dir=require(PathText, row["project_path"], field="project_path"),
+        attributes=row.json("metadata") or {},
+        created_at=row.time("created_at"),
+        updated_at=updated_at,
+        completed_at=updated_at if status in FINAL else None,
+        last_activity_at=updated_at,
+        import_id=import_id,
+    )
+
+
+def _first_prompt(source: ForeignDatabase, redact: bool, row: ForeignRow) -> str:
+    asked = source.rows("events", memva_session_id=row.key, event_type="user", order_by=["timestamp"])
+    for event in islice(asked, _PROMPTS_LOOKED_AT):
+        with suppress(InvalidInput):  # it is told of with the events
+            said = _read(event, redact).said
+            if said is not None and said.role is MessageRole.USER:
+                return title_of(said.text)
+    return ""
+
+
+# --- events ----------------------------------------------------------------------------------------------------
+
+
+class _Event(NamedTuple):
+    """An event as it was read: for the journal, for people, how many secrets were struck out, and which session."""
+
+    new: NewEvent
+    said: Said | None
+    redacted: int
+    at: datetime
+
+
+def _bring_events(rows: Sequence[ForeignRow], redact: bool, uow: UnitOfWork, part: Part) -> None:
+    there = _sessions_there(uow, rows)
+    read = [event for row in rows if (event := part.attempt(row, partial(_read, row, redact, there, part))) is not None]
+    ingested = journal.ingest(uow, [event.new for event in read])
+    part.counts.new += ingested.new
+    part.counts.duplicate += ingested.duplicate
+    part.counts.unknown += ingested.unknown
+    part.counts.redacted += sum(event.redacted for event in read)
+    said = defaultdict(list)
+    for event in read:
+        if event.said is not None and event.new.session_id is not None:
+            said[event.new.session_id].append(_message(event, event.said))
+    for session_id in sorted(said):
+        part.counts.messages += messages.append_many(uow, session_id, said[session_id], if_exists="ignore")
+    keep_activity(uow, part, there)
+
+
+def _sessions_there(uow: UnitOfWork, rows: Iterable[ForeignRow]) -> set[str]:
+    named = {key for row in rows if (key := fitting_id(row["memva_session_id"])) is not None}
+    return set(uow.exec(select(col(Session.id)).where(col(Session.id).in_(named))))
+
+
+def _read(row: ForeignRow, redact: bool, there: Container[str] = (), part: Part | None = None) -> _Event:
+    line, redacted = _line(row, redact)
+    session_id = row["memva_session_id"] if row["memva_session_id"] in there else None
+    new = NewEvent(
+        line,
+        source_session_id=fitting_id(row["session_id"]) or fitting_id(row["memva_session_id"]),
+        session_id=session_id,
+        project_name=row["project_name"],
+        import_id=None if part is None else part.import_id,
+    )
+    columns_of(new)  # what the journal would refuse is refused here, and the other events of the batch go in
+    return _Event(new, said_in(_as_spoken(line)), redacted, row.time("timestamp"))
+
+
+def _line(row: ForeignRow, redact: bool) -> tuple[dict[str, Any], int]:
+    """Return an event as its program wrote it, and how many secrets were struck out.
+
+    What it does not say itself is filled in from memva's columns.
+    """
+    data = row.json("data")
+    if not isinstance(data, dict):
+        raise InvalidInput(f"data: must be a JSON object (got {shown(data)})", field="data")
+    redacted = 0
+    if redact:
+        raw = row["data"].encode() if isinstance(row["data"], str) else row["data"]
+        data, redacted = strike_secrets(data, raw)
+    columns = {
+        "uuid": require(Id, row["uuid"], field="uuid"),
+        "type": row["event_type"],
+        "timestamp": row.time("timestamp").isoformat(),
+        "cwd": row["cwd"],
+        "parentUuid": row["parent_uuid"],
+        "isSidechain": read_optional(read_flag, row["is_sidechain"], field="is_sidechain") or None,
+    }
+    if source_session_of(data) is None:
+        columns["sessionId"] = row["session_id"]
+    filled_in = {name: value for name, value in columns.items() if value is not None and data.get(name) is None}
+    return data | filled_in, redacted
+
+
+def _as_spoken(line: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return a line as transcripts have it: memva writes down the prompts itself, and without a message around them."""
+    return line if "message" in line else {**line, "message": {"content": line.get("content")}}
+
+
+def _message(event: _Event, said: Said) -> NewMessage:
+    return NewMessage(
+        role=said.role,
+        content=said.text,
+        public_id=said.public_id,
+        created_at=event.at,
+        import_id=event.new.import_id,
+    )

@@ -1,0 +1,187 @@
+"""What a line of a coding agent's event stream says: the columns that the journal keeps of it for lookups.
+
+Nothing here reads or writes a database. A line is never dropped for what it holds: what a column cannot take is left
+out of the column and stays in the line.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import PureWindowsPath
+from typing import Annotated, Any, Final, TypeAlias
+
+import orjson
+from pydantic import Field
+
+from vibeweaver_store.columns import Count, Id, Name, Text, Utc, require
+from vibeweaver_store.errors import InvalidInput
+from vibeweaver_store.json_values import MAX_DOCUMENT_DEPTH, check_text, freeze, shown
+
+KNOWN_TYPES: Final = frozenset(
+    {
+        *("assistant", "user", "system", "attachment", "progress", "summary", "result"),
+        *("file-history-snapshot", "queue-operation", "last-prompt", "custom-title", "mode", "permission-mode"),
+        *("pr-link", "frame-link", "stream_event", "control_response"),
+    }
+)
+"""The types of lines that are known; lines of others are kept all the same, and counted."""
+
+UNTYPED: Final = "unknown"
+"""The type under which a line is kept that names none."""
+
+_Tokens: TypeAlias = Annotated[Count, Field(le=2**40)]
+"""More tokens than any response takes, and few enough that eight million such counts can be added up."""
+
+TOKENS: Final = ("input_tokens", "output_tokens", "cache_read_input_tokens", "cache_creation_input_tokens")
+"""The kinds of tokens that a response takes, as lines and columns call them."""
+
+
+@dataclass(frozen=True, slots=True)
+class NewEvent:
+    """A line to be taken into the journal.
+
+    Attributes:
+        data: the whole line, a JSON object.
+        source_session_id: the agent's own name for its session, where the line does not say it.
+        session_id: our session that it belongs to.
+        project_name: what the project is called; by default the last part of the line's ``cwd``.
+        import_id: which import brought it.
+    """
+
+    data: Mapping[str, Any]
+    source_session_id: str | None = None
+    session_id: str | None = None
+    project_name: str | None = None
+    import_id: int | None = None
+
+
+def columns_of(new: NewEvent) -> dict[str, Any]:
+    """Return the columns of a line, by name, all but the key.
+
+    The line is kept as it came, but for what no backend can hold: NUL characters and lone surrogates become U+FFFD,
+    and numbers that are not finite or of more than 64 bits become text. A line without a ``uuid`` gets a digest of its
+    source and its content. Tokens, model and message id are those of ``message``: a ``stream_event`` tells them of a
+    part of a response, in its ``event``, which are not taken.
+
+    Raises:
+        InvalidInput: the line is no JSON object, is nested deeper than 100 levels or names no session, and no
+            ``source_session_id`` was given; or another value that was given beside it is refused.
+    """
+    line = new.data
+    data = _document(line)
+    given = None if new.source_session_id is None else require(Id, new.source_session_id, field="source_session_id")
+    source = _first(Id, line.get("sessionId"), line.get("session_id")) or given
+    if source is None:
+        raise InvalidInput("source_session_id: the line names no session; give the one of its file", field="data")
+    cwd = _fit(Text, line.get("cwd"))
+    return {
+        "event_uuid": _fit(Id, line.get("uuid")) or _digest(source, data),
+        "source_session_id": source,
+        "event_type": _fit(Name, line.get("type")) or UNTYPED,
+        "timestamp": _instant(line.get("timestamp")),
+        "is_sidechain": line.get("isSidechain") is True or line.get("parent_tool_use_id") is not None,
+        # The first line behind a compaction has no parent, and says what came before it.
+        "parent_uuid": _first(Id, line.get("parentUuid"), line.get("logicalParentUuid")),
+        "cwd": cwd,
+        "project_name": _project(new.project_name, cwd),
+        "session_id": None if new.session_id is None else require(Id, new.session_id, field="session_id"),
+        **_response(line),
+        "import_id": None if new.import_id is None else require(Count, new.import_id, field="import_id"),
+        "data": data,
+    }
+
+
+def _response(line: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what a line says of the API response that it is a part of."""
+    message = line.get("message")
+    said: Mapping[str, Any] = message if isinstance(message, Mapping) else {}
+    usage = said.get("usage")
+    tokens: Mapping[str, Any] = usage if isinstance(usage, Mapping) else {}
+    return {
+        "model": _fit(Text, said.get("model")),
+        "message_id": _fit(Id, said.get("id")),
+        "request_id": _first(Id, line.get("requestId"), line.get("request_id")),
+        **{name: _fit(_Tokens, tokens.get(name)) for name in TOKENS},
+    }
+
+
+def _fit(kind: Any, value: object) -> Any:
+    """Return a value as a column takes it, or ``None``."""
+    if value is None:
+        return None
+    try:
+        return require(kind, value, field="data")
+    except InvalidInput:
+        return None
+
+
+def _first(kind: Any, *values: object) -> Any:
+    return next((fit for value in values if (fit := _fit(kind, value)) is not None), None)
+
+
+def _instant(value: object) -> datetime | None:
+    if not isinstance(value, str):
+        return None
+    try:
+        parsed = datetime.fromisoformat(value)
+    except ValueError:
+        return None
+    instant: datetime | None = _fit(Utc, parsed)
+    return instant
+
+
+def _project(given: str | None, cwd: str | None) -> str | None:
+    if given is not None:
+        name: str = require(Text, given, field="project_name")
+        return name
+    # Of either kind of path: agents work on Windows too.
+    return PureWindowsPath(cwd).name or None if cwd is not None else None
+
+
+def _digest(source: str, data: Any) -> str:
+    content = orjson.dumps([source, data], option=orjson.OPT_SORT_KEYS)
+    return f"sha256:{hashlib.sha256(content).hexdigest()[:40]}"
+
+
+# --- documents that no backend can hold as they are -----------------------------------------------------------
+
+
+def _document(line: object) -> Any:
+    if not isinstance(line, Mapping):
+        raise InvalidInput(f"data: a line must be a JSON object (got {shown(line)})", field="data")
+    document = dict(line)
+    with suppress(ValueError):
+        return freeze(document)
+    try:
+        return freeze(_mended(document))
+    except ValueError as error:
+        raise InvalidInput(f"data: a line {error}", field="data") from error
+
+
+def _mended(value: object, levels: int = MAX_DOCUMENT_DEPTH) -> object:
+    if isinstance(value, str):
+        return _mended_text(value)
+    if levels < 0:
+        return value  # nested too deep, which is refused
+    if isinstance(value, dict):
+        return {_mended(key): _mended(item, levels - 1) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_mended(item, levels - 1) for item in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return str(value)
+    if isinstance(value, int) and not -(2**63) <= value < 2**63:
+        return str(value)
+    return value
+
+
+def _mended_text(text: str) -> str:
+    try:
+        return check_text(text)
+    except ValueError:
+        # A pair of surrogates is the character that it spells; one that is alone is none.
+        return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace").replace("\x00", "\ufffd")

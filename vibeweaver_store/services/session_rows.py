@@ -1,0 +1,122 @@
+"""The rows of sessions: found, locked, written. What other services build on; callers find it in ``sessions``."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Annotated, Any, Final
+
+import sqlalchemy as sa
+from pydantic import Field
+from sqlmodel import col, select
+
+from vibeweaver_store.columns import Count, Id, require
+from vibeweaver_store.errors import NotFound, StaleWrite
+from vibeweaver_store.models.session import Session
+from vibeweaver_store.unit_of_work import ReadUnitOfWork, UnitOfWork
+
+_ACTIVITY_IS_KEPT_TO: Final = timedelta(seconds=1)
+"""How exactly ``last_activity_at`` is kept: who appends a hundred times a second need not write it each time."""
+
+_Version = Annotated[Count, Field(ge=1)]
+
+
+def get(uow: ReadUnitOfWork, session_id: str) -> Session:
+    """Return a session by its id.
+
+    Raises:
+        NotFound: there is none.
+        InvalidInput: the id is no text, or blank.
+    """
+    session = find(uow, session_id)
+    if session is None:
+        raise NotFound("session", session_id)
+    return session
+
+
+def find(uow: ReadUnitOfWork, session_id: str) -> Session | None:
+    """Return a session by its id, or ``None``.
+
+    Raises:
+        InvalidInput: the id is no text, or blank.
+    """
+    key = require(Id, session_id, field="session_id")
+    return uow.exec(select(Session).where(col(Session.id) == key)).one_or_none()
+
+
+def require_session(uow: ReadUnitOfWork, session_id: str) -> None:
+    """See to it that a session is there, before something is written that belongs to it.
+
+    A failed foreign key would undo the whole unit of work; this does not.
+
+    Raises:
+        NotFound: there is none.
+        InvalidInput: the id is no text, or blank.
+    """
+    key = require(Id, session_id, field="session_id")
+    statement = select(col(Session.id)).where(col(Session.id) == key)
+    if uow.exec(statement).first() is None:
+        raise NotFound("session", session_id)
+
+
+def hold(uow: UnitOfWork, session_id: str, *, active: bool = True) -> int:
+    """See to it that a session is there, and let nobody else append to it until the unit of work ends.
+
+    Returns the revision of its rules, which nobody else changes meanwhile. That something is done in the session is
+    noted in its ``last_activity_at``, once a second at most, unless ``active`` says that it is not certain yet.
+
+    On PostgreSQL the keys of a log are drawn when rows are written and seen when they are committed: without waiting
+    for each other, a reader that goes by the key would pass over one that is committed late. SQLite has one writer.
+
+    Raises:
+        NotFound: there is none.
+        InvalidInput: the id is no text, or blank.
+    """
+    key = require(Id, session_id, field="session_id")
+    # NO KEY: rows that refer to the session can still be added meanwhile.
+    statement = select(col(Session.rules_rev), col(Session.last_activity_at)).where(col(Session.id) == key)
+    found = uow.exec(statement.with_for_update(key_share=True)).first()
+    if found is None:
+        raise NotFound("session", session_id)
+    revision, last_activity_at = found
+    if active and uow.now() - last_activity_at >= _ACTIVITY_IS_KEPT_TO:
+        seen = sa.update(Session).where(col(Session.id) == key).values(last_activity_at=uow.now())
+        uow.exec(seen, execution_options={"synchronize_session": False})
+    return revision
+
+
+def topic(session_id: str) -> str:
+    """Return what is announced by whoever appends to one of a session's logs, moves its status, or deletes it."""
+    return f"session {session_id}"
+
+
+def lock(uow: UnitOfWork, session_id: str, expected_version: int | None) -> Session:
+    """Return a session that nobody else changes until the unit of work ends, seen to be at a version where one is said.
+
+    Raises:
+        NotFound: there is none.
+        StaleWrite: it is at another version.
+        InvalidInput: the id is no text, or blank, or the version no whole number from 1.
+    """
+    key = require(Id, session_id, field="session_id")
+    if expected_version is not None:
+        require(_Version, expected_version, field="expected_version")
+    statement = select(Session).where(col(Session.id) == key).with_for_update(key_share=True)
+    session = uow.exec(statement).one_or_none()
+    if session is None:
+        raise NotFound("session", session_id)
+    if expected_version is not None and session.version != expected_version:
+        raise StaleWrite("session", key, expected_version, session)
+    return session
+
+
+def write(uow: UnitOfWork, session_id: str, changes: dict[str, Any]) -> Session:
+    """Write changes of a locked session's row, with what every change of it brings; return it as it is then."""
+    now = uow.now()
+    statement = (
+        sa.update(Session)
+        .where(col(Session.id) == session_id)
+        .values(**changes, version=col(Session.version) + 1, updated_at=now, last_activity_at=now)
+        .returning(Session)
+    )
+    changed: Session = uow.execute(statement, execution_options={"synchronize_session": False}).scalar_one()
+    return changed

@@ -1,0 +1,234 @@
+"""Searching sessions, and listing them with their counts.
+
+Which index serves a search:
+
+- Each of the three orders has an index of its own, and one within a workspace, within a status and within a kind. Of
+  these three filters the first that is given fixes the index, which serves filter and order together.
+- A range of the time that is ordered by is a range of that index.
+- The rest is sieved while walking: further filters, the agent's status, a range of the other time, a text. A page then
+  passes over the rows between its own: at worst all of the workspace, the status or the kind that was given, or, with
+  none of them, all sessions. No index could serve the text, which may stand anywhere in it; and the sessions of one
+  workspace are what one person can have made. On PostgreSQL the planner may prefer to fetch by another index, and sort,
+  where its statistics say that few rows match.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Iterator
+from dataclasses import dataclass, fields
+from datetime import datetime
+from typing import Any, Final, Literal, TypeAlias, TypeVar, get_args
+
+import sqlalchemy as sa
+from sqlmodel import col, select
+
+from vibeweaver_store.columns import Id, Name, StrictBool, Utc, parse_enum, require
+from vibeweaver_store.errors import InvalidInput
+from vibeweaver_store.json_values import shown
+from vibeweaver_store.models.arena import Arena
+from vibeweaver_store.models.session import AgentStatus, Session, SessionKind, SessionStatus
+from vibeweaver_store.models.views import SessionComplete
+from vibeweaver_store.paging import DEFAULT_LIMIT, Order, Page, fetch
+from vibeweaver_store.unit_of_work import ReadUnitOfWork
+
+Sort: TypeAlias = Literal["updated_at", "created_at", "name"]
+
+RowT = TypeVar("RowT")
+
+_FIXING: Final = ("workspace_id", "status", "kind")
+"""The filters that fix an index, those that let fewest through first."""
+
+_VOCABULARIES: Final[dict[str, type[enum.Enum]]] = {
+    "kind": SessionKind,
+    "status": SessionStatus,
+    "agent_status": AgentStatus,
+}
+_TYPES: Final[dict[str, Any]] = {
+    "workspace_id": Id,
+    "text": Name,
+    **dict.fromkeys(("created_from", "created_to", "updated_from", "updated_to"), Utc),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class SessionFilter:
+    """Which sessions to look for; what is not given does not matter. It is validated where it is used.
+
+    Attributes:
+        workspace_id: only of this workspace; of one that is not there, there are none.
+        kind: only of this kind.
+        status: only in this status; ``active`` and ``error`` are read as ``running`` and ``failed``.
+        agent_status: only those whose agent is in this status.
+        text: only with these words, 1 to 1,000 bytes, anywhere in the name, the vibe or the arena's task; upper and
+            lower case alike (on SQLite, of the letters A to Z).
+        created_from: only made at this instant or later.
+        created_to: only made before this instant.
+        updated_from: only last changed at this instant or later.
+        updated_to: only last changed before this instant.
+    """
+
+    workspace_id: str | None = None
+    kind: SessionKind | str | None = None
+    status: SessionStatus | str | None = None
+    agent_status: AgentStatus | str | None = None
+    text: str | None = None
+    created_from: datetime | None = None
+    created_to: datetime | None = None
+    updated_from: datetime | None = None
+    updated_to: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class SessionCount:
+    """How many sessions of a kind are in a status."""
+
+    kind: SessionKind
+    status: SessionStatus
+    count: int
+
+
+def page(uow: ReadUnitOfWork, *, limit: int = DEFAULT_LIMIT, cursor: str | None = None) -> Page[Session]:
+    """Return sessions, the last changed first, ties by id.
+
+    Raises:
+        InvalidInput: the limit is not 1 to 1,000, or the cursor is not of this listing.
+    """
+    return search(uow, limit=limit, cursor=cursor)
+
+
+def search(
+    uow: ReadUnitOfWork,
+    where: SessionFilter | None = None,
+    *,
+    sort: Sort = "updated_at",
+    falling: bool | None = None,
+    limit: int = DEFAULT_LIMIT,
+    cursor: str | None = None,
+) -> Page[Session]:
+    """Return the sessions that a filter lets through, ties by id; all of them without one.
+
+    Args:
+        uow: the unit of work to read in.
+        where: which ones.
+        sort: what they are ordered by: ``updated_at``, ``created_at`` or ``name``.
+        falling: from the last to the first; by default times are, names are not.
+        limit: how many to return, 1 to 1,000.
+        cursor: where to go on, as the page before said.
+
+    Raises:
+        InvalidInput: a value of the filter is refused, a range runs backwards, there is no such order, the limit is not
+            1 to 1,000, or the cursor is not of this listing.
+    """
+    # A subquery for one value: PostgreSQL would read all arenas into memory to look in them for EXISTS.
+    task = select(col(Arena.task)).where(col(Arena.session_id) == col(Session.id)).scalar_subquery()
+    return _listed(uow, Session, task, where, sort=sort, falling=falling, limit=limit, cursor=cursor)
+
+
+def overview(
+    uow: ReadUnitOfWork,
+    where: SessionFilter | None = None,
+    *,
+    sort: Sort = "updated_at",
+    falling: bool | None = None,
+    limit: int = DEFAULT_LIMIT,
+    cursor: str | None = None,
+) -> Page[SessionComplete]:
+    """Return sessions as :func:`search` does, each with its workspace, its arena and its counts, in one statement.
+
+    Instances and messages are counted of the sessions that are returned, each once.
+
+    Raises:
+        InvalidInput: as :func:`search` does.
+    """
+    task = col(SessionComplete.task)
+    return _listed(uow, SessionComplete, task, where, sort=sort, falling=falling, limit=limit, cursor=cursor)
+
+
+def counts(uow: ReadUnitOfWork) -> list[SessionCount]:
+    """Return how many sessions there are of each kind and status, by kind, then status; none where there are none."""
+    kind, status = col(Session.kind), col(Session.status)
+    statement = select(kind, status, sa.func.count()).group_by(kind, status).order_by(kind, status)
+    return [SessionCount(*row) for row in uow.exec(statement)]
+
+
+# --- what a search asks for ------------------------------------------------------------------------------------
+
+
+def _listed(
+    uow: ReadUnitOfWork,
+    row: type[RowT],
+    task: Any,
+    where: SessionFilter | None,
+    *,
+    sort: Sort,
+    falling: bool | None,
+    limit: int,
+    cursor: str | None,
+) -> Page[RowT]:
+    wanted = _validated(where)
+    columns: Any = row
+    if sort not in get_args(Sort):
+        raise InvalidInput(f"sort: {shown(sort)} is none of {', '.join(get_args(Sort))}", field="sort")
+    turn = sort != "name" if falling is None else require(StrictBool, falling, field="falling")
+    fixed = [(getattr(columns, name), value) for name in _FIXING if (value := getattr(wanted, name)) is not None]
+    ranges = {
+        "created_at": (wanted.created_from, wanted.created_to),
+        "updated_at": (wanted.updated_from, wanted.updated_to),
+    }
+    order = Order(
+        [columns.__tablename__, sort, turn, *[getattr(wanted, field.name) for field in fields(wanted)]],
+        [getattr(columns, sort), columns.id],
+        falling=turn,
+        within=fixed[:1],
+        span=ranges.pop(sort, (None, None)),
+    )
+    sieves = [column == value for column, value in fixed[1:]]
+    sieves += [each for name, ends in ranges.items() for each in _range(getattr(columns, name), *ends)]
+    sieves += _further(columns, task, wanted)
+    return fetch(uow, select(row).where(*_beside(uow, sieves)), order, limit=limit, cursor=cursor)
+
+
+def _range(column: Any, first: datetime | None, end: datetime | None) -> Iterator[sa.ColumnElement[bool]]:
+    if first is not None:
+        yield column >= first
+    if end is not None:
+        yield column < end
+
+
+def _further(columns: Any, task: Any, wanted: SessionFilter) -> Iterator[sa.ColumnElement[bool]]:
+    if wanted.agent_status is not None:
+        yield columns.agent_status == wanted.agent_status
+    if wanted.text is not None:
+        places = (columns.name, columns.vibe, task)
+        yield sa.or_(*[place.icontains(wanted.text, autoescape=True) for place in places])
+
+
+def _beside(uow: ReadUnitOfWork, sieves: list[sa.ColumnElement[bool]]) -> list[sa.ColumnElement[bool]]:
+    """Return conditions that do not lead SQLite to an index of theirs, where it would have to sort what it finds."""
+    if uow.backend == "sqlite":
+        return [condition.is_(sa.true()) for condition in sieves]
+    return sieves
+
+
+def _validated(where: SessionFilter | None) -> SessionFilter:
+    if where is None:
+        return SessionFilter()
+    if not isinstance(where, SessionFilter):
+        raise InvalidInput(f"where: must be a SessionFilter (got {shown(where)})", field="where")
+    given = {field.name: getattr(where, field.name) for field in fields(where)}
+    read = SessionFilter(**{name: _read(name, value) for name, value in given.items() if value is not None})
+    _refuse_backwards("created_to", read.created_from, read.created_to)
+    _refuse_backwards("updated_to", read.updated_from, read.updated_to)
+    return read
+
+
+def _read(field: str, value: object) -> Any:
+    if field in _VOCABULARIES:
+        return parse_enum(_VOCABULARIES[field], value, field=field)
+    return require(_TYPES[field], value, field=field)
+
+
+def _refuse_backwards(field: str, first: datetime | None, end: datetime | None) -> None:
+    if first is not None and end is not None and end < first:
+        raise InvalidInput(f"{field}: {end.isoformat()} lies before {first.isoformat()}", field=field)

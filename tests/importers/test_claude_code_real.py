@@ -130,23 +130,30 @@ def all_sessions(store: Store) -> list[Session]:
     return list(store.iterate(sessions.page))
 
 
+@pytest.fixture
+def file_store(sqlite_path: Path) -> Iterator[Store]:
+    """For what the importer reads out of a file, which is the same whatever it is written to."""
+    with Store.open(sqlite_path) as store:
+        yield store
+
+
 @pytest.mark.parametrize("path", TRANSCRIPTS, ids=lambda path: path.stem)
-def test_the_session_of_a_real_file_has_its_times(store: Store, path: Path) -> None:
-    bring_in(store, path)
+def test_the_session_of_a_real_file_has_its_times(file_store: Store, path: Path) -> None:
+    bring_in(file_store, path)
 
     known = facts_of(path)
     if known.get("min_timestamp") and path.stem != "daaain__edge_cases":  # which has times of other forms
-        (session,) = all_sessions(store)
+        (session,) = all_sessions(file_store)
         assert session.created_at == datetime.fromisoformat(known["min_timestamp"])
         assert session.updated_at == datetime.fromisoformat(known["max_timestamp"])
 
 
 @pytest.mark.parametrize("path", STREAMS, ids=lambda path: path.stem)
-def test_the_session_of_a_real_run_has_cost_what_its_last_result_says(store: Store, path: Path) -> None:
-    bring_in(store, path)
+def test_the_session_of_a_real_run_has_cost_what_its_last_result_says(file_store: Store, path: Path) -> None:
+    bring_in(file_store, path)
 
     costs = [line["total_cost_usd"] for line in lines_of(path) if "total_cost_usd" in line]
-    (session,) = all_sessions(store)
+    (session,) = all_sessions(file_store)
     assert session.attributes.get("total_cost_usd") == (costs[-1] if costs else None)
 
 

@@ -14,7 +14,7 @@ import orjson
 import typer
 
 from vibeweaver_store.cli.context import command
-from vibeweaver_store.cli.import_runs import DryRun, progress_bar, report_and_exit
+from vibeweaver_store.cli.import_runs import DryRun, progress_bar, report_and_exit, store_to_fill
 from vibeweaver_store.cli.imports import group
 from vibeweaver_store.cli.invocation import Cli
 from vibeweaver_store.cli.options import read_file
@@ -111,7 +111,7 @@ class _Importer(Protocol):
 
 def _run(cli: Cli, files: Iterable[Path], run: _Importer) -> None:
     total_bytes = sum(file.stat().st_size for file in files if file.is_file())
-    with cli.store() as store, progress_bar(total_bytes) as progress:
+    with store_to_fill(cli) as store, progress_bar(total_bytes) as progress:
         report = run(store, progress=progress)
     report_and_exit(cli, report)
 

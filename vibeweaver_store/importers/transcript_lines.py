@@ -9,13 +9,13 @@ import hashlib
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any, Final
 
 from vibeweaver_store.columns import Id, require
 from vibeweaver_store.errors import InvalidInput
-from vibeweaver_store.json_values import check_text
 from vibeweaver_store.models import MessageRole
+from vibeweaver_store.services.journal_lines import instant_of, mended_text
 
 UNTITLED: Final = "untitled"
 _LONGEST_TITLE: Final = 100
@@ -71,17 +71,6 @@ def fitting_id(value: object) -> str | None:
     return None
 
 
-def instant_of(line: Mapping[str, Any]) -> datetime | None:
-    """Return when a line was written; ``None`` where it does not say so, or not of which time zone."""
-    value = line.get("timestamp")
-    if not isinstance(value, str):
-        return None
-    with suppress(ValueError, OverflowError):
-        parsed = datetime.fromisoformat(value)
-        return parsed.astimezone(UTC) if parsed.tzinfo is not None else None
-    return None
-
-
 def _role(line: Mapping[str, Any]) -> MessageRole | None:
     if line.get("type") == "assistant":
         return MessageRole.ASSISTANT
@@ -98,7 +87,7 @@ def _text_of(line: Mapping[str, Any]) -> str:
     if not isinstance(blocks, list) or any(_is_block(block, "tool_result") for block in blocks):
         return ""
     texts = [block.get("text") for block in blocks if _is_block(block, "text")]
-    return "\n".join(_mended(text) for text in texts if isinstance(text, str) and not _is_wrapped(text))
+    return "\n".join(mended_text(text) for text in texts if isinstance(text, str) and not _is_wrapped(text))
 
 
 def _is_block(block: object, kind: str) -> bool:
@@ -107,13 +96,6 @@ def _is_block(block: object, kind: str) -> bool:
 
 def _is_wrapped(text: str) -> bool:
     return text.lstrip().startswith(_NOT_TYPED)
-
-
-def _mended(text: str) -> str:
-    """Return a text with U+FFFD for what no backend can hold, as the journal does: NUL and lone surrogates."""
-    with suppress(ValueError):
-        return check_text(text)
-    return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace").replace("\x00", "\ufffd")
 
 
 def _public_id(line: Mapping[str, Any], role: MessageRole, text: str) -> str:
@@ -208,10 +190,10 @@ class Facts:
 
 def title_of(text: object) -> str:
     """Return the first line of a text that is not blank, as long as a name should be; empty where there is none."""
-    lines = _mended(text.lstrip()[:_LOOKED_THROUGH]).splitlines() if isinstance(text, str) else []
+    lines = mended_text(text.lstrip()[:_LOOKED_THROUGH]).splitlines() if isinstance(text, str) else []
     printable = ("".join(sign if sign.isprintable() else " " for sign in line).strip() for line in lines)
     return next(filter(None, printable), "")[:_LONGEST_TITLE].rstrip()
 
 
 def _plain(value: object) -> str:
-    return _mended(value).strip() if isinstance(value, str) else ""
+    return mended_text(value).strip() if isinstance(value, str) else ""

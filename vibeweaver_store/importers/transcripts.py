@@ -24,7 +24,6 @@ from vibeweaver_store.importers.transcript_lines import (
     Facts,
     Said,
     fitting_id,
-    instant_of,
     said_in,
     source_session_of,
 )
@@ -32,6 +31,7 @@ from vibeweaver_store.importers.transcript_sessions import Origin, keep_up, make
 from vibeweaver_store.models import Import, ImportStatus
 from vibeweaver_store.services import imports, journal, messages
 from vibeweaver_store.services.journal import NewEvent
+from vibeweaver_store.services.journal_lines import instant_of
 from vibeweaver_store.services.messages import NewMessage
 from vibeweaver_store.unit_of_work import UnitOfWork
 

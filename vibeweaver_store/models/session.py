@@ -185,11 +185,7 @@ class Session(Base, table=True):
     kind: SessionKind = column(EnumText(SessionKind), default=SessionKind.JAM)
     name: Name = column(TEXT)
     vibe: Text | None = column(TEXT, default=None)
-    tempo_bpm: TempoBpm | None = column(
-        REAL,
-        default=DEFAULT_TEMPO_BPM,
-        sa_column_kwargs={"default": None},  # or an empty tempo would be stored as the default
-    )
+    tempo_bpm: TempoBpm | None = column(REAL, default=None)
     status: SessionStatus = column(EnumText(SessionStatus), default=SessionStatus.CREATED)
     status_reason: Text | None = column(TEXT, default=None)
     agent_status: AgentStatus | None = column(EnumText(AgentStatus), default=None)

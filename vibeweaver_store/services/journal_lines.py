@@ -83,7 +83,7 @@ def columns_of(new: NewEvent) -> dict[str, Any]:
         "event_uuid": _fit(Id, line.get("uuid")) or _digest(source, data),
         "source_session_id": source,
         "event_type": _fit(Name, line.get("type")) or UNTYPED,
-        "timestamp": _instant(line.get("timestamp")),
+        "timestamp": instant_of(line),
         "is_sidechain": line.get("isSidechain") is True or line.get("parent_tool_use_id") is not None,
         # The first line behind a compaction has no parent, and says what came before it.
         "parent_uuid": _first(Id, line.get("parentUuid"), line.get("logicalParentUuid")),
@@ -124,7 +124,9 @@ def _first(kind: Any, *values: object) -> Any:
     return next((fit for value in values if (fit := _fit(kind, value)) is not None), None)
 
 
-def _instant(value: object) -> datetime | None:
+def instant_of(line: Mapping[str, Any]) -> datetime | None:
+    """Return when a line was written; ``None`` where it does not say so, or not of which time zone."""
+    value = line.get("timestamp")
     if not isinstance(value, str):
         return None
     try:
@@ -165,7 +167,7 @@ def _document(line: object) -> Any:
 
 def _mended(value: object, levels: int = MAX_DOCUMENT_DEPTH) -> object:
     if isinstance(value, str):
-        return _mended_text(value)
+        return mended_text(value)
     if levels < 0:
         return value  # nested too deep, which is refused
     if isinstance(value, dict):
@@ -179,7 +181,8 @@ def _mended(value: object, levels: int = MAX_DOCUMENT_DEPTH) -> object:
     return value
 
 
-def _mended_text(text: str) -> str:
+def mended_text(text: str) -> str:
+    """Return a text that both backends can hold: U+FFFD stands for NUL and for a lone surrogate."""
     try:
         return check_text(text)
     except ValueError:

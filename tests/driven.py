@@ -31,7 +31,8 @@ def _runner() -> asyncio.Runner:
 
 def is_async(item: pytest.Item) -> bool:
     params: dict[str, object] = getattr(getattr(item, "callspec", None), "params", {})
-    return "async" in (params.get("drive"), params.get("lasting_drive"))
+    lasting: Any = params.get("lasting", ("",))
+    return "async" in (params.get("drive"), lasting[0])
 
 
 def run_protocol(item: pytest.Item, nextitem: pytest.Item | None) -> None:

@@ -9,7 +9,7 @@ import sqlite3
 import subprocess
 import sys
 import threading
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from contextlib import AbstractAsyncContextManager, closing
 from pathlib import Path
 from typing import Any
@@ -311,6 +311,20 @@ async def test_a_transient_failure_is_run_again(database: str) -> None:
     async with await AsyncStore.open(database) as store:
         await store.run(second_time_lucky)
         assert (tries, count(store)) == (2, 1)
+
+
+async def test_an_operation_is_not_run_again_with_an_iterator_that_the_first_attempt_used_up(database: str) -> None:
+    attempts: list[list[str]] = []
+
+    def stumble(uow: UnitOfWork, names: Iterable[str]) -> None:
+        attempts.append(list(names))
+        raise StoreBusy("in passing", transient=True)
+
+    async with await AsyncStore.open(database) as store:
+        with pytest.raises(StoreBusy):
+            await store.run(stumble, iter(["a", "b"]))
+
+    assert attempts == [["a", "b"]]
 
 
 async def test_iterating_meets_all_and_holds_no_transaction_open(database: str) -> None:

@@ -46,7 +46,7 @@ from vibeweaver_store.testing import (
 @pytest.fixture(scope="module", params=BACKENDS)
 def store(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
     """A store that the tests here share; each looks at a session of its own."""
-    with lasting_database(request, tmp_path_factory) as database, Store.open(database) as opened:
+    with lasting_database(request, tmp_path_factory, request.param) as database, Store.open(database) as opened:
         yield opened
 
 

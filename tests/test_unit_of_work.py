@@ -7,7 +7,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
 
@@ -361,6 +361,21 @@ def test_a_transient_failure_is_run_again(store: Store, other: Store) -> None:
 
     assert store.run(stumble).name == "attempt 3"
     assert [jam.name for jam in other.query(sessions.page).items] == ["attempt 3"]
+
+
+def test_an_operation_is_not_run_again_with_an_iterator_that_the_first_attempt_used_up(store: Store) -> None:
+    attempts: list[list[str]] = []
+
+    def stumble(uow: UnitOfWork, names: Iterable[str]) -> None:
+        attempts.append(list(names))
+        raise StoreBusy("a deadlock", transient=True)
+
+    with pytest.raises(StoreBusy):
+        store.run(stumble, iter(["a", "b"]))
+    with pytest.raises(StoreBusy):
+        store.run(stumble, names=(name for name in "ab"))
+
+    assert attempts == [["a", "b"]] * 2
 
 
 def test_repeats_end(store: Store) -> None:

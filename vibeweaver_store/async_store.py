@@ -156,6 +156,8 @@ class AsyncStore(OpenDatabase):
     async def run(self, operation: Callable[Concatenate[UnitOfWork, P], T], /, *args: P.args, **kwargs: P.kwargs) -> T:
         """Run one operation in a unit of work of its own, again if the backend calls its failure transient.
 
+        Not again where an argument is an iterator, a generator say: the first attempt has used it up. Hand over a list.
+
         Raises:
             StoreError: whatever the operation raises; :class:`StoreBusy` when all repeats were in vain.
         """
@@ -236,7 +238,7 @@ class AsyncStore(OpenDatabase):
     async def _repeat(
         self, begin: Callable[[], Any], operation: Callable[..., T], /, *args: object, **kwargs: object
     ) -> T:
-        waits = pauses(self._settings.retries)
+        waits = pauses(self._settings.retries, (*args, *kwargs.values()))
         while True:
             try:
                 async with begin() as uow:

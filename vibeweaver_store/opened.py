@@ -8,7 +8,7 @@ import os
 import random
 import shutil
 import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TypeVar
@@ -57,11 +57,14 @@ def finished(operation: Callable[..., object], result: T) -> T:
     raise InvalidInput(f"{operation!r}: an operation is a plain function, and this one is to be awaited")
 
 
-def pauses(retries: int) -> Iterator[float]:
+def pauses(retries: int, given: Iterable[object]) -> Iterator[float]:
     """Yield how long to wait before each repeat of what failed in passing, in seconds.
 
-    With full jitter: those who collided come back at different times.
+    With full jitter: those who collided come back at different times. Where an iterator is among what the operation was
+    given, there is none: the first attempt has used it up, and another would do the rest alone, and say it was all.
     """
+    if any(isinstance(each, Iterator) for each in given):
+        return
     longest = _FIRST_PAUSE_SECONDS
     for _ in range(retries):
         yield random.uniform(0, longest)  # noqa: S311 - not a secret

@@ -130,6 +130,7 @@ def _create_workspaces() -> None:
         sqlite_strict=True,
     )
     op.create_index("ix_workspaces_by_last_accessed_at", "workspaces", ["last_accessed_at", "id"])
+    op.create_index("ix_workspaces_by_path_hash", "workspaces", ["path_hash", "id"])
     _create_index_by_import("workspaces")
 
 
@@ -182,15 +183,19 @@ def _create_instances() -> None:
         sa.Column("runtime", sa.Text()),
         sa.Column("model", sa.Text()),
         sa.Column("runtime_label", sa.Text()),
+        sa.Column("import_id", columns.INTEGER),
         sa.Column("output", sa.Text()),
         sa.PrimaryKeyConstraint("session_id", "instance_id", name="pk_instances"),
         _belongs_to_session("instances"),
+        _brought_by_import("instances"),
         sa.CheckConstraint("status IN ('pending', 'running', 'paused', 'completed', 'failed')", name="status"),
         sa.CheckConstraint("instance_id >= 0", name="instance_id"),
         sa.CheckConstraint("files_changed >= 0 AND lines_added >= 0 AND lines_deleted >= 0", name="diff"),
+        sa.CheckConstraint("(status IN ('completed', 'failed')) = (end_time IS NOT NULL)", name="final_has_time"),
         sqlite_strict=True,
     )
     op.create_index("ix_instances_by_status", "instances", ["status", "session_id", "instance_id"])
+    _create_index_by_import("instances")
 
 
 def _create_arenas() -> None:
@@ -349,7 +354,7 @@ def _extend_sessions() -> None:
     # A session that is over was last changed as it ended; an agent's that knows no folder worked somewhere.
     op.execute("UPDATE sessions SET last_activity_at = updated_at")
     op.execute("UPDATE sessions SET completed_at = updated_at WHERE status IN ('completed', 'failed', 'archived')")
-    op.execute("UPDATE sessions SET working_dir = '.' WHERE kind = 'agent'")
+    op.execute("UPDATE sessions SET working_dir = '.', agent_status = 'not_started' WHERE kind = 'agent'")
     with op.batch_alter_table("sessions", copy_from=table, table_kwargs={"sqlite_strict": True}) as batch:
         batch.add_column(sa.Column("attributes", columns.Json(), server_default="{}", nullable=False))
         batch.add_column(sa.Column("version", columns.INTEGER, server_default="1", nullable=False))

@@ -10,12 +10,14 @@ import pytest
 
 from tests.cli.conftest import Line, run_at_terminal
 from tests.importers.foreign_files import (
+    OF_VIBEWEAVER,
     ait42_file,
     ait42_message,
     ait42_session,
     lulu_database,
     memva_database,
     whole_jam,
+    write_rows,
 )
 from vibeweaver_store import Store, sessions
 from vibeweaver_store.services import imports, messages
@@ -118,16 +120,49 @@ def test_the_store_itself_is_refused(line: Line, sqlite_path: Path) -> None:
     assert done.error.endswith("this is a store of vibeweaver-store itself; open it with --db, or restore it")
 
 
-def test_memva_keeps_secrets_only_when_told_to(line: Line, look: Store, tmp_path: Path) -> None:
-    secret = "sk-ant-api03-" + "a1b2c3d4" * 4
-    event = {"uuid": "e", "data": json.dumps({"type": "user", "message": {"content": secret}})}
-    file = memva_database(
-        tmp_path / "memva.db", sessions=[{"id": "one"}], events=[{**event, "memva_session_id": "one"}]
-    )
+SECRET = "sk-ant-api03-" + "a1b2c3d4" * 4
 
-    assert line("import", "memva", file, "--dry-run", "--json").document["redacted"] == 1
-    assert line("import", "memva", file, "--no-redact").code == 0
-    assert look.query(messages.page, "one").items[0].content == secret
+
+@pytest.fixture
+def with_secrets(tmp_path: Path) -> dict[str, list[Any]]:
+    """What follows ``import`` to bring in one secret of each application."""
+    event = {"uuid": "e", "data": json.dumps({"type": "user", "message": {"content": SECRET}})}
+    jams = whole_jam(tmp_path / "vibeweaver.db")
+    write_rows(jams, OF_VIBEWEAVER, sessions=[{"id": "jam-2", "name": SECRET}])
+    said = [{"id": "m1", "session_id": "one", "content": SECRET}]
+    theirs = ait42_file(tmp_path / "app.json", [ait42_session("one", chatHistory=[ait42_message(content=SECRET)])])
+    events = [{**event, "memva_session_id": "one"}]
+    return {
+        "ait42": ["ait42", theirs, "--workspace", "/srv/app"],
+        "vibeweaver": ["vibeweaver", jams],
+        "lulu": ["lulu", lulu_database(tmp_path / "lulu.db", sessions=[{"id": "one"}], messages=said)],
+        "memva": ["memva", memva_database(tmp_path / "memva.db", sessions=[{"id": "one"}], events=events)],
+    }
+
+
+@pytest.mark.parametrize("name", ["ait42", "vibeweaver", "lulu", "memva"])
+def test_secrets_are_kept_only_when_told_to(line: Line, with_secrets: dict[str, list[Any]], name: str) -> None:
+    words = ["import", *with_secrets[name], "--json"]
+
+    assert line(*words, "--dry-run").document["redacted"] == 1
+    assert line(*words, "--no-redact").document["redacted"] == 0
+
+
+def test_a_secret_that_is_kept_is_kept_as_it_is(line: Line, look: Store, with_secrets: dict[str, list[Any]]) -> None:
+    assert line("import", *with_secrets["lulu"], "--no-redact").code == 0
+
+    assert look.query(messages.page, "one").items[0].content == SECRET
+
+
+def test_a_dry_run_on_a_store_that_is_not_there_makes_none(line: Line, tmp_path: Path, lulu: Path) -> None:
+    new = tmp_path / "new.db"
+
+    tried = line("--db", new, "import", "lulu", lulu, "--dry-run", "--json")
+
+    assert (tried.code, tried.document["new"]) == (0, 3)
+    assert not new.exists()
+    assert line("--db", new, "import", "lulu", lulu).code == 0
+    assert new.exists()
 
 
 def test_nothing_but_the_report_is_shown_at_a_terminal(sqlite_path: Path, lulu: Path) -> None:

@@ -112,8 +112,9 @@ def test_a_second_time_only_what_is_new_goes_in(line: Line, look: Store, transcr
     again = line("import", "claude-code", transcript)
 
     assert card(done.out)["sources"] == "1 source (1 with a last line to come)"
-    assert (card(done.out)["read"], card(again.out)["read"]) == ("1", "0")
-    assert card(again.out)["sources"] == "1 source (1 unchanged, 1 with a last line to come)"
+    assert (done.code, card(done.out)["read"], card(again.out)["broken"]) == (0, "1", "1")
+    assert (again.code, card(again.out)["sources"]) == (4, "1 source (1 unchanged)")
+    assert again.err == f"vibeweaver-store: {transcript}:6: the line is no JSON\n"
     assert look.query(messages.count, SESSION) == 5
 
 
@@ -129,6 +130,21 @@ def test_what_is_left_out_is_told_of_and_the_exit_code_says_so(line: Line, look:
     ]
     assert (card(done.out)["broken"], card(done.out)["left out"]) == ("1", "2")
     assert look.query(messages.count, SESSION) == 5
+
+
+def test_what_cannot_even_be_looked_at_is_told_of_and_the_rest_goes_in(line: Line, transcript: Path) -> None:
+    loop = transcript.parent / "x.jsonl"
+    loop.symlink_to(loop)
+    long = transcript.parent / ("x" * 5000)
+
+    done = line("import", "claude-code", transcript.parent, long)
+    stream = line("import", "claude-stream", long)
+
+    assert (done.code, stream.code, card(done.out)["new"]) == (4, 4, "4")
+    first, second = done.err.splitlines()
+    assert first == f"vibeweaver-store: {loop}: Too many levels of symbolic links"
+    assert second.startswith(f"vibeweaver-store: {long.parent}/xxx")
+    assert second.endswith(": File name too long")
 
 
 def test_of_very_much_that_is_left_out_a_part_is_told(line: Line, transcript: Path) -> None:
@@ -293,3 +309,12 @@ def test_an_undo_of_nothing_is_refused(line: Line, transcript: Path) -> None:
 
     assert line("import", "undo", 1, "--yes").error == "import 1 was undone before"
     assert line("import", "undo", 7, "--yes").code == 3
+
+
+def test_a_dry_run_on_a_store_that_is_not_there_makes_none(tmp_path: Path) -> None:
+    transcript = tmp_path / "late-set.jsonl"
+    transcript.write_text('{"type": "user", "uuid": "a", "sessionId": "s", "message": {"content": "louder"}}\n')
+    done = run_line(["--db", tmp_path / "new.db", "import", "claude-code", transcript, "--dry-run", "--json"])
+
+    assert (done.code, done.document["new"]) == (0, 1)
+    assert list(tmp_path.iterdir()) == [transcript]

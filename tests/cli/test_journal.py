@@ -117,6 +117,14 @@ def test_a_line_that_would_move_the_cursor_is_spelled_out(line: Line, look: Stor
     assert "\\x1b[2Jgone" in line("journal", "list", "jam").out
 
 
+@pytest.mark.parametrize("words", ["list jam", "thread 1"])
+def test_so_is_the_type_of_a_line_of_a_sidechain(line: Line, look: Store, jam: Session, words: str) -> None:
+    nasty = {"type": "ev\x1b[2Jil\u202e", "uuid": "a", "sessionId": "s", "isSidechain": True}
+    look.run(journal.ingest, [journal.NewEvent(nasty, session_id="jam")])
+
+    assert "ev\\x1b[2Jil\\u202e" in line("journal", *words.split()).out
+
+
 @pytest.mark.parametrize("option", ["--since", "--until"])
 @pytest.mark.parametrize(
     ("text", "reason"),

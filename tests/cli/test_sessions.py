@@ -9,8 +9,19 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
-from tests.cli.conftest import Line
-from vibeweaver_store import Session, SessionKind, Store, history, markers, messages, rules, sessions, workspaces
+from tests.cli.conftest import Line, run_at_terminal
+from vibeweaver_store import (
+    Session,
+    SessionKind,
+    Store,
+    arenas,
+    history,
+    markers,
+    messages,
+    rules,
+    sessions,
+    workspaces,
+)
 from vibeweaver_store.testing import (
     ArenaFactory,
     ArenaRuntimeFactory,
@@ -104,6 +115,21 @@ def test_create_takes_what_an_agents_session_needs(line_on_both: Line, tmp_path:
     assert (document["working_dir"], document["attributes"]) == (f"{tmp_path.resolve()}/here", {"key": "D minor"})
 
 
+def test_create_says_what_an_agents_session_lacks(line: Line) -> None:
+    done = line("sessions", "create", "fix the build", "--kind", "agent")
+
+    assert (done.code, done.error) == (4, "working_dir: an agent's session needs one, the folder it works in")
+
+
+@pytest.mark.parametrize("kind", ["competition", "ensemble", "DEBATE"])
+def test_create_leaves_arenas_to_their_own_command(line: Line, look: Store, kind: str) -> None:
+    done = line("sessions", "create", "who is best", "--kind", kind, "--workspace", "/srv/shop")
+
+    assert done.code == 2
+    assert f"say: arenas create {kind.lower()} TASK" in done.error
+    assert (look.query(sessions.page).items, look.query(workspaces.page).items) == ([], [])
+
+
 def test_create_makes_the_workspace_known(line_on_both: Line) -> None:
     ids = {
         line_on_both("sessions", "create", "x", "--workspace", path, "--json").document["workspace_id"]
@@ -157,13 +183,30 @@ def test_show_prints_an_arena_and_the_end_of_the_conversation(line: Line, compet
 
     head, messages = done.out.split("\n\n")
     told = dict(row.split(None, 1) for row in head.splitlines())
-    expected = {"task": "Build a login page", "runtimes": "claude", "winner": "instance 0", "workspace": "/srv/shop"}
+    expected = {
+        "task": "Build a login page",
+        "runtimes": "claude",
+        "winner": "0, backend-developer",
+        "workspace": "/srv/shop",
+    }
     assert expected.items() <= told.items()
-    assert not {"tempo", "vibe", "folder"} & told.keys()
+    assert not {"tempo", "vibe", "folder", "lasted", "changed"} & told.keys()
     assert told["holds"] == "1 instance, 12 messages"
     title, _, *rows = messages.splitlines()
     assert title == "messages, the last 2 of 12"
     assert [row.rpartition(" ")[2] for row in rows] == ["10", "11"]
+
+
+def test_show_tells_what_an_arena_came_to_as_arenas_show_does(line: Line, look: Store, competition: Session) -> None:
+    look.run(sessions.set_status, "arena", "running")
+    look.run(arenas.record_diff, "arena", 0, files_changed=3, lines_added=1200, lines_deleted=7)
+    look.run(arenas.finish, "arena", winner=0)
+    heads = [line(group, "show", "arena").out.split("\n\n")[0] for group in ("sessions", "arenas")]
+
+    told = [dict(row.split(None, 1) for row in head.splitlines()) for head in heads]
+    assert told[0]["changed"] == "3 files, lines +1,200 -7"
+    assert [each["winner"] for each in told] == ["0, backend-developer"] * 2
+    assert told[0]["lasted"] == told[1]["lasted"]
 
 
 def test_show_tells_programs_all_of_it_in_one_document(line: Line, competition: Session) -> None:
@@ -334,7 +377,7 @@ def test_a_search_goes_on_from_its_cursor(line_on_both: Line) -> None:
     ("words", "code", "told"),
     [
         (["--workspace", "/srv/nowhere"], 3, "no workspace '/srv/nowhere'"),
-        (["--workspace", "nowhere"], 3, "no workspace 'nowhere'"),
+        (["--workspace", "nowhere"], 3, "no workspace "),
         (["--created-from", "yesterday"], 4, "--created-from: 'yesterday' is no time"),
         (["--updated-to", "2026-01-01T00:00:00"], 4, "--updated-to: '2026-01-01T00:00:00' "),
         (["--status", "idle"], 4, "status: "),
@@ -361,9 +404,22 @@ def test_the_overview_shows_counts_and_runtimes(line: Line, competition: Session
     done = line("sessions", "overview")
 
     title, row = done.out.splitlines()
-    assert title.split()[3:6] == ["INSTANCES", "MESSAGES", "RUNTIMES"]
-    assert row.split()[2:7] == ["competition", "created", "1", "12", "claude"]
+    assert title.split()[3:7] == ["INSTANCES", "MESSAGES", "UPDATED", "RUNTIMES"]
+    assert row.split()[2:9] == ["competition", "created", "1", "12", "2026-01-01", "00:00:00Z", "claude"]
     assert "/srv/shop" in row
+
+
+def test_the_overview_fits_a_terminal(sqlite_path: Path, look: Store, competition: Session, jam: Session) -> None:
+    with look.begin() as uow:
+        uow.execute(sa.text("UPDATE sessions SET name = 'Write a bass line in D' WHERE id = 'arena'"))
+    code, shown = run_at_terminal("--db", sqlite_path, "sessions", "overview", "--sort", "name")
+
+    lines = [re.sub(r"\x1b\[[0-9;]*m", "", each).rstrip() for each in shown.splitlines()]
+    assert code == 0
+    assert [each.split("  ")[0] for each in lines] == ["NAME", "Write a bass line in D", "", "late set", ""]
+    assert lines[2] == "  2026-01-01 00:00:00Z  claude  /srv/shop  arena"
+    assert lines[4] == "  2026-01-01 00:00:00Z  jam"
+    assert max(map(len, lines)) <= 80
 
 
 def test_counts_are_listed_by_kind_and_status(line: Line, competition: Session, jam: Session) -> None:

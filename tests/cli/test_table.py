@@ -38,6 +38,21 @@ def test_an_id_goes_beneath_its_row_where_there_is_no_room() -> None:
     ]
 
 
+def laid_out_beneath(row: tuple[str, ...], width: int) -> list[str]:
+    columns = (Column("NAME"), *[Column(title, narrow="below") for title in ("AT", "PATH", "ID")])
+    return [line.plain for line in lay_out(Console(), columns, [row], width)][1:]
+
+
+def test_what_goes_beneath_its_row_shares_lines_as_far_as_it_fits() -> None:
+    assert laid_out_beneath(("late set", "18:00Z", "/srv", ID), 40) == ["late set", "  18:00Z  /srv", f"  {ID}"]
+    assert laid_out_beneath(("late set", "18:00Z", "/srv", ID), 52) == ["late set", f"  18:00Z  /srv  {ID}"]
+
+
+def test_what_is_empty_takes_no_line_beneath_its_row() -> None:
+    assert laid_out_beneath(("late set", "", "", ID), 40) == ["late set", f"  {ID}"]
+    assert laid_out_beneath((ID, "", "", ""), 37) == [ID]
+
+
 def test_what_may_be_folded_is_folded_and_what_may_be_cut_is_cut() -> None:
     assert laid_out([("a name of some length", "7", "a note of some length", ID)], 30) == [
         "NAME        COUNT  NOTE",

@@ -232,7 +232,9 @@ def test_a_time_of_any_zone_is_the_same_instant(at: datetime, offset: int) -> No
 # --- what is left out ------------------------------------------------------------------------------------------
 
 INVALID: dict[str, tuple[Any, str]] = {
-    "no object": (5, ""),
+    "no object": (5, "session: must be a JSON object (got 5)"),
+    "instance that is no object": (ait42_session(instances=[5]), "instances.0: must be a JSON object (got 5)"),
+    "message that is no object": (ait42_session(chatHistory=[[]]), "chatHistory.0: must be a JSON object (got [])"),
     "no id": (ait42_session(id=None), "id: Field required"),
     "blank id": (ait42_session(" "), "id: must not be blank"),
     "number for an id": (ait42_session(id=7), "id: "),
@@ -247,7 +249,7 @@ INVALID: dict[str, tuple[Any, str]] = {
     "text for a number": (ait42_session(timeoutSeconds="300"), "timeoutSeconds: "),
     "below zero": (ait42_session(totalFilesChanged=-1), "totalFilesChanged: "),
     "number for true": (ait42_session(preserveWorktrees=1), "preserveWorktrees: "),
-    "a stranger wins": (ait42_session(winnerId=3), "has the winner 3, which is none of its instances"),
+    "a stranger wins": (ait42_session(winnerId=3), "session: has the winner 3, which is none of its instances"),
     "instance twice": (ait42_session(instances=[ait42_instance(), ait42_instance()]), "has the instance 0 twice"),
     "message twice": (ait42_session(chatHistory=[ait42_message(), ait42_message()]), "has the message 'msg-1' twice"),
     "instance without branch": (
@@ -292,7 +294,7 @@ def test_invalid_sessions_are_left_out_and_told_of_and_the_others_go_in(store: S
     assert [reason.split(":")[0].split(" ")[:2] for reason in reasons(report)] == [
         ["session", str(number)] for number in range(1, len(invalid) + 1)
     ]
-    assert reasons(report)[-1].startswith("session 28 'session-1': chatHistory: ")
+    assert reasons(report)[-1].startswith("session 30 'session-1': chatHistory: ")
     counts = report.counts
     assert (counts.read, counts.new, counts.broken) == (len(invalid) + 1, 1, len(invalid))
     assert [each.id for each in other.query(sessions.page).items] == ["good"]
@@ -317,6 +319,39 @@ def test_strict_takes_nothing_of_a_file_with_an_invalid_session(store: Store, ot
         "session 'one': others of its file are invalid",
         "session 'two': others of its file are invalid",
     ]
+
+
+# --- secrets ---------------------------------------------------------------------------------------------------
+
+SECRET = "sk-ant-api03-" + "a1b2c3d4" * 4
+
+
+def test_secrets_are_struck_out_unless_told_otherwise(store: Store, other: Store, file: Path) -> None:
+    session = ait42_session(
+        task=f"Use {SECRET}",
+        extra={"api_key": "plain"},
+        instances=[ait42_instance(output=f"export KEY={SECRET}")],
+        chatHistory=[ait42_message(content=SECRET)],
+    )
+
+    report = bring(store, file, session)
+
+    whole = found(other)
+    assert report.counts.redacted == 4
+    assert SECRET not in str(content(other))
+    assert (whole.session.name, whole.arena.task) == ("Use [redacted]", "Use [redacted]")
+    assert whole.session.attributes == {"ait42": {"extra": {"api_key": "[redacted]"}}}
+    undo_all(store, report)
+    assert bring(store, file, session, redact=False).counts.redacted == 0
+    assert found(other).instances[0].output == f"export KEY={SECRET}"
+    assert other.query(messages.page, "session-1").items[0].content == SECRET
+
+
+def test_what_is_told_of_what_was_left_out_has_no_secret(store: Store, other: Store, file: Path) -> None:
+    report = bring(store, file, ait42_session("good"), ait42_session(status=SECRET))
+
+    assert SECRET[:20] not in str([report.as_document(), other.query(imports.page).items[0].report])
+    assert reasons(report)[0].startswith("session 2 'session-1': status: '[redacted]' is none of")
 
 
 # --- files -----------------------------------------------------------------------------------------------------
@@ -389,6 +424,16 @@ def test_a_mapping_says_which_workspace_each_file_is_of(store: Store, other: Sto
     whole = {name: other.query(sessions.get, name).workspace_id or "" for name in ("one", "two", "three")}
     paths = {name: other.query(workspaces.get, key).path for name, key in whole.items()}
     assert paths == {"one": "/srv/1", "two": "/srv/2", "three": "/srv/rest"}
+
+
+def test_a_file_that_is_named_after_the_hash_of_a_known_workspace_is_of_that_one(
+    store: Store, other: Store, tmp_path: Path
+) -> None:
+    known = store.run(workspaces.ensure, "/srv/app")
+    report = bring(store, tmp_path / f"{known.path_hash}.json", ait42_session(), workspace=None)
+
+    assert report.problems == []
+    assert found(other).session.workspace_id == known.id
 
 
 @pytest.mark.parametrize("mapping", [None, {"another": "/srv/app"}])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from pathlib import Path
 from typing import Any
@@ -42,7 +43,7 @@ from vibeweaver_store import (
     workspaces,
 )
 from vibeweaver_store.importers.claude_code import import_claude_code
-from vibeweaver_store.importers.redaction import REDACTED
+from vibeweaver_store.importers.secret_shapes import REDACTED
 from vibeweaver_store.testing import SessionFactory, SettableClock
 
 SECRET = "sk-" + "ant-api03-abcdefghijklmnop"
@@ -255,6 +256,7 @@ def test_a_session_that_somebody_renamed_keeps_its_name(store: Store, file: Path
         {"source": "mine"},
         {"source": "claude-code", "import": 5},
         {"source": "claude-code", "import": {"title": "x"}},
+        {"source": "claude-code", "import": {"title_from": [], "folder_from": {}}},
     ],
 )
 def test_a_session_whose_attributes_somebody_changed_stays_as_it_is(
@@ -271,7 +273,15 @@ def test_a_session_whose_attributes_somebody_changed_stays_as_it_is(
     assert len(messages_of(store)) == 2
 
 
-@pytest.mark.parametrize("odd", [{"versions": 5}, {"versions": None, "total_cost_usd": "much"}])
+@pytest.mark.parametrize(
+    "odd",
+    [
+        {"versions": 5},
+        {"versions": None, "total_cost_usd": "much"},
+        {"versions": [{}]},
+        {"versions": [[1], None, 5], "total_cost_usd": [0.5]},
+    ],
+)
 def test_what_somebody_put_beside_it_breaks_nothing(store: Store, file: Path, odd: dict[str, Any]) -> None:
     write(file, prompt(1))
     import_claude_code(store, [file])
@@ -463,6 +473,35 @@ def test_a_line_that_is_nested_too_deep_is_broken_and_the_rest_goes_in(store: St
     assert [problem.line for problem in report.problems] == [2]
 
 
+def test_nothing_is_taken_from_a_line_that_is_left_out(store: Store, file: Path) -> None:
+    deep: Any = "deep"
+    for _ in range(150):
+        deep = [deep]
+    write(file, answer(1, "done"), prompt(2, "make it louder", deep=deep, version="9.9"), line("system", 3))
+
+    report = import_claude_code(store, [file])
+
+    assert counted(report) == {"read": 3, "new": 2, "broken": 1, "sessions": 1, "messages": 1}
+    assert (session_of(store).name, session_of(store).attributes["versions"]) == ("done", ["2.1.29"])
+
+
+def test_a_file_that_is_one_array_is_told_of(store: Store, file: Path) -> None:
+    write(file, json.dumps([prompt(1)]).encode())
+
+    report = import_claude_code(store, [file])
+
+    assert [problem.reason for problem in report.problems] == ["the line holds a JSON value that is no object"]
+    assert (report.torn, counted(report)) == (0, {"read": 1, "broken": 1})
+
+
+def test_a_byte_order_mark_takes_no_line_with_it(store: Store, file: Path) -> None:
+    write(file, b"\xef\xbb\xbf", prompt(1), prompt(2))
+
+    report = import_claude_code(store, [file])
+
+    assert counted(report) == {"read": 2, "new": 2, "sessions": 1, "messages": 2}
+
+
 def test_a_file_of_broken_lines_makes_no_session(store: Store, file: Path) -> None:
     write(file, b"no\n", b"json\n")
 
@@ -499,6 +538,55 @@ def test_a_file_that_cannot_be_opened_is_told_of(store: Store, file: Path, monke
     report = import_claude_code(store, [file])
 
     assert [str(problem) for problem in report.problems] == [f"{file}: Permission denied"]
+
+
+def test_a_link_that_leads_to_itself_is_told_of_and_the_rest_goes_in(store: Store, folder: Path, file: Path) -> None:
+    write(file, prompt(1))
+    loop = folder / "x.jsonl"
+    loop.symlink_to(loop)
+
+    report = import_claude_code(store, [folder, loop])
+
+    assert [problem.reason for problem in report.problems] == ["Too many levels of symbolic links"] * 2
+    assert counted(report) == {"read": 1, "new": 1, "sessions": 1, "messages": 1}
+
+
+@pytest.mark.parametrize(
+    ("name", "called", "reason"),
+    [
+        ("nul\0.jsonl", "nul\\x00.jsonl", "no file can be called so"),
+        ("x" * 5000, "x" * 1000, "File name too long"),
+    ],
+)
+def test_a_name_that_no_file_can_have_is_told_of_and_the_rest_goes_in(
+    store: Store, file: Path, name: str, called: str, reason: str
+) -> None:
+    write(file, prompt(1))
+
+    report = import_claude_code(store, [file.parent / name, file])
+
+    (problem,) = report.problems
+    assert (problem.source.startswith(str(file.parent / called)), problem.reason) == (True, reason)
+    assert report.counts.new == 1
+
+
+def test_files_of_a_folder_that_can_be_listed_and_not_entered_are_told_of(
+    store: Store, folder: Path, file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write(file, prompt(1))
+    shut = write(folder / "shut" / "a.jsonl", prompt(2))
+    look = Path.stat
+
+    def refuse(self: Path, **options: Any) -> os.stat_result:
+        if self == shut:
+            raise PermissionError(13, "Permission denied", str(self))
+        return look(self, **options)
+
+    monkeypatch.setattr(Path, "stat", refuse)  # the administrator may enter any
+    report = import_claude_code(store, [folder])
+
+    assert [str(problem) for problem in report.problems] == [f"{shut}: Permission denied"]
+    assert report.counts.new == 1
 
 
 def test_a_link_to_a_folder_is_not_followed_and_one_to_a_file_is(store: Store, folder: Path, file: Path) -> None:

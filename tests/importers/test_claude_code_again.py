@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
+import os
 import threading
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -83,8 +86,35 @@ def test_a_last_line_that_is_torn_is_left_for_the_next_run(store: Store, file: P
         1,
         0,
     )
-    assert (counted(again), again.torn, again.unchanged) == ({}, 1, 1)
+    assert (counted(again), again.torn, again.unchanged) == ({"read": 1, "broken": 1}, 0, 1)
+    assert [(problem.line, problem.reason) for problem in again.problems] == [(2, "the line is no JSON")]
     assert (counted(second), second.torn) == ({"read": 1, "new": 1, "messages": 1}, 0)
+
+
+def test_a_last_line_that_is_torn_is_broken_once_a_run_has_found_it_and_nobody_has_gone_on(
+    store: Store, folder: Path, file: Path
+) -> None:
+    write(file, *talk(1, 2))
+    import_claude_code(store, [file])
+    append(file, b'{"torn')
+    (folder / "again.jsonl").symlink_to(file)
+
+    found, still = (import_claude_code(store, [folder]) for _ in range(2))
+    append(file, b" further")
+    further = import_claude_code(store, [folder])
+
+    assert [(each.torn, each.problem_count) for each in (found, still, further)] == [(2, 0), (0, 2), (2, 0)]
+    assert (counted(found), found.unchanged, len(found.import_ids)) == ({}, 1, 1)
+    assert import_of(store).offset_bytes == len(encoded(talk(1, 2)))
+
+
+def test_a_file_of_one_torn_line_is_broken_the_second_time(store: Store, file: Path) -> None:
+    write(file, b'{"torn')
+
+    first, second = (import_claude_code(store, [file]) for _ in range(2))
+
+    assert [(each.torn, each.problem_count) for each in (first, second)] == [(1, 0), (0, 1)]
+    assert store.query(sessions.page).items == []
 
 
 def test_what_was_glued_to_a_last_line_without_a_newline_is_read(store: Store, file: Path) -> None:
@@ -113,6 +143,154 @@ def test_a_file_that_was_rewritten_is_noticed_and_read_anew(store: Store, file: 
     assert (report.counts.read, report.counts.new) == (len(rewritten), new)
     assert len(events_of(store)) == len(messages_of(store)) == 6 + new
     assert (again.rewritten, again.unchanged) == (0, 1)
+
+
+def test_a_change_in_the_middle_is_noticed_where_the_file_has_not_grown(store: Store, file: Path) -> None:
+    lines = talk(1, 200)
+    write(file, *lines)
+    import_claude_code(store, [file])
+    lines[100] = {**lines[100], "uuid": "uuid-new"}
+    lines[101] = {**lines[101], "uuid": "uuid-neu"}
+    changed = file.stat()
+    write(file, *lines)
+    assert file.stat().st_size == changed.st_size
+    os.utime(file, ns=(changed.st_atime_ns, changed.st_mtime_ns + 10**9))
+
+    report = import_claude_code(store, [file])
+    again = import_claude_code(store, [file])
+
+    assert (report.rewritten, counted(report)) == (1, {"read": 200, "new": 2, "duplicate": 198, "messages": 2})
+    assert (again.unchanged, counted(again)) == (1, {})
+
+
+def test_a_file_that_was_merely_touched_brings_nothing(store: Store, file: Path) -> None:
+    write(file, *talk(1, 4))
+    import_claude_code(store, [file])
+    before = without_keys(store)
+    os.utime(file, (0, 0))
+
+    report = import_claude_code(store, [file])
+
+    assert (report.rewritten, counted(report)) == (0, {"read": 4, "duplicate": 4})
+    assert without_keys(store) == before
+
+
+# --- a session that somebody has deleted -----------------------------------------------------------------------
+
+
+def test_a_session_that_was_deleted_stays_away_until_its_file_grows_and_is_whole_then(store: Store, file: Path) -> None:
+    write(file, *talk(1, 4))
+    import_claude_code(store, [file])
+    store.run(sessions.delete, SESSION)
+
+    assert import_claude_code(store, [file]).unchanged == 1
+    assert store.query(sessions.page).items == []
+    append(file, *talk(5, 1))
+    report = import_claude_code(store, [file])
+
+    assert counted(report) == {"read": 5, "new": 5, "sessions": 1, "messages": 5}
+    assert (session_of(store).name, session_of(store).created_at) == ("prompt 2", at(1))
+    assert len(events_of(store)) == 5
+
+
+def test_one_that_another_of_its_files_has_made_anew_is_made_whole_by_this_one(
+    store: Store, folder: Path, file: Path
+) -> None:
+    write(file, *talk(1, 4))
+    aside = write(folder / "agent-a1.jsonl", prompt(20, isSidechain=True))
+    import_claude_code(store, [file, aside])
+    store.run(sessions.delete, SESSION)
+    append(aside, prompt(21, isSidechain=True))
+    import_claude_code(store, [file, aside])
+    append(file, *talk(5, 1))
+
+    report = import_claude_code(store, [file, aside])
+
+    assert counted(report) == {"read": 5, "new": 5, "messages": 5}
+    assert len(events_of(store)) == 7
+
+
+# --- in parts --------------------------------------------------------------------------------------------------
+
+BARE = {"type": "user", "message": {"content": "and when?"}}
+SHORT = {"type": "user", "sessionId": SESSION}
+PARTS = encoded(
+    [
+        b"\xef\xbb\xbf",
+        summary("early", "u3"),
+        summary("of another"),
+        {**SHORT, "uuid": "u1", "timestamp": "2026-03-01T12:00:01Z", "message": {"content": "é"}},
+        b"broken\n",
+        json.dumps(BARE).encode() + b"\r\n\r\n",
+        b'{"type":"system"}{"type":"user","uuid":"u2"}\r\n',
+        b"[1]\n",
+        {**SHORT, "uuid": "u3", "timestamp": "2026-03-01T12:00:05Z"},
+        {**BARE, "message": {"content": "then?"}},
+        b'{"type":"system","n":1}',
+    ]
+)
+BROKEN = [4, 8]
+
+
+def in_parts(store: Store, file: Path, ends: Iterable[int]) -> tuple[dict[str, Any], list[int | None]]:
+    """Import a file as it is each time when it has grown, and return what came of it, and which lines were broken."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    broken: list[int | None] = []
+    for end in ends:
+        file.write_bytes(PARTS[:end])
+        broken += [problem.line for problem in import_claude_code(store, [file]).problems]
+    found = without_keys(store)
+    del found["workspaces"]
+    return {**found, "order": [each.content for each in messages_of(store)]}, broken
+
+
+@pytest.mark.parametrize("step", [1, 7, 61])
+def test_a_file_that_is_read_in_parts_brings_what_it_brings_as_a_whole(
+    sqlite_path: Path, tmp_path: Path, file: Path, step: int
+) -> None:
+    with Store.open(tmp_path / "whole.db") as store:
+        whole = in_parts(store, file, [len(PARTS)])
+    with Store.open(sqlite_path) as store:
+        parts = in_parts(store, file, [*range(1, len(PARTS), step), len(PARTS)])
+
+    assert parts == whole
+    assert whole[1] == BROKEN
+
+
+def test_a_file_that_is_read_in_two_parts_brings_what_it_brings_as_a_whole(store: Store, file: Path) -> None:
+    whole = in_parts(store, file, [len(PARTS)])
+
+    for end in range(40, len(PARTS), 97):
+        store.run(sessions.delete, SESSION)
+        for made in store.query(imports.page).items:
+            if made.status is not ImportStatus.UNDONE:
+                store.run(imports.undo, made.id or 0)
+
+        assert in_parts(store, file, [end, len(PARTS)]) == whole
+
+
+def test_a_summary_of_a_line_that_comes_much_later_names_the_session(
+    store: Store, file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    in_small_batches(monkeypatch, 2)
+    write(file, summary("mine", "uuid-7"), *talk(1, 5))
+    import_claude_code(store, [file])
+    assert session_of(store).name == "prompt 2"
+    append(file, *talk(6, 5), summary("of another"))
+
+    import_claude_code(store, [file])
+
+    assert session_of(store).name == "mine"
+
+
+def test_of_summaries_of_other_sessions_the_newest_names_the_session(store: Store, file: Path) -> None:
+    write(file, summary("one", "uuid-of-one"))
+    import_claude_code(store, [file])
+    append(file, summary("two", "uuid-of-another"))
+
+    import_claude_code(store, [file])
+
+    assert session_of(store).name == "two"
 
 
 # --- dry runs, progress ----------------------------------------------------------------------------------------
@@ -252,7 +430,7 @@ def test_a_run_stops_at_a_file_that_another_one_has_taken_over(
     report = import_claude_code(store, [folder], progress=take_over)
 
     (problem,) = report.problems
-    assert (problem.line, "failed and cannot become running" in problem.reason) == (None, True)
+    assert (problem.line, "was taken over by another run" in problem.reason) == (None, True)
     assert store.query(imports.get, report.import_ids[0]).counts["new"] == 3
     assert store.query(imports.get, taken[0]).status is ImportStatus.RUNNING
 

@@ -141,6 +141,27 @@ def test_a_file_that_is_one_array_is_read(store: Store, file: Path) -> None:
     assert (again.unchanged, content(store)) == (1, before)
 
 
+@pytest.mark.parametrize("odd", [b'"\\ud800"', b"NaN", b"[" * 90 + b"]" * 90])
+def test_an_array_is_read_whatever_its_items_hold(store: Store, file: Path, odd: bytes) -> None:
+    first, *rest = (orjson.dumps(each) for each in TURN)
+    file.write_bytes(b"[" + b",".join([first[:-1] + b',"odd":' + odd + b"}", *rest]) + b"]")
+
+    report = import_claude_stream(store, [file])
+
+    assert counted(report) == {"read": 3, "new": 3, "sessions": 1, "messages": 1}
+
+
+@pytest.mark.parametrize("depth", [300, 1010])
+def test_an_item_that_is_nested_too_deep_is_broken_and_the_rest_goes_in(store: Store, file: Path, depth: int) -> None:
+    deep = b'{"deep":' + b"[" * depth + b"]" * depth + b"}"
+    file.write_bytes(b"[" + b",".join([deep, *map(orjson.dumps, TURN)]) + b"]")
+
+    report = import_claude_stream(store, [file])
+
+    assert counted(report) == {"read": 4, "new": 3, "broken": 1, "sessions": 1, "messages": 1}
+    assert [problem.line for problem in report.problems] == [1]
+
+
 def test_an_array_that_was_written_anew_is_read_anew(store: Store, file: Path) -> None:
     file.write_bytes(orjson.dumps(TURN))
     import_claude_stream(store, [file])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import sqlite3
 import subprocess
 import sys
@@ -65,6 +66,27 @@ def test_what_its_application_has_committed_meanwhile_is_read_and_stays(path: Pa
 
         after = {name: it for name, it in state_of(path.parent).items() if not name.endswith("-shm")}
         assert after == before
+
+
+def test_beside_a_copy_with_its_log_alone_lies_an_index_of_the_log_afterwards_and_no_more(
+    path: Path, tmp_path: Path
+) -> None:
+    lulu_database(path, sessions=SESSIONS[:1])
+    copy = tmp_path / "copy"
+    copy.mkdir()
+    with closing(sqlite3.connect(path)) as theirs:
+        with theirs:
+            theirs.execute("UPDATE sessions SET name = 'later'")
+        for name in ("lulu.db", "lulu.db-wal"):
+            shutil.copy(path.with_name(name), copy)
+    before = state_of(copy)
+
+    with opened(copy / "lulu.db", "lulu", lulu.LAYOUT) as source:
+        assert [row["name"] for row in source.rows("sessions")] == ["later"]
+
+    after = state_of(copy)
+    assert set(after) - set(before) <= {"lulu.db-shm"}
+    assert {name: after[name] for name in before} == before
 
 
 def test_all_of_it_is_read_at_one_moment(path: Path) -> None:
@@ -206,6 +228,22 @@ def test_a_name_of_a_table_or_column_is_found_in_any_case(path: Path) -> None:
 
     with opened(path, "lulu", lulu.LAYOUT) as source:
         assert [row["working_dir"] for row in source.rows("sessions")] == ["/srv/lulu", "/srv/lulu"]
+
+
+def test_the_rows_of_a_table_without_row_numbers_come_in_the_order_of_its_key(path: Path) -> None:
+    schema = LULU.replace("id TEXT PRIMARY KEY,\n    name", "name").replace(
+        "working_dir TEXT", "id TEXT, working_dir TEXT"
+    )
+    sessions, rest = schema.split(");", 1)
+    make_database(path, f"{sessions}, PRIMARY KEY (name, id)) WITHOUT ROWID;{rest}")
+    write_rows(
+        path, OF_LULU, sessions=[{"id": key, "name": name} for key, name in (("b", "y"), ("a", "y"), ("c", "x"))]
+    )
+
+    with opened(path, "lulu", lulu.LAYOUT) as source:
+        assert ids(source) == ["c", "a", "b"]
+        assert [row.key for row in source.rows("sessions", name="y", order_by=["created_at"])] == ["a", "b"]
+        assert set(next(source.rows("sessions")).values) == set(lulu.LAYOUT["sessions"])
 
 
 def test_a_text_that_is_no_utf_8_spoils_no_other_row(path: Path) -> None:

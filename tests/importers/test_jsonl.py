@@ -71,7 +71,7 @@ def test_a_last_line_without_a_newline_is_taken_where_it_is_whole() -> None:
     lines = Lines(io.BytesIO(b'{"a": 1}\n{"b": 2}'))
 
     assert [line.objects for line in lines] == [({"a": 1},), ({"b": 2},)]
-    assert not lines.torn
+    assert lines.torn is None
 
 
 @pytest.mark.parametrize("torn", [b'{"b": ', b'{"b": 2}{"c"', b'{"b": "\xc3', b'"tex', b"{"])
@@ -79,7 +79,46 @@ def test_a_last_line_that_is_torn_is_left_for_another_time(torn: bytes) -> None:
     lines = Lines(io.BytesIO(b'{"a": 1}\n' + torn))
 
     assert [(line.objects, line.end) for line in lines] == [(({"a": 1},), 9)]
-    assert lines.torn
+    assert lines.torn is not None
+
+
+@pytest.mark.parametrize("last", [b'[{"a": 1}]', b'"text"', b"null", b"{} true"])
+def test_a_last_line_that_can_become_no_object_any_more_is_broken_at_once(last: bytes) -> None:
+    lines = Lines(io.BytesIO(b'{"a": 1}\n' + last))
+
+    assert [line.problem for line in lines] == ["", "the line holds a JSON value that is no object"]
+    assert lines.torn is None
+
+
+def test_a_last_line_that_is_torn_can_be_looked_at() -> None:
+    lines = Lines(io.BytesIO(b'{"a": 1}\n\n{"b'))
+    list(lines)
+
+    assert lines.torn is not None
+    assert (lines.torn.number, lines.torn.problem) == (3, "the line is no JSON")
+
+
+@pytest.mark.parametrize("rest", [b"\n", b"\r\n", b'{"b": 2}\n'])
+def test_who_goes_on_within_a_line_does_not_count_it_twice(rest: bytes) -> None:
+    data = b'{"a": 1}' + rest + b'{"c": 3}\n'
+
+    assert [line.number for line in read(data, offset=8, number=1)][-1] == 2
+
+
+def test_a_byte_order_mark_is_passed_over_at_the_beginning_alone() -> None:
+    mark = b"\xef\xbb\xbf"
+
+    lines = read(mark + b'{"a": 1}\n' + mark + b'{"b": 2}\n')
+
+    assert [(line.end, line.objects) for line in lines] == [(12, ({"a": 1},)), (24, ())]
+    assert whole_array(io.BytesIO(mark + b'[{"a": 1}]')) is not None
+
+
+@pytest.mark.parametrize("number", [2**63, 2**64 - 1, 2**64, 10**30, -(2**63), -(2**63) - 1])
+def test_a_great_integer_is_the_same_whichever_way_its_line_was_read(number: int) -> None:
+    quick, slow = read(f'{{"a": {number}}}\n{{"a": {number}}} {{}}\n'.encode())
+
+    assert repr(quick.objects[0]) == repr(slow.objects[0])
 
 
 def test_reading_goes_on_at_an_offset_and_a_number() -> None:
@@ -100,6 +139,12 @@ def test_a_line_that_is_too_long_is_broken_without_being_held() -> None:
     ]
 
 
+def test_a_line_that_would_take_too_much_memory_is_broken() -> None:
+    (line,) = read(b'"' + b"x" * 17 * 1024**2 + b'"\n')
+
+    assert (line.raw, line.problem) == (b"", "the line is longer than 16 MiB")
+
+
 def test_a_line_of_just_the_greatest_length_is_read() -> None:
     assert [line.problem for line in read(b'{"abc": 12}\n', longest=11)] == [""]
 
@@ -108,7 +153,7 @@ def test_a_last_line_that_is_too_long_and_not_whole_is_left() -> None:
     lines = Lines(io.BytesIO(b'{"a": 1}\n' + b"x" * 100), longest=20)
 
     assert [line.number for line in lines] == [1]
-    assert lines.torn
+    assert lines.torn is not None
 
 
 def test_somebody_may_look_elsewhere_in_the_file_meanwhile() -> None:
@@ -161,6 +206,22 @@ def test_what_is_no_array_is_told_apart(data: bytes) -> None:
 
 def test_an_empty_array_has_no_lines() -> None:
     assert whole_array(io.BytesIO(b"[]")) == ()
+
+
+@pytest.mark.parametrize("text", ['"\\ud800"', "NaN", "[" * 300 + "]" * 300, "[" * 900 + "]" * 900])
+def test_an_array_is_read_whatever_its_items_hold(text: str) -> None:
+    found = whole_array(io.BytesIO(f'[{{"a": {text}}}, {{"b": 2}}]'.encode()))
+
+    assert found is not None
+    assert [repr(line.objects) for line in found] == [repr((json.loads(f'{{"a": {text}}}'),)), "({'b': 2},)"]
+    assert all(line.raw for line in found)
+
+
+def test_an_item_that_is_nested_too_deep_to_be_written_down_is_broken_alone() -> None:
+    found = whole_array(io.BytesIO(b'[{"a": ' + b"[" * 1010 + b"]" * 1010 + b'}, {"b": 2}]'))
+
+    assert found is not None
+    assert [(line.objects, line.problem) for line in found] == [((), "the item is nested too deep"), (({"b": 2},), "")]
 
 
 # --- fingerprints ----------------------------------------------------------------------------------------------

@@ -86,6 +86,28 @@ def test_a_long_conversation_comes_in_batches(
     assert [each.public_id for each in other.query(messages.page, "one").items] == [f"m{n}" for n in range(10)]
 
 
+def test_secrets_are_struck_out_unless_told_otherwise(store: Store, other: Store, path: Path) -> None:
+    secret = "sk-ant-api03-" + "a1b2c3d4" * 4
+    lulu_database(path, sessions=[{"id": "one", "name": secret}], messages=[said(1, content=f"The key is {secret}")])
+
+    report = import_lulu(store, path)
+
+    assert report.counts.redacted == 2
+    assert secret not in str(content(other))
+    undo_all(store, report)
+    assert import_lulu(store, path, redact=False).counts.redacted == 0
+    assert other.query(messages.page, "one").items[0].content == f"The key is {secret}"
+    assert other.query(sessions.get, "one").name == secret
+
+
+def test_what_is_told_of_what_was_left_out_has_no_secret(store: Store, other: Store, path: Path) -> None:
+    secret = "ghp_" + "a1b2c3d4" * 5
+    report = import_lulu(store, lulu_database(path, sessions=[*ONE, {"id": "two", "status": secret}]))
+
+    assert report.problem_count == 1
+    assert secret[:20] not in str([report.as_document(), content(other), other.query(imports.page).items[0].report])
+
+
 BROKEN_SESSIONS: list[tuple[dict[str, Any], str]] = [
     ({"name": " "}, "name: must not be blank"),
     ({"status": "asleep"}, "SessionStatus: 'asleep' is none of"),
@@ -220,3 +242,16 @@ def test_damage_that_is_met_on_the_way_fails_the_import_and_what_came_before_sta
     (recorded,) = other.query(imports.page).items
     assert (recorded.status, recorded.counts["new"]) == (ImportStatus.FAILED, 2)
     assert [each.id for each in other.query(sessions.page).items] == ["one"]
+
+
+def test_to_bring_more_messages_is_no_activity_of_a_session(
+    store: Store, other: Store, path: Path, clock: SettableClock
+) -> None:
+    import_lulu(store, lulu_database(path, sessions=ONE, messages=[said(1)]))
+    before = other.query(sessions.get, "one").last_activity_at
+    clock.advance(days=1)
+    path.unlink()
+    report = import_lulu(store, lulu_database(path, sessions=ONE, messages=[said(1), said(2)]))
+
+    assert report.counts.messages == 1
+    assert other.query(sessions.get, "one").last_activity_at == before

@@ -263,6 +263,30 @@ def test_secrets_are_struck_out_unless_told_otherwise(store: Store, other: Store
     assert other.query(messages.page, "one").items[0].content == f"The key is {secret}"
 
 
+def test_secrets_of_the_columns_of_sessions_and_events_are_struck_out(store: Store, other: Store, path: Path) -> None:
+    secret = "sk-ant-api03-" + "a1b2c3d4" * 4
+    rows = [{"id": "one", "title": secret, "metadata": json.dumps({"api_key": "plain", "note": secret})}]
+    memva_database(path, sessions=rows, events=[prompt(1, "Go.", project_name=secret)])
+
+    report = import_memva(store, path)
+
+    assert report.counts.redacted == 4
+    session = other.query(sessions.get, "one")
+    assert (session.name, session.attributes) == ("[redacted]", {"api_key": "[redacted]", "note": "[redacted]"})
+    assert [each.project_name for each in journal_of(other)] == ["[redacted]"]
+    undo_all(store, report)
+    import_memva(store, path, redact=False)
+    assert other.query(sessions.get, "one").attributes == {"api_key": "plain", "note": secret}
+
+
+def test_what_is_told_of_what_was_left_out_has_no_secret(store: Store, other: Store, path: Path) -> None:
+    secret = "ghp_" + "a1b2c3d4" * 5
+    report = import_memva(store, memva_database(path, sessions=ONE, events=[event(1, f"no JSON: {secret}")]))
+
+    assert reasons(report)[0].endswith("(got 'no JSON: [redacted]')")
+    assert secret not in str(other.query(imports.page).items[0].report)
+
+
 # --- again -----------------------------------------------------------------------------------------------------
 
 

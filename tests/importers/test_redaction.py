@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import time
 from typing import Any
 
 import orjson
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
-from vibeweaver_store.importers.redaction import REDACTED, redact
+from vibeweaver_store.importers.redaction import Redactor, redact, redact_text
+from vibeweaver_store.importers.secret_shapes import REDACTED
 
 BEGIN = "-----BEGIN {} " + "KEY-----\n"
 LETTERS = "abcdefghijklmnopqrstuvwxyz0123456789"
@@ -30,6 +32,11 @@ TOKENS = {
     "slack person": "xoxp" + "-123456789012-" + LETTERS,
     "web token": "eyJ" + "hbGciOiJIUzI1NiJ9." + "eyJ" + "zdWIiOiIxIn0." + LETTERS,
     "private key": f"{BEGIN.format('RSA PRIVATE')}MIIE{LETTERS}\n{LETTERS}==\n-----END RSA PRIVATE {'KEY'}-----",
+    "pgp private key": BEGIN.format("PGP PRIVATE").replace("KEY-", "KEY BLOCK-")
+    + f"Version: GnuPG v2\n\nMIIE{LETTERS}\n=aB3d\n"
+    f"-----END PGP PRIVATE {'KEY'} BLOCK-----",
+    "quoted private key": f"> {BEGIN.format('PRIVATE')}> MIIE{LETTERS}\n> {LETTERS}\n> -----END PRIVATE {'KEY'}-----",
+    "searched private key": f"{BEGIN.format('PRIVATE')}id_rsa:2:MIIE{LETTERS}\nid_rsa:3:{LETTERS}",
     "numbered private key": f"{BEGIN.format('PRIVATE')}     2→MIIE{LETTERS}\n     3→{LETTERS}",
     "encrypted private key": f"{BEGIN.format('EC PRIVATE')}Proc-Type: 4,ENCRYPTED\n\nMIIE{LETTERS}\n",
 }
@@ -57,6 +64,28 @@ def test_a_token_is_struck_out_wherever_it_stands(token: str, text: str) -> None
 @pytest.mark.parametrize(
     ("text", "left"),
     [
+        ("headers['Authorization'] = 'Basic dXNlcjpwYXNzd29yZA=='", "headers['Authorization'] = '[redacted]'"),
+        ("setHeader('Authorization', 'Bearer x0123456789')", "setHeader('Authorization', '[redacted]')"),
+        ("'Authorization' => 'Basic dXNlcjpwYXNzd29yZA=='", "'Authorization' => '[redacted]'"),
+        ('["Authorization","token abcdefgh12345678"]', '["Authorization","[redacted]"]'),
+        ("Authorization: [Bearer abcdefgh12345678]", "Authorization: [[redacted]]"),
+        ('"name":"Authorization","value":"Basic dXNlcjpwYXNz"', '"name":"Authorization","value":"[redacted]"'),
+        (r"\\\"Authorization\\\": \\\"Basic dXNlcjpwYXNz\\\"", r"\\\"Authorization\\\": \\\"[redacted]\\\""),
+        (
+            'Authorization: Digest username="me", realm="a b", response="6629fae49393a05397450978507c4ef1"\nHost: x',
+            "Authorization: [redacted]\nHost: x",
+        ),
+        (
+            "Authorization: AWS4-HMAC-SHA256 Credential=ID/20130524/s3, SignedHeaders=host;range, Signature=fe5f80 -v",
+            "Authorization: [redacted] -v",
+        ),
+        ('{"organization":{"name":"we","uuid":"7f9c0b1e-0d3b"}}', '{"organization":{"name":"we","uuid":"[redacted]"}}'),
+        ("org_id=7f9c0b1e-0d3b-4f6a-9a51", "org_id=[redacted]"),
+        ('{"orgId": "7f9c0b1e-0d3b-4f6a-9a51"}', '{"orgId": "[redacted]"}'),
+        ("curl -s -u me:hunter2 https://x", "curl -s -u me:[redacted] https://x"),
+        ("curl \\\n  --user 'me:hunter2' https://x", "curl \\\n  --user 'me:[redacted]' https://x"),
+        ("git clone https://me:hunter2@example.org/x.git", "git clone https://me:[redacted]@example.org/x.git"),
+        ("postgres://me:hunter2@localhost/db", "postgres://me:[redacted]@localhost/db"),
         ("Authorization: Bearer abcdefgh12345678", "Authorization: [redacted]"),
         ("authorization: Basic dXNlcjpwYXNzd29yZA==", "authorization: [redacted]"),
         ("-H 'Authorization: token0123456789'", "-H 'Authorization: [redacted]'"),
@@ -87,6 +116,88 @@ def test_what_stands_behind_a_name_in_a_text_is_struck_out_and_the_name_stays(te
 def test_what_is_called_a_secret_is_struck_out_whatever_it_looks_like(name: str) -> None:
     assert as_read({"deep": [{name: "plain", "other": "plain"}]}) == ({"deep": [{name: REDACTED, "other": "plain"}]}, 1)
     assert as_read({name: ["one", "two"]}) == ({name: [REDACTED, REDACTED]}, 2)
+
+
+@pytest.mark.parametrize("token", [token for name, token in TOKENS.items() if "private" not in name])
+@pytest.mark.parametrize(
+    "before", ["\x1b[32m", "\x1b[38;5;196m", r"\n", r"\t", r"\u001b[31m", r"\u000a", r"\x1b", "%20", "%3D", "x_", "="]
+)
+def test_a_token_is_struck_out_behind_an_escape_and_an_underscore(token: str, before: str) -> None:
+    assert as_read({"text": f"a{before}{token}"}) == ({"text": f"a{before}{REDACTED}"}, 1)
+
+
+@pytest.mark.parametrize("lead", ["", "+", "   2→", "> ", "id_rsa:2:", '    "'])
+def test_a_private_key_is_struck_out_of_a_list_of_its_lines(lead: str) -> None:
+    lines = [
+        "a",
+        BEGIN.format("RSA PRIVATE").strip(),
+        f"MIIE{LETTERS}",
+        LETTERS,
+        "QIDAQAB",
+        "-----END RSA PRIVATE KEY-----",
+    ]
+
+    kept, count = as_read({"patch": [{"lines": [*(f"{lead}{line}" for line in lines), "and so on"]}]})
+
+    left = kept["patch"][0]["lines"]
+    assert (left[0], left[-1], count) == (f"{lead}a", "and so on", 1)
+    assert left[1] == f"{lead}{REDACTED}"
+    assert set(left[2:-1]) == {REDACTED}
+
+
+@pytest.mark.parametrize(
+    "after", ["const key = read(file);", "-----BEGIN CERTIFICATE-----", "  return words, more words"]
+)
+def test_what_follows_the_beginning_of_a_key_in_a_list_and_is_none_stays(after: str) -> None:
+    kept, count = as_read([BEGIN.format("PRIVATE").strip(), "", after, LETTERS])
+
+    assert (kept, count) == ([REDACTED, "", after, LETTERS], 1)
+
+
+def test_a_private_key_that_a_program_puts_together_is_struck_out() -> None:
+    key = f'"{BEGIN.format("RSA PRIVATE").strip()}\\n" +\n  "MIIE{LETTERS}\\n" +\n  "{LETTERS}\\n";\nrun(key, now)'
+
+    assert as_read(key) == (f'"{REDACTED}run(key, now)', 1)
+
+
+@pytest.mark.parametrize(
+    ("document", "left"),
+    [
+        ({"name": "Authorization", "value": "plain"}, {"name": "Authorization", "value": REDACTED}),
+        (["Authorization", "token plain"], ["Authorization", REDACTED]),
+        ([["Accept", "x"], ["x-api-key", "a1b2c3d4"]], [["Accept", "x"], ["x-api-key", REDACTED]]),
+        (["Host", "x", "Cookie", "sid=abcd"], ["Host", "x", "Cookie", REDACTED]),
+        (
+            {"Authorization": {"scheme": "Basic", "value": "plain"}},
+            {"Authorization": {"scheme": "Basic", "value": REDACTED}},
+        ),
+        ({"organization": {"uuid": "one", "name": "we"}}, {"organization": {"uuid": REDACTED, "name": "we"}}),
+        ({"error": {"headers": [["via", "a"]]}}, {"error": {"headers": [["via", REDACTED]]}}),
+        ({"error": {"cause": {"headers": {"via": "a"}}}}, {"error": {"cause": {"headers": {"via": REDACTED}}}}),
+        ({"error": {"response": {"headers": {"via": "a"}}}}, {"error": {"response": {"headers": {"via": REDACTED}}}}),
+        ({"cause": {"headers": {"via": "a"}}}, {"cause": {"headers": {"via": REDACTED}}}),
+        ({"error": '{"headers":{"via":"a"},"n":1}'}, {"error": f'{{"headers":{{"via":"{REDACTED}"}},"n":1}}'}),
+    ],
+    ids=str,
+)
+def test_a_secret_is_known_by_its_place_in_pairs_and_errors(document: Any, left: Any) -> None:
+    assert as_read(document) == (left, 1)
+
+
+@pytest.mark.parametrize(
+    "document",
+    [
+        {"required": ["api_key", "model", "Authorization", "Cookie"]},
+        {"name": "path", "value": "plain"},
+        {"headers": {"via": "a"}},
+        {"error": "{ no JSON"},
+        {"error": '{ "message" : "busy" }'},
+        {"organization": {"name": "we", "id": 5}},
+    ],
+    ids=str,
+)
+def test_what_only_looks_like_such_a_place_stays(document: Any) -> None:
+    assert as_read(document) == (document, 0)
 
 
 @pytest.mark.parametrize("name", ["organization_id", "api_key"])
@@ -139,6 +250,19 @@ def test_letters_that_were_spelled_out_hide_nothing() -> None:
         "the organization has ids",
         "-----BEGIN CERTIFICATE-----\nMIIE\n-----END CERTIFICATE-----",
         "https://example.org/eyJ.png",
+        "sk-learn-contrib-preprocessing-pipeline",
+        "class sk-circle-fade-dot-container-wrapper-12",
+        "/sk-estonia-tallinn-province-map-2020.png",
+        "task-0123456789abcdef0123456789",
+        "a task-project-2026",
+        "organization_id = organizations_id",
+        "SELECT organization_id, created_at_2024 FROM t",
+        "api_key = settings.API_KEY_V2_prod",
+        "apiKey: config.openaiV2Key",
+        "authorization: implemented2024",
+        "docker run -u 1000:1000 image",
+        'curl -u "$ME:$PASSWORD" https://${ME}:${PASSWORD}@example.org',
+        "https://example.org:8080/@scope/package",
     ],
 )
 def test_what_only_talks_of_secrets_stays(text: str) -> None:
@@ -169,6 +293,20 @@ def test_what_is_nested_deeper_than_a_document_may_be_breaks_nothing() -> None:
     assert redact({"deep": deep}) == ({"deep": deep}, 0)
 
 
+def test_a_text_of_its_own_is_redacted() -> None:
+    assert redact_text(f"the key is {TOKENS['anthropic']}") == f"the key is {REDACTED}"
+
+
+def test_a_redactor_counts_what_it_struck_out_of_all_its_values() -> None:
+    on, off = Redactor(), Redactor(on=False)
+    values = [{"api_key": "a"}, "plain", TOKENS["github"]]
+
+    assert [on.strike(value) for value in values] == [{"api_key": REDACTED}, "plain", REDACTED]
+    assert on.count == 2
+    assert [off.strike(value) for value in values] == values
+    assert off.count == 0
+
+
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers(-(2**60), 2**60) | st.text(),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3),
@@ -194,9 +332,57 @@ def test_a_token_is_found_amid_anything(document: Any, token: str, before: str) 
     assert token not in kept["text"]
 
 
+NAMES = ["Authorization", "x-api-key", "a_p_i_key", "coo\u212aie", "Set_Cookie", "openai-organization", "org", "uuid"]
+NAMES += ["access_token", "clientSecret", "organization", "orgId", "name", "value", "error", "cause", "headers", "id"]
+PIECES = st.sampled_from(
+    [*TOKENS.values(), *NAMES, "Bearer abcdefgh12345678", ": ", "=", '"', "\\", "curl -u a:b1"]
+) | (st.sampled_from(["https://a:b@c", "https:\\/\\/\xe9:b@c", '{"headers":{"via":"a"}}', "\u017f", "\x1b[1m", "\n"]))
+TEXTS = st.lists(PIECES, max_size=4).map("".join)
+HIDING = st.recursive(
+    TEXTS,
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.sampled_from(NAMES) | TEXTS, inner, max_size=3),
+)
+
+
+@given(document=HIDING, spelled_out=st.booleans(), slashes=st.booleans())
+@example(document=["https://a:b@c"], spelled_out=False, slashes=True)
+@example(document={"coo\u212aie": "plain"}, spelled_out=False, slashes=False)
+@example(document={"error": '{"headers":{"via":"a"}}'}, spelled_out=False, slashes=False)
+def test_what_is_struck_out_is_never_passed_over_for_the_bytes_that_it_was_read_from(
+    document: Any, spelled_out: bool, slashes: bool
+) -> None:
+    raw = json.dumps(document, ensure_ascii=spelled_out).encode()
+
+    assert redact(document, raw.replace(b"/", rb"\/") if slashes else raw) == redact(document)
+
+
+@given(document=HIDING)
+def test_whatever_was_redacted_can_be_redacted_again(document: Any) -> None:
+    once, _ = redact(document)
+
+    assert redact(once) == (once, 0)
+
+
 @pytest.mark.parametrize(
     "hostile",
     [
+        "eyJ" * 300_000 + ".eyJ" + "eyJ" * 100_000,
+        "eyJaaaa.eyJ" * 100_000,
+        "-----BEGIN PRIVATE KEY-----" + " " * 1_000_000,
+        "-----BEGIN PRIVATE KEY-----" + "1 " * 500_000,
+        "-----BEGIN PRIVATE KEY-----" + "a\\n" * 300_000,
+        "-----BEGIN PRIVATE KEY-----\n" + "a:b|" * 250_000,
+        "-----BEGIN PRIVATE KEY-----\n" + "x" * 31 + "-" * 4 + " x" * 500_000,
+        "-----BEGIN PRIVATE KEY-----\n" + "\\" * 1_000_000,
+        "Authorization" + "\\" * 1_000_000,
+        "Authorization: Digest " + 'a="' * 300_000,
+        "Authorization: Digest " + "a=b," * 250_000,
+        "curl " * 200_000,
+        "curl" + " -u" * 300_000,
+        "://" * 300_000 + "a@",
+        "://a:" * 200_000 + "@",
+        'organization": {' * 60_000,
+        "sk-" + "a_" * 500_000,
         "sk-" * 500_000,
         "-----BEGIN PRIVATE KEY-----" * 50_000,
         "eyJ.eyJ." * 150_000,

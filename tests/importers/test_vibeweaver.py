@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import hashlib
 import json
+import sqlite3
 import subprocess
 import sys
-from datetime import UTC, datetime
+from contextlib import closing
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.importers.foreign_files import (
+    OF_VIBEWEAVER,
     VIBEWEAVER_BY_TYPES,
     make_database,
     vibeweaver_database,
@@ -20,6 +23,7 @@ from tests.importers.foreign_files import (
     write_rows,
 )
 from tests.importers.undoing import content, undo_all
+from tests.services.scene import dump, make
 from vibeweaver_store import Store, actions, history, markers, rules, sessions, snapshots, stats, triggers
 from vibeweaver_store.importers.runs import ImportReport
 from vibeweaver_store.importers.vibeweaver import import_vibeweaver
@@ -27,7 +31,7 @@ from vibeweaver_store.models import ImportStatus, Priority, Session, SessionKind
 from vibeweaver_store.models.actions import Action
 from vibeweaver_store.models.triggers import Trigger
 from vibeweaver_store.services import imports
-from vibeweaver_store.testing import RuleFactory
+from vibeweaver_store.testing import RuleFactory, SessionFactory, SettableClock
 
 EARLY = datetime(2025, 1, 13, 10, 0, tzinfo=UTC)
 LATE = datetime(2025, 1, 13, 12, 30, tzinfo=UTC)
@@ -301,13 +305,142 @@ def test_a_rule_whose_id_is_taken_is_left_out(store: Store, other: Store, path: 
 def test_a_second_import_adds_nothing(store: Store, other: Store, path: Path) -> None:
     import_vibeweaver(store, whole_jam(path))
     before = content(other)
-    write_rows(path, {}, history=[{"session_id": "jam-1", "action": "later", "created_at": "2025-01-14T10:00:00Z"}])
 
     again = import_vibeweaver(store, path)
 
     assert content(other) == before
-    assert (again.counts.read, again.counts.duplicate, again.counts.new) == (8, 8, 0)
+    assert (again.counts.read, again.counts.duplicate, again.counts.new) == (7, 7, 0)
     assert (again.unchanged, again.import_ids, len(other.query(imports.page).items)) == (1, [], 1)
+
+
+def grow(path: Path) -> None:
+    """Go on in a jam: one more of everything, some of it just like what there is."""
+    mine, at = {"session_id": "jam-1"}, {"created_at": "2025-01-14T10:00:00Z"}
+    write_rows(
+        path,
+        OF_VIBEWEAVER,
+        rules=[{"id": "rule-2", **mine}],
+        markers=[{"id": "marker-2", **mine}],
+        history=[{**mine, "params": '{"space":"drums"}'}, {**mine, "action": "later", **at}],
+    )
+    with closing(sqlite3.connect(path)) as theirs, theirs:
+        theirs.execute("UPDATE kernel_snapshots SET state_capnp = x'01', captured_at = '2025-01-14T10:00:00Z'")
+
+
+def test_what_came_to_a_session_since_goes_in(store: Store, other: Store, path: Path, clock: SettableClock) -> None:
+    import_vibeweaver(store, whole_jam(path))
+    revision = other.query(rules.revision, "jam-1")
+    clock.advance(days=1)
+    grow(path)
+
+    again = import_vibeweaver(store, path)
+
+    assert (again.counts.read, again.counts.new, again.counts.duplicate, again.counts.sessions) == (11, 5, 6, 0)
+    assert [each.id for each in other.query(rules.page_by_session, "jam-1").items] == ["rule-1", "rule-2"]
+    assert [each.id for each in other.query(markers.page, "jam-1").items] == ["marker-1", "marker-2"]
+    assert len(other.query(history.page, "jam-1").items) == 4
+    assert [each.size_bytes for each in other.query(snapshots.page, "jam-1").items] == [1, 5]
+    assert other.query(rules.revision, "jam-1") != revision
+    assert other.query(sessions.get, "jam-1").last_activity_at == LATE
+    assert import_vibeweaver(store, path).counts.new == 0
+
+
+def test_what_came_to_a_session_since_is_undone_alone_and_comes_again(
+    store: Store, other: Store, path: Path, clock: SettableClock
+) -> None:
+    import_vibeweaver(store, whole_jam(path))
+    before, jam = content(other), other.query(sessions.get, "jam-1")
+    clock.advance(days=1)
+    grow(path)
+    again = import_vibeweaver(store, path)
+    grown = other.query(rules.revision, "jam-1")
+
+    undo_all(store, again)
+
+    after = other.query(sessions.get, "jam-1")
+    assert {**content(other), "sessions": []} == {**before, "sessions": []}
+    assert after.rules_rev not in {jam.rules_rev, grown}
+    assert (after.last_activity_at, after.version, after.import_id) == (LATE, jam.version, jam.import_id)
+    assert import_vibeweaver(store, path).counts.new == 5
+
+
+def test_nothing_comes_to_a_session_that_was_made_here(store: Store, other: Store, path: Path) -> None:
+    make(store, SessionFactory, id="jam-1")
+    before = content(other)
+    whole_jam(path)
+    with closing(sqlite3.connect(path)) as theirs, theirs:
+        theirs.execute("DELETE FROM generation_stats")
+
+    report = import_vibeweaver(store, path)
+
+    assert (report.counts.duplicate, report.counts.new) == (6, 0)
+    assert content(other) == before
+
+
+def test_undone_it_goes_though_its_times_are_later_than_the_import(
+    store: Store, other: Store, path: Path, clock: SettableClock
+) -> None:
+    before = content(other)
+    later = (clock() + timedelta(days=9)).isoformat().replace("+00:00", "Z")
+    vibeweaver_database(
+        path, sessions=[{"id": "jam-1"}], markers=[{"id": "a", "session_id": "jam-1", "created_at": later}]
+    )
+    report = import_vibeweaver(store, path)
+
+    undone = store.run(imports.undo, report.import_ids[0])
+
+    assert (undone.sessions, undone.kept) == (1, 0)
+    assert content(other) == before
+
+
+SECRET = "sk-ant-api03-abcdefghijklmnop"
+
+
+def jam_with_secrets(path: Path) -> Path:
+    mine = {"session_id": "jam-1"}
+    return vibeweaver_database(
+        path,
+        sessions=[{"id": "jam-1", "name": f"n {SECRET}", "vibe": f"v {SECRET}"}],
+        rules=[
+            {
+                "id": "rule-1",
+                **mine,
+                "trigger_params": json.dumps({"type": "Marker", "name": SECRET}),
+                "action_params": json.dumps({"type": "Notify", "message": SECRET}),
+            }
+        ],
+        markers=[{"id": "a", **mine, "name": SECRET, "metadata": json.dumps({"api_key": "hush"})}],
+        history=[{**mine, "params": json.dumps([SECRET]), "result": json.dumps({"said": SECRET})}],
+    )
+
+
+def test_secrets_are_struck_out_before_anything_is_stored(store: Store, other: Store, path: Path) -> None:
+    report = import_vibeweaver(store, jam_with_secrets(path))
+
+    assert (report.counts.redacted, report.counts.new) == (8, 4)
+    assert SECRET not in str(content(other))
+    assert "hush" not in str(content(other))
+    assert other.query(sessions.get, "jam-1").vibe == "v [redacted]"
+    again = import_vibeweaver(store, path)
+    assert (again.counts.new, again.counts.duplicate) == (0, 4)
+
+
+def test_secrets_stay_where_that_is_wanted(store: Store, other: Store, path: Path) -> None:
+    report = import_vibeweaver(store, jam_with_secrets(path), redact=False)
+
+    assert report.counts.redacted == 0
+    assert other.query(history.page, "jam-1").items[0].params == [SECRET]
+
+
+def test_what_is_told_of_rows_that_were_left_out_has_no_secrets(store: Store, other: Store, path: Path) -> None:
+    vibeweaver_database(path, sessions=[{"id": "jam-1"}, {"id": SECRET, "created_at": SECRET}])
+
+    report = import_vibeweaver(store, path)
+
+    (reason,) = reasons(report)
+    assert reason.startswith("sessions '[redacted]': created_at: must be a time")
+    assert SECRET not in reason
+    assert SECRET not in str(dump(other)["imports"])
 
 
 def test_a_session_that_came_since_goes_in(store: Store, other: Store, path: Path) -> None:

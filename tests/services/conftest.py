@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import product
 
 import pytest
 
@@ -13,12 +14,34 @@ from tests.services.scene import Scene, build_scene, make
 from vibeweaver_store import Session, Store
 from vibeweaver_store.testing import SessionFactory
 
+EACH_DRIVE = [
+    pytest.param((drive, *backend.values), marks=backend.marks, id=f"{drive}-{backend.values[0]}")
+    for drive, backend in product(DRIVES, BACKENDS)
+]
+"""Each drive on each backend."""
 
-@pytest.fixture(scope="module", params=BACKENDS)
+ONCE_EACH = [EACH_DRIVE[0], EACH_DRIVE[-1]]
+"""Each drive and each backend, once."""
+
+SYNC = EACH_DRIVE[: len(BACKENDS)]
+"""Each backend, without asyncio."""
+
+
+@pytest.fixture(scope="module", params=ONCE_EACH)
+def lasting(request: pytest.FixtureRequest) -> tuple[str, str]:
+    """Drive and backend of the store that a module's tests share.
+
+    Most of them are refusals, which do not come as far as a driver: for these not every pair need be tried.
+    """
+    pair: tuple[str, str] = request.param
+    return pair
+
+
+@pytest.fixture(scope="module")
 def lasting_database_of_module(
-    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, lasting: tuple[str, str]
 ) -> Iterator[str]:
-    with lasting_database(request, tmp_path_factory) as database:
+    with lasting_database(request, tmp_path_factory, lasting[1]) as database:
         yield database
 
 
@@ -29,17 +52,10 @@ def drive(request: pytest.FixtureRequest) -> str:
     return name
 
 
-@pytest.fixture(scope="module", params=DRIVES)
-def lasting_drive(request: pytest.FixtureRequest) -> str:
-    """As ``drive``, for the store that a module's tests share."""
-    name: str = request.param
-    return name
-
-
 @pytest.fixture(scope="module")
-def lasting_store(lasting_drive: str, lasting_database_of_module: str) -> Iterator[Store]:
+def lasting_store(lasting: tuple[str, str], lasting_database_of_module: str) -> Iterator[Store]:
     """A store that a module's tests share: for refusals, which write nothing, and for what looks at one session."""
-    with opened(lasting_drive, lasting_database_of_module) as store:
+    with opened(lasting[0], lasting_database_of_module) as store:
         yield store
 
 

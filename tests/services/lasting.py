@@ -11,9 +11,11 @@ from vibeweaver_store.testing import PostgresServer, new_file
 
 
 @contextmanager
-def lasting_database(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """A database at head with nothing in it, on the backend that the fixture's parameter names."""
-    if request.param == "sqlite":
+def lasting_database(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, backend: str
+) -> Iterator[str]:
+    """A database at head with nothing in it, on a backend."""
+    if backend == "sqlite":
         yield str(new_file(tmp_path_factory.mktemp("lasting") / "store.db"))
         return
     server: PostgresServer = request.getfixturevalue("postgres_server")

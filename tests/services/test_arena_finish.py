@@ -30,6 +30,8 @@ from vibeweaver_store import (
 from vibeweaver_store.models.session import TRANSITIONS
 from vibeweaver_store.testing import (
     ArenaFactory,
+    ImportFactory,
+    InstanceFactory,
     SessionFactory,
     SettableClock,
     columns_of,
@@ -102,7 +104,8 @@ def test_an_arena_lasted_from_when_its_session_was_made_where_no_instance_says_w
 
 
 def test_an_arena_that_began_in_the_future_lasted_no_time(store: Store, clock: SettableClock) -> None:
-    key = create(store, agent("a", status="completed", start_time=clock.instant + timedelta(days=1))).session.id
+    key = create(store, agent("a", status="running", start_time=clock.instant + timedelta(days=1))).session.id
+    move(store, key, 0, "completed")
     assert store.run(arenas.finish, key).arena.total_duration_seconds == 0.0
 
 
@@ -216,6 +219,38 @@ def test_an_arena_that_was_taken_up_again_is_finished_anew(
     store.run(arenas.finish, race, winner=0)
     found = other.query(arenas.get, race).arena
     assert (found.winner_instance_id, found.total_files_changed, found.total_duration_seconds) == (0, 1, 3600.0)
+
+
+@pytest.mark.parametrize("winner", [0, 1, None])
+def test_an_arena_that_was_taken_up_again_and_completed_is_finished_anew_as_of_then(
+    store: Store, other: Store, race: str, clock: SettableClock, winner: int | None
+) -> None:
+    run_all(store, race)
+    store.run(arenas.finish, race, winner=0)
+    store.run(sessions.set_status, race, "running")
+    clock.advance(hours=1)
+    store.run(sessions.set_status, race, "completed")
+    clock.advance(hours=1)
+    store.run(arenas.finish, race, winner=winner)
+    found = other.query(arenas.get, race).arena
+    assert (found.winner_instance_id, found.total_duration_seconds) == (winner, 3600.0)
+    with pytest.raises(InvalidInput, match="finished already"):
+        store.run(arenas.finish, race, winner=2)
+
+
+def test_totals_that_an_import_brought_stay_as_they_are(store: Store, other: Store, clock: SettableClock) -> None:
+    with store.begin() as uow:
+        brought = ImportFactory.create(uow=uow)
+        over = {"status": "completed", "completed_at": clock.instant + timedelta(hours=1), "import_id": brought.id}
+        key = SessionFactory.create(uow=uow, kind="debate", **over).id
+        InstanceFactory.create(uow=uow, session_id=key, instance_id=0, status="completed")
+        totals = {"total_duration_seconds": 9.0, "total_files_changed": 15}
+        ArenaFactory.create(uow=uow, session_id=key, winner_instance_id=0, **totals)
+    before = dump(other)
+    store.run(arenas.finish, key, winner=0)
+    with pytest.raises(InvalidInput, match="finished already"):
+        store.run(arenas.finish, key)
+    assert dump(other) == before
 
 
 def test_a_session_that_was_completed_without_being_summed_up_is_summed_up_as_of_then(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
 from itertools import product
 from typing import Any
 
@@ -27,7 +28,7 @@ from tests.services.bad_input import (
     BAD_TEXTS,
     cases,
 )
-from tests.services.scene import make
+from tests.services.scene import dump, make
 from vibeweaver_store import (
     AlreadyExists,
     IllegalTransition,
@@ -37,11 +38,13 @@ from vibeweaver_store import (
     NotFound,
     SessionStatus,
     Store,
+    StoreError,
     arenas,
     sessions,
 )
 from vibeweaver_store.models.arena import FINAL_OF_INSTANCES, INSTANCE_TRANSITIONS
 from vibeweaver_store.testing import (
+    EPOCH,
     ArenaFactory,
     InstanceFactory,
     SessionFactory,
@@ -75,6 +78,12 @@ def test_an_instance_may_bring_a_number_that_is_free(store: Store, other: Store,
     store.run(arenas.add_instance, race, agent("d", instance_id=7))
     assert store.run(arenas.add_instance, race, agent("e")).instance_id == 8
     assert [each.instance_id for each in other.query(arenas.instances, race)] == [0, 1, 2, 7, 8]
+
+
+def test_after_the_greatest_number_that_can_be_brought_others_still_get_theirs(store: Store, race: str) -> None:
+    store.run(arenas.add_instance, race, agent("d", instance_id=arenas.MAX_INSTANCE_ID))
+    made = [store.run(arenas.add_instance, race, agent(name)).instance_id for name in "ef"]
+    assert made == [arenas.MAX_INSTANCE_ID + 1, arenas.MAX_INSTANCE_ID + 2]
 
 
 def test_a_number_that_is_taken_is_refused_and_does_not_undo_the_unit_of_work(
@@ -132,11 +141,12 @@ BAD_OF_INSTANCES = fields(
     model=but(BAD_NAMES, "nothing"),
     runtime_label=but(BAD_NAMES, "nothing"),
     output=BAD_TEXTS,
-    instance_id=BAD_COUNTS,
+    instance_id=[*BAD_COUNTS, *cases(more_than_the_most=arenas.MAX_INSTANCE_ID + 1)],
     files_changed=BAD_DIFFS,
     lines_added=BAD_DIFFS,
     lines_deleted=BAD_DIFFS,
     start_time=BAD_TIMES,
+    end_time=BAD_TIMES,
 )
 
 
@@ -160,6 +170,34 @@ def test_what_is_no_status_of_an_instance_is_refused(lasting_store: Store, lasti
         lasting_store.run(arenas.set_instance_status, lasting_race, 0, status)
     with pytest.raises(InvalidInput, match="pending, running, paused, completed, failed"):
         lasting_store.query(arenas.instances_by_status, status)
+
+
+def test_an_instance_that_is_pending_has_not_begun(lasting_store: Store) -> None:
+    with pytest.raises(InvalidInput, match="pending") as caught:
+        create(lasting_store, agent("b", start_time=EPOCH))
+    assert caught.value.field == "start_time"
+
+
+@pytest.mark.parametrize("status", FINAL_OF_INSTANCES)
+@pytest.mark.parametrize(
+    ("times", "field"),
+    [
+        ({"start_time": EPOCH, "end_time": EPOCH - timedelta(microseconds=1)}, "end_time"),
+        ({"start_time": datetime(9000, 1, 1, tzinfo=UTC)}, "start_time"),
+    ],
+    ids=["an end before the start", "a start to come"],
+)
+def test_an_instance_does_not_end_before_it_began(
+    lasting_store: Store, status: InstanceStatus, times: dict[str, datetime], field: str
+) -> None:
+    with pytest.raises(InvalidInput, match="before it began") as caught:
+        create(lasting_store, agent("b", status=status, **times))
+    assert caught.value.field == field
+
+
+def test_an_instance_may_end_as_it_begins(lasting_store: Store) -> None:
+    (made,) = create(lasting_store, agent("b", status="failed", start_time=EPOCH, end_time=EPOCH)).instances
+    assert (made.start_time, made.end_time) == (EPOCH, EPOCH)
 
 
 # Status
@@ -209,9 +247,10 @@ def test_a_status_that_it_is_in_already_changes_nothing(
     store: Store, other: Store, clock: SettableClock, status: InstanceStatus
 ) -> None:
     key, before = with_status(store, status)
+    kept = dump(other)
     clock.advance(hours=1)
     assert columns_of(move(store, key, before.instance_id, status)) == columns_of(before)
-    assert columns_of(other.query(arenas.get_instance, key, before.instance_id)) == columns_of(before)
+    assert dump(other) == kept
 
 
 @pytest.mark.parametrize(
@@ -304,6 +343,25 @@ def test_a_write_is_something_done_in_the_session(
     assert other.query(sessions.get, race).last_activity_at == now
 
 
+@pytest.mark.parametrize(
+    "refused",
+    [
+        *[lambda uow, key, write=write: write(uow, key, 3) for write in WRITES.values()],
+        lambda uow, key: arenas.set_instance_status(uow, key, 0, "completed"),
+        lambda uow, key: arenas.add_instance(uow, key, agent("d", instance_id=2)),
+    ],
+    ids=[*[f"{name} of none" for name in WRITES], "an illegal move", "a number that is taken"],
+)
+def test_what_is_refused_is_nothing_done_in_the_session(
+    store: Store, other: Store, race: str, clock: SettableClock, refused: Callable[..., object]
+) -> None:
+    before = dump(other)
+    clock.advance(hours=1)
+    with store.begin() as uow, pytest.raises(StoreError):
+        refused(uow, race)
+    assert dump(other) == before
+
+
 @every_write
 def test_an_instance_that_is_not_there_is_refused_and_does_not_undo_the_unit_of_work(
     store: Store, other: Store, race: str, write: Callable[..., Instance]
@@ -376,9 +434,13 @@ def test_an_output_that_is_none_is_refused(lasting_store: Store, lasting_race: s
         arenas.get,
         arenas.find,
         arenas.instances,
+        arenas.instance_count,
         arenas.runtimes,
     ],
-    ids=[*WRITES, "add_instance", "get_instance", "finish", "get", "find", "instances", "runtimes"],
+    ids=[
+        *WRITES,
+        *("add_instance", "get_instance", "finish", "get", "find", "instances", "instance_count", "runtimes"),
+    ],
 )
 def test_what_is_no_id_is_refused(lasting_store: Store, operation: Callable[..., object], session_id: Any) -> None:
     with pytest.raises(InvalidInput) as caught:

@@ -29,7 +29,7 @@ from tests.services.bad_input import (
     any_name,
     cases,
 )
-from tests.services.plans import indexes_of, recorded
+from tests.services.plans import indexes_of, recorded, sqlite_plan
 from tests.services.scene import dump, make, make_many
 from vibeweaver_store import (
     AlreadyExists,
@@ -328,6 +328,7 @@ def test_a_session_without_an_arena_has_none(store: Store) -> None:
 def test_an_arena_that_is_not_there_has_nothing(lasting_store: Store) -> None:
     assert lasting_store.query(arenas.find, "nowhere") is None
     assert lasting_store.query(arenas.instances, "nowhere") == []
+    assert lasting_store.query(arenas.instance_count, "nowhere") == 0
 
 
 def test_an_instance_that_is_not_there_is_named_with_its_session(lasting_store: Store, lasting_race: str) -> None:
@@ -340,6 +341,21 @@ def test_an_instance_that_is_not_there_is_named_with_its_session(lasting_store: 
 def test_instances_come_by_number_and_not_by_its_digits(store: Store) -> None:
     key = create(store, *[agent(str(n)) for n in range(12)]).session.id
     assert [each.instance_id for each in store.query(arenas.instances, key)] == list(range(12))
+
+
+@pytest.mark.parametrize("count", [0, 1, 12])
+def test_instances_are_counted_of_one_arena(store: Store, race: str, count: int) -> None:
+    key = create(store, *[agent(str(n)) for n in range(count)]).session.id
+    assert store.query(arenas.instance_count, key) == count
+
+
+def test_instances_are_counted_without_being_read(lasting_store: Store, lasting_race: str) -> None:
+    with recorded(lasting_store) as sent:
+        lasting_store.query(arenas.instance_count, lasting_race)
+    assert len(sent) == 1
+    if lasting_store.backend == "sqlite":  # PostgreSQL reads a table of one block at once
+        (step,) = sqlite_plan(lasting_store, sent[0])
+        assert step.startswith("SEARCH instances USING COVERING INDEX")
 
 
 @pytest.mark.parametrize("page_size", [1, 3, 100])

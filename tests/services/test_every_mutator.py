@@ -15,6 +15,7 @@ import pytest
 import sqlalchemy as sa
 from sqlmodel import col
 
+from tests.services.conftest import EACH_DRIVE
 from tests.services.scene import OF_A_SESSION, Scene, dump, services_that_take
 from vibeweaver_store import (
     Session,
@@ -147,6 +148,13 @@ MUTATORS: dict[str, tuple[Mutator, set[str]]] = {
     "stats.record in a new space": (lambda uow, _: stats.record(uow, new_id(), 250), {"generation_stats"}),
     "stats.record in a known space": (lambda uow, at: stats.record(uow, at.space, 250), {"generation_stats"}),
 }
+
+
+@pytest.fixture(scope="module", params=EACH_DRIVE)
+def lasting(request: pytest.FixtureRequest) -> tuple[str, str]:
+    pair: tuple[str, str] = request.param
+    return pair
+
 
 every_mutator = pytest.mark.parametrize("mutate", [mutate for mutate, _ in MUTATORS.values()], ids=MUTATORS)
 every_mutator_and_its_tables = pytest.mark.parametrize(("mutate", "tables"), MUTATORS.values(), ids=MUTATORS)

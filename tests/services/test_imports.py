@@ -7,6 +7,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+import sqlalchemy as sa
 
 from tests.importers.undoing import content
 from tests.services.bad_input import BAD_NAMES, VERBATIM, cases
@@ -19,17 +20,22 @@ from vibeweaver_store import (
     NotFound,
     Session,
     Store,
+    arenas,
     imports,
     messages,
+    rules,
     sessions,
     stats,
     workspaces,
 )
+from vibeweaver_store.models import Arena
 from vibeweaver_store.services.imports import Brought, Undone
 from vibeweaver_store.testing import (
+    ArenaFactory,
     GenerationStatsFactory,
     HistoryEntryFactory,
     ImportFactory,
+    InstanceFactory,
     JournalEventFactory,
     MarkerFactory,
     MessageFactory,
@@ -128,7 +134,21 @@ def test_whoever_is_at_an_import_that_has_ended_is_refused(store: Store, end: st
         store.run(imports.finish, key)
 
     assert (recording.value.current, recording.value.wanted) == (ended, "running")
+    assert (str(recording.value) == f"import {key} was taken over by another run") is (end == "taken over")
     assert store.query(imports.get, key).offset_bytes == 0
+
+
+def test_of_two_that_began_at_one_moment_the_older_is_refused(store: Store) -> None:
+    older, newer = 11, 12
+    make_many(store, ImportFactory, {"id": older}, {"id": newer}, importer="ait42", source=SOURCE, status="running")
+
+    for operation in (imports.record, imports.finish):
+        with pytest.raises(IllegalTransition, match=f"import {older} was taken over by another run"):
+            store.run(operation, older)
+    store.run(imports.finish, older, status="failed")
+    store.run(imports.record, newer)
+
+    assert [status_of(store, each) for each in (older, newer)] == [ImportStatus.FAILED, ImportStatus.RUNNING]
 
 
 @pytest.mark.parametrize("field", ["importer", "source"])
@@ -339,6 +359,52 @@ def test_a_session_stays_that_others_have_said_something_in(store: Store, factor
     assert [row for row in dump(store)[type(theirs).__tablename__] if "late set" in row] != []
 
 
+def bring_arena(store: Store, key: int) -> None:
+    """Have an import bring an arena with two instances, the second of which won."""
+    with store.begin() as uow:
+        SessionFactory.create(uow=uow, id="contest", kind="competition", import_id=key)
+        for number in range(2):
+            InstanceFactory.create(uow=uow, session_id="contest", instance_id=number, files_changed=3, import_id=key)
+        ArenaFactory.create(uow=uow, session_id="contest", winner_instance_id=1, total_files_changed=6)
+
+
+def test_an_arena_goes_with_its_instances(store: Store) -> None:
+    before = content(store)
+    key = begun(store)
+    bring_arena(store, key)
+
+    undone = store.run(imports.undo, key)
+
+    assert (undone.sessions, undone.kept) == (1, 0)
+    assert content(store) == before
+
+
+def test_an_arena_stays_that_others_have_put_an_instance_into(store: Store, other: Store) -> None:
+    key = begun(store)
+    bring_arena(store, key)
+    new = arenas.NewInstance(worktree_path="/srv/mine", branch="mine", agent_name="me", tmux_session_id="mine")
+    mine = store.run(arenas.add_instance, "contest", new)
+
+    undone = store.run(imports.undo, key)
+
+    assert (undone.sessions, undone.kept) == (0, 1)
+    whole = other.query(arenas.get, "contest")
+    assert [each.instance_id for each in whole.instances] == [mine.instance_id]
+    assert (whole.arena.winner_instance_id, whole.arena.total_files_changed) == (None, 6)
+
+
+def test_a_winner_that_somebody_else_put_there_stays(store: Store, other: Store) -> None:
+    key = begun(store)
+    bring_arena(store, key)
+    make(store, InstanceFactory, session_id="contest", instance_id=7)
+    with store.begin() as uow:
+        uow.exec(sa.update(Arena).values(winner_instance_id=7))
+
+    store.run(imports.undo, key)
+
+    assert other.query(arenas.get, "contest").arena.winner_instance_id == 7
+
+
 def test_a_session_that_was_kept_goes_with_the_import_that_the_rest_came_by(store: Store) -> None:
     before = content(store)
     first, second = begun(store), begun(store, "/srv/other.jsonl")
@@ -375,6 +441,41 @@ def test_a_session_stays_that_something_was_put_into_after_the_import_ended(
 
     assert (undone.sessions, undone.kept) == (1, 1)
     assert [each.id for each in store.query(sessions.page).items] == ["late set"]
+
+
+def test_what_the_source_dates_later_than_the_import_keeps_nothing(store: Store, clock: SettableClock) -> None:
+    key = begun(store)
+    latest = clock() + timedelta(days=9)
+    bring(store, key, "late set")
+    bring(store, key, "early set")
+    store.run(imports.finish, key, report={"latest": latest.isoformat()})
+    make(store, MarkerFactory, session_id="early set", created_at=latest)
+    make(store, MarkerFactory, session_id="late set", created_at=latest + timedelta(microseconds=1))
+
+    undone = store.run(imports.undo, key)
+
+    assert (undone.sessions, undone.kept) == (1, 1)
+    assert [each.id for each in store.query(sessions.page).items] == ["late set"]
+
+
+def test_what_was_brought_to_a_session_of_others_goes_and_what_is_beside_it_stays(store: Store, other: Store) -> None:
+    make(store, SessionFactory, id="late set")
+    factories: tuple[Any, ...] = (RuleFactory, MarkerFactory, HistoryEntryFactory, SnapshotFactory)
+    for factory in factories:
+        make(store, factory, session_id="late set")
+    before, revision = content(other), other.query(rules.revision, "late set")
+    key = begun(store)
+    with store.begin() as uow:
+        theirs = [[factory.create(uow=uow, session_id="late set").id for _ in range(3)] for factory in factories]
+    keyed, logs = theirs[:2], [[[ids[0], ids[1]], [ids[2], ids[2]]] for ids in theirs[2:]]
+    grown = dict(zip(("rules", "markers", "history", "snapshots"), [*keyed, *logs], strict=True))
+    store.run(imports.finish, key, report={"grown": {"late set": grown, "gone": {"rules": ["rule"]}}})
+
+    undone = store.run(imports.undo, key)
+
+    assert undone == NOTHING
+    assert {**content(other), "sessions": []} == {**before, "sessions": []}
+    assert other.query(rules.revision, "late set") != revision
 
 
 def test_a_workspace_stays_while_others_have_sessions_in_it(store: Store) -> None:
@@ -456,7 +557,9 @@ def test_an_undo_finds_what_it_removes_by_an_index(store: Store) -> None:
         ]
         assert scans == []
     used = {index for each in sent for index in indexes_of(store, each)}
-    assert {f"ix_{table}_by_import" for table in ("messages", "journal_events", "sessions", "workspaces")} <= used
+    assert {
+        f"ix_{table}_by_import" for table in ("messages", "journal_events", "instances", "sessions", "workspaces")
+    } <= used
 
 
 def test_the_latest_import_is_found_by_its_index_without_a_sort(store: Store) -> None:

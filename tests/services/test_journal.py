@@ -209,6 +209,28 @@ def test_many_who_take_in_the_same_at_once_take_it_in_once(store: Store, other: 
     assert len(other.query(journal.recent, 1000)) == 400
 
 
+@pytest.mark.parametrize("drive", ["sync"])
+def test_lists_of_lines_of_several_sessions_in_crossed_orders_are_all_taken_in(store: Store, other: Store) -> None:
+    one, two = make_many(store, SessionFactory, {}, {})
+
+    def take_in(each: Store, number: int) -> journal.Ingested:
+        order = (one.id, two.id) if number % 2 else (two.id, one.id)
+        lines = [
+            journal.NewEvent(line(f"u-{number}-{at}"), session_id=session_id)
+            for session_id in order
+            for at in range(at_of(session_id, one.id), at_of(session_id, one.id) + 150)
+        ]
+        with each.begin() as uow:  # not repeated: a deadlock would show
+            return journal.ingest(uow, lines)
+
+    told = at_once(store, other, work=take_in)
+    assert [each.new for each in told] == [300] * THREADS
+
+
+def at_of(session_id: str, first: str) -> int:
+    return 0 if session_id == first else 150
+
+
 # Association
 
 

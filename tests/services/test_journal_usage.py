@@ -342,3 +342,29 @@ def test_usage_of_all_real_transcripts_together_is_counted_once(store: Store) ->
     assert sum(each.new for each in first) > 2000
     assert sum(each.new for each in second) == 0
     assert sum(each.unknown for each in first) == 1  # a line of the hand-made file has no type
+
+
+def test_a_line_without_a_time_counts_with_the_response_that_it_is_of(
+    lasting_store: Store, lasting_jam: Session
+) -> None:
+    stream = response(tokens=(1, 900, 3, 4), message_id="msg_of_a_stream", at=None, source="stream")
+    timed = response(message_id="msg_of_a_stream", source="stream")
+    lines = [NewEvent(each, session_id=lasting_jam.id) for each in (timed, stream)]
+    lasting_store.run(journal.ingest, lines)
+
+    for narrowed in ({"since": NOON}, {"until": NOON + timedelta(hours=1)}, {}):
+        found = lasting_store.query(journal.usage, session_id=lasting_jam.id, **narrowed)  # type: ignore[arg-type]
+        assert [each.output_tokens for each in found] == [900]
+
+
+@pytest.mark.parametrize(("by", "rows"), [("day", 2), ("model", 2)])
+def test_usage_is_added_up_by_day_or_by_model(by: Any, rows: int) -> None:
+    days = [NOON.date(), NOON.date() + timedelta(days=1)]
+    found = [Usage(day, model, 1, 1, 2, 3, 4) for day in days for model in ("opus", "haiku")]
+    added = journal.add_up(found, by)
+
+    assert [(each.day, each.model) for each in added] == (
+        [(day, None) for day in days] if by == "day" else [(None, "haiku"), (None, "opus")]
+    )
+    assert {(each.responses, each.input_tokens, each.total_tokens) for each in added} == {(2, 2, 20)}
+    assert len(added) == rows

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta, timezone
 from typing import Any
 
@@ -14,7 +15,7 @@ from hypothesis import strategies as st
 from tests.conftest import recorded_statements
 from tests.services.bad_input import BAD_IDS, NO_TEXT, VERBATIM, any_name, cases
 from tests.services.plans import indexes_of, recorded
-from tests.services.scene import make, make_many
+from tests.services.scene import dump, make, make_many
 from vibeweaver_store import (
     AlreadyExists,
     InvalidInput,
@@ -110,8 +111,11 @@ def test_a_long_message_is_kept_whole(store: Store, other: Store, jam: Session) 
     assert other.query(messages.get, jam.id, made.public_id).content == content
 
 
-def test_a_message_is_something_done_in_the_session_and_no_change_of_it(store: Store, jam: Session) -> None:
-    store.run(messages.append, jam.id, "user", "Here.")
+@pytest.mark.parametrize("public_id", [None, "first"])
+def test_a_message_is_something_done_in_the_session_and_no_change_of_it(
+    store: Store, jam: Session, public_id: str | None
+) -> None:
+    store.run(messages.append, jam.id, "user", "Here.", public_id=public_id)
     found = store.query(sessions.get, jam.id)
     assert found.last_activity_at > jam.last_activity_at
     assert (found.version, found.updated_at) == (jam.version, jam.updated_at)
@@ -146,6 +150,18 @@ def test_an_id_that_exists_is_no_error_where_that_is_said(store: Store, other: S
     again = store.run(messages.append, jam.id, "system", "There.", public_id="first", if_exists="ignore")
     assert columns_of(again) == columns_of(there)
     assert conversation(other, jam.id) == ["Here."]
+
+
+@pytest.mark.parametrize("if_exists", ["ignore", "error"])
+def test_where_the_id_is_there_already_nothing_was_done(
+    store: Store, other: Store, jam: Session, clock: SettableClock, if_exists: messages.IfExists
+) -> None:
+    store.run(messages.append, jam.id, "user", "Here.", public_id="first")
+    before = dump(other)
+    clock.advance(hours=1)
+    with store.begin() as uow, suppress(AlreadyExists):
+        messages.append(uow, jam.id, "user", "There.", public_id="first", if_exists=if_exists)
+    assert dump(other) == before
 
 
 def test_an_id_that_is_new_is_appended_where_others_would_be_ignored(store: Store, jam: Session) -> None:
@@ -519,6 +535,17 @@ def test_a_filter_that_is_no_instance_is_refused(
     with pytest.raises(InvalidInput) as caught:
         lasting_store.query(operation, lasting_jam.id, instance_id=instance_id)
     assert caught.value.field == "instance_id"
+
+
+@pytest.mark.parametrize("newest_first", [None, 0, 1, "yes", "", []])
+def test_an_order_that_is_neither_true_nor_false_is_refused(
+    lasting_store: Store, lasting_jam: Session, newest_first: Any
+) -> None:
+    with pytest.raises(InvalidInput) as caught:
+        lasting_store.query(messages.page, lasting_jam.id, newest_first=newest_first)
+    with pytest.raises(InvalidInput, match="newest_first"):
+        list(messages.iterate(lasting_store, lasting_jam.id, newest_first=newest_first))
+    assert caught.value.field == "newest_first"
 
 
 @pytest.mark.parametrize("limit", [0, 1001, -1, True, "5"])

@@ -12,6 +12,7 @@ from typing import Any, TypeAlias
 import pytest
 import sqlalchemy as sa
 
+from tests.services.conftest import SYNC
 from tests.services.plans import Sent, indexes_of, postgresql_plan, recorded, sqlite_plan, steps
 from tests.services.scene import Scene, services_that_take
 from tests.services.variants import TRIGGERS
@@ -65,10 +66,11 @@ BUSY, EMPTY, RULES, MARKERS, ENTRIES, SNAPSHOTS, SPACES = 8, 2000, 350, 400, 600
 MESSAGES, EVENTS, INSTANCES, WORKSPACES, IMPORTS = 600, 600, 50, 1000, 2000
 
 
-@pytest.fixture(scope="module")
-def lasting_drive() -> str:
+@pytest.fixture(scope="module", params=SYNC)
+def lasting(request: pytest.FixtureRequest) -> tuple[str, str]:
     """The plan of a statement is the same on either driver."""
-    return "sync"
+    pair: tuple[str, str] = request.param
+    return pair
 
 
 @pytest.fixture(scope="module")
@@ -284,6 +286,7 @@ LOOKUPS: dict[str, Lookup] = {
     "workspaces.get": lambda uow, at: workspaces.get(uow, at.workspace_id),
     "workspaces.find": lambda uow, at: workspaces.find(uow, at.workspace_id),
     "workspaces.find_by_path": lambda uow, at: workspaces.find_by_path(uow, at.path),
+    "workspaces.find_by_hash": lambda uow, at: workspaces.find_by_hash(uow, workspaces.path_hash(at.path)),
     "workspaces.require_workspace": lambda uow, at: workspaces.require_workspace(uow, at.workspace_id),
     "workspaces.page": lambda uow, _: there_and_back(lambda **values: workspaces.page(uow, **values)),
     "workspaces.session_count": lambda uow, at: workspaces.session_count(uow, at.workspace_id),
@@ -301,6 +304,7 @@ LOOKUPS: dict[str, Lookup] = {
     "arenas.get": lambda uow, at: arenas.get(uow, at.session_id),
     "arenas.runtimes": lambda uow, at: arenas.runtimes(uow, at.session_id),
     "arenas.instances": lambda uow, at: arenas.instances(uow, at.session_id),
+    "arenas.instance_count": lambda uow, at: arenas.instance_count(uow, at.session_id),
     "arenas.get_instance": lambda uow, at: arenas.get_instance(uow, at.session_id, 7),
     "arenas.instances_by_status": lambda uow, _: there_and_back(
         lambda **values: arenas.instances_by_status(uow, "running", **values)

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
+from tests.services.conftest import SYNC
 from tests.services.plans import indexes_of, postgresql_plan, recorded, sqlite_plan, steps
 from tests.services.scene import make_many
 from vibeweaver_store import Page, SessionKind, SessionStatus, Store, sessions
@@ -122,10 +123,11 @@ def test_sqlite_finds_what_fell_silent_by_its_status(few: Store) -> None:
 # PostgreSQL, whose planner goes by what it knows of the rows
 
 
-@pytest.fixture(scope="module")
-def lasting_drive() -> str:
+@pytest.fixture(scope="module", params=SYNC)
+def lasting(request: pytest.FixtureRequest) -> tuple[str, str]:
     """The plan of a statement is the same on either driver."""
-    return "sync"
+    pair: tuple[str, str] = request.param
+    return pair
 
 
 @pytest.fixture(scope="module")

@@ -143,7 +143,7 @@ def test_a_kind_may_be_given_by_its_word(lasting_store: Store, word: str) -> Non
 
 @pytest.mark.parametrize("kind", cases(another_word="concert", empty="", nothing=None, a_number=1, true=True))
 def test_a_kind_that_is_none_is_refused(lasting_store: Store, kind: Any) -> None:
-    with pytest.raises(InvalidInput, match="SessionKind"):
+    with pytest.raises(InvalidInput, match=r"^kind: "):
         lasting_store.run(sessions.create, name="late set", kind=kind)
 
 
@@ -154,6 +154,12 @@ def test_an_agents_session_has_not_started(store: Store, other: Store) -> None:
 
 
 BAD_FOLDERS = [*BAD_TEXTS, *cases(empty="", blank=" ", too_long="x" * 2001)]
+
+
+def test_an_agents_session_is_told_what_it_lacks(lasting_store: Store) -> None:
+    with pytest.raises(InvalidInput, match="an agent's session needs one") as caught:
+        lasting_store.run(sessions.create, name="fix the build", kind="agent")
+    assert caught.value.field == "working_dir"
 
 
 @pytest.mark.parametrize("folder", [*BAD_FOLDERS, pytest.param(None, id="nothing")])
@@ -313,7 +319,7 @@ def test_an_agents_status_may_be_given_by_its_word(lasting_store: Store, lasting
 
 @pytest.mark.parametrize("status", cases(another_word="running", empty="", a_number=1, true=True))
 def test_an_agents_status_that_is_none_is_refused(lasting_store: Store, lasting_jam: Session, status: Any) -> None:
-    with pytest.raises(InvalidInput, match="AgentStatus"):
+    with pytest.raises(InvalidInput, match=r"^agent_status: "):
         lasting_store.run(sessions.update, lasting_jam.id, agent_status=status)
 
 

@@ -349,3 +349,10 @@ def test_no_session_is_added_to_a_workspace_that_is_being_deleted(store: Store, 
         deleted, *created = threads.map(work, range(THREADS))
     assert deleted == len([each for each in created if each != "NotFound"])
     assert other.query(sessions.page).items == []
+
+
+def test_a_workspace_is_found_by_the_hash_of_its_path(store: Store, other: Store) -> None:
+    made = store.run(workspaces.ensure, "/srv/shop")
+
+    assert other.query(workspaces.find_by_hash, workspaces.path_hash("/srv/shop/")) == made
+    assert other.query(workspaces.find_by_hash, "0" * 16) is None

@@ -15,7 +15,7 @@ from vibeweaver_store.cli.options import OwnId, SessionId
 from vibeweaver_store.cli.output import console, hint, print_card, print_document, print_made, print_row
 from vibeweaver_store.cli.table import Cell, Column, print_table
 from vibeweaver_store.cli.text import clock, counted, instant, number
-from vibeweaver_store.models import Instance, InstanceStatus
+from vibeweaver_store.models import Arena, Instance, InstanceStatus
 from vibeweaver_store.services import arenas
 from vibeweaver_store.services.arenas import NewInstance, WholeArena
 
@@ -205,8 +205,8 @@ def _print_arena(cli: Cli, found: WholeArena) -> None:
 
 def _head(found: WholeArena) -> dict[str, str]:
     session, arena = found.session, found.arena
-    winner = [each.agent_name for each in found.instances if each.instance_id == arena.winner_instance_id]
-    head = {
+    winner = next((each for each in found.instances if each.instance_id == arena.winner_instance_id), None)
+    return {
         "id": session.id,
         "kind": session.kind.value,
         "name": session.name,
@@ -216,13 +216,21 @@ def _head(found: WholeArena) -> dict[str, str]:
         "model": arena.model or "",
         "timeout": "" if arena.timeout_seconds is None else f"{number(arena.timeout_seconds)} s",
         "created": instant(session.created_at),
+        **outcome(arena, winner),
     }
+
+
+def outcome(arena: Arena, winner: Instance | None) -> dict[str, str]:
+    """Return what an arena came to, as names and values; nothing of what is not known yet."""
+    told = {}
     if arena.total_duration_seconds is not None:
-        head["lasted"] = clock(arena.total_duration_seconds)
+        told["lasted"] = clock(arena.total_duration_seconds)
+    if arena.total_files_changed is not None:
         lines = _lines(arena.total_lines_added, arena.total_lines_deleted)
-        head["changed"] = f"{counted(arena.total_files_changed or 0, 'file')}, lines {lines}"
-        head["winner"] = f"{arena.winner_instance_id}, {winner[0]}" if winner else ""
-    return head
+        told["changed"] = ", lines ".join(filter(None, [counted(arena.total_files_changed, "file"), lines]))
+    if told or winner is not None:
+        told["winner"] = "" if winner is None else f"{winner.instance_id}, {winner.agent_name}"
+    return told
 
 
 def _row(each: Instance, *, won: bool) -> Sequence[Cell]:

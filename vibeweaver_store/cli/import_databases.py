@@ -15,7 +15,7 @@ import typer
 
 from vibeweaver_store.cli.context import command
 from vibeweaver_store.cli.import_runs import DryRun, progress_bar, report_and_exit, store_to_fill
-from vibeweaver_store.cli.imports import group
+from vibeweaver_store.cli.imports import NoRedact, group
 from vibeweaver_store.cli.invocation import Cli
 from vibeweaver_store.cli.options import read_file
 from vibeweaver_store.errors import InvalidInput
@@ -23,6 +23,7 @@ from vibeweaver_store.importers.ait42 import files_of, import_ait42
 from vibeweaver_store.importers.lulu import import_lulu
 from vibeweaver_store.importers.memva import import_memva
 from vibeweaver_store.importers.runs import ImportReport, Progress
+from vibeweaver_store.importers.transcripts import size_of
 from vibeweaver_store.importers.vibeweaver import import_vibeweaver
 from vibeweaver_store.store import Store
 
@@ -54,6 +55,7 @@ def ait42(
     strict: Annotated[
         bool, typer.Option("--strict", metavar="", help="Take nothing of a file with an invalid session.")
     ] = False,
+    no_redact: NoRedact = False,
     dry_run: DryRun = False,
 ) -> None:
     """Bring in AIT42's sessions with their instances and chat.
@@ -66,52 +68,54 @@ def ait42(
         workspace=workspace,
         mapping=None if mapping is None else _read_mapping(mapping),
         strict=strict,
+        redact=not no_redact,
         dry_run=dry_run,
     )
-    _run(cli, files_of(paths), run)
+    _run(cli, files_of(paths), run, dry_run=dry_run)
 
 
 @command(group, "vibeweaver", example="import vibeweaver vibeweaver.db\nimport vibeweaver vibeweaver.db --dry-run")
-def vibeweaver(cli: Cli, file: DatabaseFile, dry_run: DryRun = False) -> None:
+def vibeweaver(cli: Cli, file: DatabaseFile, no_redact: NoRedact = False, dry_run: DryRun = False) -> None:
     """Bring in a vibeweaver database: jams with all that hangs on them, and generation stats.
 
     A jam that is there already is left as it is.
     """
-    _run(cli, [file], partial(import_vibeweaver, path=file, dry_run=dry_run))
+    run = partial(import_vibeweaver, path=file, redact=not no_redact, dry_run=dry_run)
+    _run(cli, [file], run, dry_run=dry_run)
 
 
 @command(group, "lulu", example="import lulu lulu.db\nimport lulu lulu.db --dry-run")
-def lulu(cli: Cli, file: DatabaseFile, dry_run: DryRun = False) -> None:
+def lulu(cli: Cli, file: DatabaseFile, no_redact: NoRedact = False, dry_run: DryRun = False) -> None:
     """Bring in a lulu database: agents' sessions and their messages.
 
     Do it again for the messages that came since.
     """
-    _run(cli, [file], partial(import_lulu, path=file, dry_run=dry_run))
+    run = partial(import_lulu, path=file, redact=not no_redact, dry_run=dry_run)
+    _run(cli, [file], run, dry_run=dry_run)
 
 
 @command(group, "memva", example="import memva memva.db\nimport memva memva.db --dry-run")
 def memva(
     cli: Cli,
     file: DatabaseFile,
-    no_redact: Annotated[
-        bool, typer.Option("--no-redact", metavar="", help="Keep credentials that are found in events.")
-    ] = False,
+    no_redact: NoRedact = False,
     dry_run: DryRun = False,
 ) -> None:
     """Bring in a memva database: agents' sessions, their journal and messages. Its jobs are left.
 
     Do it again for the events that came since.
     """
-    _run(cli, [file], partial(import_memva, path=file, redact=not no_redact, dry_run=dry_run))
+    run = partial(import_memva, path=file, redact=not no_redact, dry_run=dry_run)
+    _run(cli, [file], run, dry_run=dry_run)
 
 
 class _Importer(Protocol):
     def __call__(self, store: Store, *, progress: Progress) -> ImportReport: ...
 
 
-def _run(cli: Cli, files: Iterable[Path], run: _Importer) -> None:
-    total_bytes = sum(file.stat().st_size for file in files if file.is_file())
-    with store_to_fill(cli) as store, progress_bar(total_bytes) as progress:
+def _run(cli: Cli, files: Iterable[Path], run: _Importer, *, dry_run: bool) -> None:
+    total_bytes = sum(map(size_of, files))
+    with store_to_fill(cli, dry_run=dry_run) as store, progress_bar(total_bytes) as progress:
         report = run(store, progress=progress)
     report_and_exit(cli, report)
 

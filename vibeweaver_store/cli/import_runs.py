@@ -16,6 +16,7 @@ from vibeweaver_store.cli.invocation import Cli
 from vibeweaver_store.cli.output import hint, print_card, print_document
 from vibeweaver_store.cli.text import counted
 from vibeweaver_store.domain_store import Store
+from vibeweaver_store.engine import resolve
 from vibeweaver_store.errors import ImportRejected
 from vibeweaver_store.importers.runs import ImportReport, Progress
 
@@ -27,15 +28,19 @@ _PROBLEMS_SHOWN: Final = 20
 
 
 @contextmanager
-def store_to_fill(cli: Cli) -> Iterator[Store]:
+def store_to_fill(cli: Cli, *, dry_run: bool = False) -> Iterator[Store]:
     """Open the store that the line names, for the block, to bring much into it.
 
-    The file is not mapped: what is written need not be, and what is mapped counts as the memory of the process.
+    Where a dry run names a file that is not there, none is made: it runs on an empty store in memory.
+    Else the file is not mapped: what is written need not be, and what is mapped counts as the memory of the process.
 
     Raises:
         StoreError: it cannot be opened.
     """
-    with Store.open(cli.database, settings=cli.settings().model_copy(update={"mmap_size": 0})) as store:
+    settings = cli.settings().model_copy(update={"mmap_size": 0})
+    target = resolve(cli.database, settings)
+    nowhere = dry_run and target.path is not None and not target.path.exists()
+    with Store.open(":memory:" if nowhere else cli.database, settings=settings) as store:
         yield store
 
 

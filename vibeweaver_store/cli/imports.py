@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Final, TypeAlias
@@ -23,6 +23,7 @@ from vibeweaver_store.importers.claude_code import import_claude_code, transcrip
 from vibeweaver_store.importers.claude_stream import import_claude_stream
 from vibeweaver_store.importers.midi import Song, read_song
 from vibeweaver_store.importers.songs import import_song
+from vibeweaver_store.importers.transcripts import size_of
 from vibeweaver_store.models import Import
 from vibeweaver_store.services import imports
 from vibeweaver_store.services.imports import Brought
@@ -113,7 +114,7 @@ def claude_code(
     was left. What cannot be read is told of, and the exit code is 4.
     """
     files = [file for path in paths for file in transcripts_in(path)]
-    with store_to_fill(cli) as store, progress_bar(_size(files)) as progress:
+    with store_to_fill(cli, dry_run=dry_run) as store, progress_bar(sum(map(size_of, files))) as progress:
         report = import_claude_code(store, paths, dry_run=dry_run, redact=not no_redact, progress=progress)
     report_and_exit(cli, report)
 
@@ -135,13 +136,9 @@ def claude_stream(
     A session a file: its lines go into the journal, what can be read of it into
     the messages, and what it cost into the session's attributes.
     """
-    with store_to_fill(cli) as store, progress_bar(_size(files)) as progress:
+    with store_to_fill(cli, dry_run=dry_run) as store, progress_bar(sum(map(size_of, files))) as progress:
         report = import_claude_stream(store, files, dry_run=dry_run, redact=not no_redact, progress=progress)
     report_and_exit(cli, report)
-
-
-def _size(files: Iterable[Path]) -> int:
-    return sum(file.stat().st_size for file in files if file.is_file())
 
 
 # --- what came in ----------------------------------------------------------------------------------------------

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import asdict, replace
+from collections.abc import Sequence
+from dataclasses import asdict
 from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal, TypeAlias
@@ -144,7 +144,7 @@ def usage(
     first, end = parse_instant(since, option="--since"), parse_instant(until, option="--until")
     with cli.store() as store:
         found = store.query(_find, session, workspace, first, end)
-    summed = _summed(found, by)
+    summed = found if by is None else journal.add_up(found, by)
     if cli.json:
         print_lines(_document(each, by) for each in summed)
     elif not summed:
@@ -165,22 +165,6 @@ def _find(
             raise NotFound("workspace", spelled(folder))
         workspace_id = workspace.id
     return journal.usage(uow, session_id=session_id, workspace_id=workspace_id, since=since, until=until)
-
-
-def _summed(found: Iterable[Usage], by: By | None) -> list[Usage]:
-    """Return what was used by what is asked for alone; the other one of day and model is nothing."""
-    rows: dict[object, Usage] = {}
-    for each in found:
-        row = each
-        if by is not None:
-            row = replace(each, model=None) if by == "day" else replace(each, day=None)
-        key = (row.day, row.model)
-        rows[key] = _added(rows[key], row) if key in rows else row
-    return sorted(rows.values(), key=lambda row: row.model or "") if by == "model" else list(rows.values())
-
-
-def _added(one: Usage, another: Usage) -> Usage:
-    return replace(one, **{name: getattr(one, name) + getattr(another, name) for name in _COUNTS})
 
 
 def _document(row: Usage, by: By | None) -> dict[str, Any]:

@@ -8,12 +8,13 @@ from typing import Any, TypeVar
 
 import typer
 
+from vibeweaver_store.cli import arenas as arenas_cli
 from vibeweaver_store.cli import history as history_cli
 from vibeweaver_store.cli import messages as messages_cli
 from vibeweaver_store.cli.output import console, print_card
 from vibeweaver_store.cli.table import Cell, Column, print_table
 from vibeweaver_store.cli.text import compact, counted, instant, number
-from vibeweaver_store.models import Arena, HistoryEntry, Message, Session, SessionKind
+from vibeweaver_store.models import Arena, HistoryEntry, Instance, Message, Session, SessionKind
 from vibeweaver_store.services import arenas, history, journal, messages, sessions, workspaces
 from vibeweaver_store.unit_of_work import ReadUnitOfWork
 
@@ -28,6 +29,7 @@ class SessionPage:
     workspace_path: str | None
     arena: Arena | None
     runtimes: list[str]
+    winner: Instance | None
     counts: Mapping[str, int]
     messages: list[Message]
     history: list[HistoryEntry]
@@ -42,11 +44,14 @@ def gather(uow: ReadUnitOfWork, session_id: str, last: int) -> SessionPage:
     """
     session = sessions.get(uow, session_id)
     workspace = None if session.workspace_id is None else workspaces.find(uow, session.workspace_id)
+    arena = arenas.find(uow, session_id)
+    won = None if arena is None else arena.winner_instance_id
     return SessionPage(
         session=session,
         workspace_path=None if workspace is None else workspace.path,
-        arena=arenas.find(uow, session_id),
+        arena=arena,
         runtimes=arenas.runtimes(uow, session_id),
+        winner=None if won is None else arenas.get_instance(uow, session_id, won),
         counts=count(uow, session_id),
         messages=messages.last(uow, session_id, last),
         history=history.recent(uow, session_id, last)[::-1],
@@ -60,7 +65,7 @@ def count(uow: ReadUnitOfWork, session_id: str) -> dict[str, int]:
         InvalidInput: the id is no text, or blank.
     """
     return {
-        "instances": len(arenas.instances(uow, session_id)),
+        "instances": arenas.instance_count(uow, session_id),
         "messages": messages.count(uow, session_id),
         "journal_events": journal.count(uow, session_id),
         "history": history.count(uow, session_id),
@@ -96,7 +101,7 @@ def print_session_page(page: SessionPage) -> None:
     if page.workspace_path is not None:
         head["workspace"] = page.workspace_path
     if page.arena is not None:
-        head |= _of_arena(page.arena, page.runtimes)
+        head |= _of_arena(page.arena, page.runtimes) | arenas_cli.outcome(page.arena, page.winner)
     print_card({**head, "holds": ", ".join(told(page.counts))})
     _print_end("messages", page.messages, page.counts["messages"], messages_cli.COLUMNS, messages_cli.message_cells)
     _print_end("history", page.history, page.counts["history"], history_cli.COLUMNS, history_cli.history_cells)
@@ -129,8 +134,7 @@ def card(session: Session) -> dict[str, str]:
 
 
 def _of_arena(arena: Arena, runtimes: Sequence[str]) -> dict[str, str]:
-    winner = "" if arena.winner_instance_id is None else f"instance {arena.winner_instance_id}"
-    told = {"task": arena.task, "model": arena.model or "", "runtimes": ", ".join(runtimes), "winner": winner}
+    told = {"task": arena.task, "model": arena.model or "", "runtimes": ", ".join(runtimes)}
     return {name: value for name, value in told.items() if value}
 
 

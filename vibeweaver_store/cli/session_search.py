@@ -60,8 +60,8 @@ _OVERVIEW: Final = (
     Column("STATUS"),
     Column("INSTANCES", "cyan", right=True),
     Column("MESSAGES", "cyan", right=True),
-    Column("RUNTIMES", narrow="fold"),
-    Column("UPDATED", "dim"),
+    Column("UPDATED", "dim", narrow="below"),
+    Column("RUNTIMES", "cyan", narrow="below"),
     Column("WORKSPACE", "dim", narrow="below"),
     Column("ID", "dim", narrow="below"),
 )
@@ -69,65 +69,78 @@ _OVERVIEW: Final = (
 _COUNTS: Final = (Column("KIND", "bold"), Column("STATUS"), Column("SESSIONS", "cyan", right=True))
 
 
-@command(
-    group,
+def _add_listing(
+    name: str,
+    about: str,
+    *,
+    example: str,
+    listing: Callable[..., Page[T]],
+    columns: Sequence[Column],
+    cells: Callable[[T], Sequence[str]],
+) -> None:
+    """Make the command of a listing: what sessions are sought by is the same of each."""
+
+    def run(
+        cli: Cli,
+        text: Words = None,
+        *,
+        workspace: InWorkspace = None,
+        kind: Kind = None,
+        status: Status = None,
+        agent_status: AgentsStatus = None,
+        created_from: CreatedFrom = None,
+        created_to: CreatedTo = None,
+        updated_from: UpdatedFrom = None,
+        updated_to: UpdatedTo = None,
+        sort: By = "updated_at",
+        reverse: Turned = False,
+        limit: Limit = LIMIT,
+        cursor: Cursor = None,
+    ) -> None:
+        times = _times(created_from, created_to, updated_from, updated_to)
+        given = {"text": text, "kind": kind, "status": status, "agent_status": agent_status, **times}
+        options = {"sort": sort, "falling": _falling(sort, reverse), "limit": limit, "cursor": cursor}
+        with cli.store() as store:
+            page = store.query(_listed, listing, workspace, given, options)
+        print_page(cli, page, columns, cells, none="no such sessions")
+
+    run.__doc__ = about
+    command(group, name, example=example)(run)
+
+
+def _overview_row(session: SessionComplete) -> Sequence[str]:
+    return (
+        session.name,
+        session.kind.value,
+        session.status.value,
+        f"{session.instance_count:,}",
+        f"{session.message_count:,}",
+        instant(session.updated_at),
+        session.runtime_mix or "",
+        session.workspace_path or "",
+        session.id,
+    )
+
+
+_add_listing(
     "search",
+    "List the sessions of which all that is given is true.",
     example="""
 sessions search "login page" --kind competition --status completed
 sessions search --workspace . --updated-from 2026-11-20T18:00:00Z --sort name
 """,
+    listing=sessions.search,
+    columns=COLUMNS,
+    cells=row,
 )
-def search(
-    cli: Cli,
-    text: Words = None,
-    *,
-    workspace: InWorkspace = None,
-    kind: Kind = None,
-    status: Status = None,
-    agent_status: AgentsStatus = None,
-    created_from: CreatedFrom = None,
-    created_to: CreatedTo = None,
-    updated_from: UpdatedFrom = None,
-    updated_to: UpdatedTo = None,
-    sort: By = "updated_at",
-    reverse: Turned = False,
-    limit: Limit = LIMIT,
-    cursor: Cursor = None,
-) -> None:
-    """List the sessions of which all that is given is true."""
-    times = _times(created_from, created_to, updated_from, updated_to)
-    given = {"text": text, "kind": kind, "status": status, "agent_status": agent_status, **times}
-    options = {"sort": sort, "falling": _falling(sort, reverse), "limit": limit, "cursor": cursor}
-    with cli.store() as store:
-        page = store.query(_listed, sessions.search, workspace, given, options)
-    print_page(cli, page, COLUMNS, row, none="no such sessions")
-
-
-@command(group, "overview", example="sessions overview\nsessions overview --workspace . --kind competition --json")
-def overview(
-    cli: Cli,
-    text: Words = None,
-    *,
-    workspace: InWorkspace = None,
-    kind: Kind = None,
-    status: Status = None,
-    agent_status: AgentsStatus = None,
-    created_from: CreatedFrom = None,
-    created_to: CreatedTo = None,
-    updated_from: UpdatedFrom = None,
-    updated_to: UpdatedTo = None,
-    sort: By = "updated_at",
-    reverse: Turned = False,
-    limit: Limit = LIMIT,
-    cursor: Cursor = None,
-) -> None:
-    """List sessions as search does, each with its workspace, its arena and its counts."""
-    times = _times(created_from, created_to, updated_from, updated_to)
-    given = {"text": text, "kind": kind, "status": status, "agent_status": agent_status, **times}
-    options = {"sort": sort, "falling": _falling(sort, reverse), "limit": limit, "cursor": cursor}
-    with cli.store() as store:
-        page = store.query(_listed, sessions.overview, workspace, given, options)
-    print_page(cli, page, _OVERVIEW, _overview_row, none="no such sessions")
+_add_listing(
+    "overview",
+    "List sessions as search does, each with its workspace, its arena and its counts.",
+    example="sessions overview\nsessions overview --workspace . --kind competition --json",
+    listing=sessions.overview,
+    columns=_OVERVIEW,
+    cells=_overview_row,
+)
 
 
 @command(group, "counts", example="sessions counts\nsessions counts --json")
@@ -158,20 +171,6 @@ def _times(*given: str | None) -> dict[str, Any]:
 
 def _falling(sort: Sort, reverse: bool) -> bool:
     return (sort != "name") != reverse
-
-
-def _overview_row(session: SessionComplete) -> Sequence[str]:
-    return (
-        session.name,
-        session.kind.value,
-        session.status.value,
-        f"{session.instance_count:,}",
-        f"{session.message_count:,}",
-        session.runtime_mix or "",
-        instant(session.updated_at),
-        session.workspace_path or "",
-        session.id,
-    )
 
 
 def _count_row(counted: SessionCount) -> Sequence[str]:

@@ -10,17 +10,18 @@ import typer
 
 from vibeweaver_store.cli.asking import confirm
 from vibeweaver_store.cli.context import command, new_group
+from vibeweaver_store.cli.errors import LineError
 from vibeweaver_store.cli.invocation import Cli
 from vibeweaver_store.cli.options import LIMIT, Cursor, Limit, OwnId, SessionId, Yes, parse_json, within
 from vibeweaver_store.cli.output import print_deleted, print_document, print_items, print_made, print_page, print_row
 from vibeweaver_store.cli.session_page import as_document, card, count, gather, print_session_page, told
 from vibeweaver_store.cli.table import Column
 from vibeweaver_store.cli.text import instant, number
-from vibeweaver_store.columns import Seconds, require
+from vibeweaver_store.columns import Seconds, parse_enum, require
 from vibeweaver_store.errors import InvalidInput
-from vibeweaver_store.models import Session
+from vibeweaver_store.models import Session, SessionKind
 from vibeweaver_store.models.session import DEFAULT_TEMPO_BPM
-from vibeweaver_store.services import sessions, workspaces
+from vibeweaver_store.services import arenas, sessions, workspaces
 from vibeweaver_store.services.arguments import UNSET
 from vibeweaver_store.unit_of_work import UnitOfWork
 
@@ -63,7 +64,7 @@ def create(
     cli: Cli,
     name: Annotated[str, typer.Argument(metavar="NAME", help="What to call it.", show_default=False)],
     *,
-    kind: Annotated[str, typer.Option(metavar="KIND", help="jam, agent, competition, ensemble or debate.")] = "jam",
+    kind: Annotated[str, typer.Option(metavar="KIND", help="jam or agent.")] = "jam",
     vibe: Annotated[str | None, typer.Option(metavar="TEXT", help="Its mood.", show_default=False)] = None,
     tempo: Annotated[
         float | None,
@@ -76,7 +77,8 @@ def create(
     attributes: Attributes = None,
     session_id: OwnId = None,
 ) -> None:
-    """Make a new session, and print its id. An arena is made by: arenas create."""
+    """Make a new session, and print its id. Of the other kinds they are made by: arenas create."""
+    _refuse_arena(kind)
     given: dict[str, Any] = {
         "name": name,
         "kind": kind,
@@ -90,6 +92,14 @@ def create(
     with cli.store() as store:
         made = store.run(_create, workspace, given)
     print_made(cli, made, made.id)
+
+
+def _refuse_arena(kind: str) -> None:
+    of_kind = parse_enum(SessionKind, kind, field="kind")
+    if of_kind in arenas.KINDS:
+        raise LineError(
+            f"--kind: a session of kind {of_kind} is made with its arena; say: arenas create {of_kind} TASK"
+        )
 
 
 def _create(uow: UnitOfWork, workspace: str | None, given: dict[str, Any]) -> Session:

@@ -1,6 +1,6 @@
 """Tables for people: aligned, whole in a pipe, and within the width of a terminal.
 
-Where a terminal is too narrow, an id moves to a line of its own beneath its row, and what may be folded or cut is.
+Where a terminal is too narrow, an id moves to a line beneath its row, and what may be folded or cut is.
 """
 
 from __future__ import annotations
@@ -28,8 +28,8 @@ class Column:
         title: what stands above it.
         style: how its cells look on a terminal.
         right: it is aligned to the right, as numbers are.
-        narrow: what becomes of it where there is no room: it keeps its width, is folded, cut off, or goes to a line of
-            its own beneath the row.
+        narrow: what becomes of it where there is no room: it keeps its width, is folded, cut off, or goes beneath the
+            row, where what is empty takes no place and the rest stands on as few lines as it fits on.
     """
 
     title: str
@@ -60,12 +60,17 @@ def lay_out(
         widths = _shrunk(columns, widths, beside, width)
     for row in [titles, *cells]:
         yield from _lines(console, columns, row, widths, beside)
-        if row is not titles:
-            yield from (Text("  ") + row[index] for index in range(len(columns)) if index not in beside)
+        if row is not titles and width is not None:
+            yield from _beneath([text for index, text in enumerate(row) if index not in beside and text], width)
 
 
 def _text(cell: Cell, column: Column) -> Text:
-    return cell if isinstance(cell, Text) else Text(shown(cell), style=column.style)
+    return escaped(cell) if isinstance(cell, Text) else Text(shown(cell), style=column.style)
+
+
+def escaped(text: Text) -> Text:
+    """Return a text with its control characters spelled out; where it has any, it loses its styles but the first."""
+    return text if shown(text.plain) == text.plain else Text(shown(text.plain), style=text.style)
 
 
 def _total(widths: Sequence[int]) -> int:
@@ -98,6 +103,19 @@ def _lines(
             if index != beside[-1]:
                 line += Text(" " * _GAP)
         line.rstrip()
+        yield line
+
+
+def _beneath(texts: Sequence[Text], width: int) -> Iterator[Text]:
+    """Yield what goes beneath a row, several on a line where there is room, none of them folded."""
+    gap = Text(" " * _GAP)
+    line = Text()
+    for text in texts:
+        if line and line.cell_len + _GAP + text.cell_len > width:
+            yield line
+            line = Text()
+        line += gap + text
+    if line:
         yield line
 
 

@@ -10,7 +10,7 @@ from rich.text import Text
 
 from vibeweaver_store.cli.invocation import Cli
 from vibeweaver_store.cli.output import console, print_document
-from vibeweaver_store.cli.table import Cell
+from vibeweaver_store.cli.table import Cell, escaped
 from vibeweaver_store.cli.text import shown
 
 Lines: TypeAlias = Annotated[
@@ -26,7 +26,7 @@ def print_line(cli: Cli, row: object, cells: Sequence[Cell]) -> None:
     if cli.json:
         print_document(row)
         return
-    texts = [cell if isinstance(cell, Text) else Text(shown(cell)) for cell in cells]
+    texts = [escaped(cell) if isinstance(cell, Text) else Text(shown(cell)) for cell in cells]
     line = Text("  ").join(texts)
     line.rstrip()
     console().print(line, soft_wrap=True)

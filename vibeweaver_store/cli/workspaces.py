@@ -33,16 +33,19 @@ _COLUMNS: Final = (
 )
 
 
+_LONGEST_ID: Final = 50
+"""Ids of workspaces are UUIDs, of 36 characters; a path may be longer than any id."""
+
+
 def sought(uow: ReadUnitOfWork, path_or_id: str) -> Workspace:
-    """Return the workspace that a word on the line means: a path where it has a slash or is all dots, else an id.
+    """Return the workspace that a word on the line means: the one of this id, else the one of this path.
 
     Raises:
         NotFound: there is none.
         InvalidInput: it is neither path nor id.
     """
-    if not ({"/", "\\"} & set(path_or_id) or path_or_id in {".", ".."}):
-        return workspaces.get(uow, path_or_id)
-    found = workspaces.find_by_path(uow, path_or_id)
+    named = None if len(path_or_id) > _LONGEST_ID else workspaces.find(uow, path_or_id)
+    found = named or workspaces.find_by_path(uow, path_or_id)
     if found is None:
         raise NotFound("workspace", workspaces.normalize(path_or_id))
     return found

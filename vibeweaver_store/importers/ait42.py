@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, Final, TypeAlias
@@ -14,7 +15,9 @@ import orjson
 from vibeweaver_store.errors import ImportRejected, InvalidInput
 from vibeweaver_store.importers.ait42_format import read_session, rows_of
 from vibeweaver_store.importers.recorded import Part, recorded
+from vibeweaver_store.importers.redaction import Redactor
 from vibeweaver_store.importers.runs import ImportReport, Progress, Run, running
+from vibeweaver_store.importers.transcripts import size_of
 from vibeweaver_store.json_values import shown
 from vibeweaver_store.models import Base, Session
 from vibeweaver_store.services import sessions, workspaces
@@ -22,6 +25,7 @@ from vibeweaver_store.store import Store
 from vibeweaver_store.unit_of_work import UnitOfWork
 
 IMPORTER: Final = "ait42"
+_HASH: Final = re.compile("[0-9a-f]{16}")
 MAX_FILE_BYTES: Final = 64 * 1024 * 1024
 """The largest file that is read: AIT42 writes the whole file anew with every change, so that none is ever large."""
 
@@ -36,6 +40,7 @@ def import_ait42(
     workspace: str | None = None,
     mapping: Mapping[str, str] | None = None,
     strict: bool = False,
+    redact: bool = True,
     dry_run: bool = False,
     progress: Progress | None = None,
 ) -> ImportReport:
@@ -49,8 +54,10 @@ def import_ait42(
         store: where to.
         paths: files, and folders of ``*.json``.
         workspace: the path of the workspace that the files are of, where the mapping does not say it.
-        mapping: paths of workspaces by the names of files, with or without ``.json``.
+        mapping: paths of workspaces by the names of files, with or without ``.json``. Without either, a file that is
+            named after the hash of a workspace that is known here, as AIT42 names them, is of that one.
         strict: take nothing of a file that has an invalid session.
+        redact: strike credentials and ids of organizations out of sessions before they are stored.
         dry_run: tell what would be done, and write nothing.
         progress: is told how many bytes were dealt with.
 
@@ -60,12 +67,13 @@ def import_ait42(
     with running(store, IMPORTER, dry_run=dry_run) as run:
         for file in files_of(paths):
             try:
-                _bring_file(run, file, _workspace_of(file, mapping or {}, workspace), strict=strict)
+                whose = _workspace_of(run, file, mapping or {}, workspace)
+                _bring_file(run, file, partial(_bring_sessions, whose, strict=strict, redact=redact))
             except ImportRejected as error:
                 run.report.sources += 1
                 run.report.leave_out(file, None, error.reason)
             if progress is not None:
-                progress(file.stat().st_size if file.is_file() else 0)
+                progress(size_of(file))
     return run.report
 
 
@@ -78,8 +86,10 @@ def files_of(paths: Iterable[Path]) -> Iterator[Path]:
             yield path
 
 
-def _workspace_of(file: Path, mapping: Mapping[str, str], workspace: str | None) -> str:
+def _workspace_of(run: Run, file: Path, mapping: Mapping[str, str], workspace: str | None) -> str:
     given = mapping.get(file.name, mapping.get(file.stem, workspace))
+    if given is None and _HASH.fullmatch(file.stem) and (known := run.ask(workspaces.find_by_hash, file.stem)):
+        return known.path
     if given is None:
         raise ImportRejected(file, f"its workspace is not known: give one, or a mapping that has {file.name!r}")
     try:
@@ -88,11 +98,11 @@ def _workspace_of(file: Path, mapping: Mapping[str, str], workspace: str | None)
         raise ImportRejected(file, f"its workspace: {error.message}") from error
 
 
-def _bring_file(run: Run, file: Path, workspace: str, *, strict: bool) -> None:
+def _bring_file(run: Run, file: Path, bring: Callable[[Sequence[Any], UnitOfWork, Part], None]) -> None:
     data = _read(file)
     documents = _documents(file, data)
     with recorded(run, file, hashlib.sha256(data).hexdigest()) as bringing:
-        bringing.bring(partial(_bring_sessions, documents, workspace, strict), whole=True)
+        bringing.bring(partial(bring, documents), whole=True)
 
 
 def _read(file: Path) -> bytes:
@@ -128,12 +138,16 @@ def _parsed(data: bytes) -> Any:
         return json.loads(data)  # it reads a lone surrogate or a NaN, for which one session is left out and not all
 
 
-def _bring_sessions(documents: Sequence[Any], workspace: str, strict: bool, uow: UnitOfWork, part: Part) -> None:
+def _bring_sessions(
+    workspace: str, documents: Sequence[Any], uow: UnitOfWork, part: Part, *, strict: bool, redact: bool
+) -> None:
     read: dict[str, _Rows] = {}
+    redactor = Redactor(redact)
     for number, document in enumerate(documents, 1):
-        found = part.attempt(_label(number, document), partial(_rows, document, part.import_id, read))
+        found = part.attempt(_label(number, document), partial(_rows, document, redactor, part.import_id, read))
         if found is not None:
             read[found[0].id] = found
+    part.counts.redacted += redactor.count
     if strict and part.counts.broken:
         for session_id in read:
             part.leave_out(f"session {session_id!r}", "others of its file are invalid")
@@ -151,8 +165,8 @@ def _bring_sessions(documents: Sequence[Any], workspace: str, strict: bool, uow:
             part.counts.duplicate += 1
 
 
-def _rows(document: object, import_id: int, before: Mapping[str, object]) -> _Rows:
-    session = read_session(document)
+def _rows(document: object, redactor: Redactor, import_id: int, before: Mapping[str, object]) -> _Rows:
+    session = read_session(redactor.strike(document))
     if session.id in before:
         raise InvalidInput("id: it came before in the file", field="id")
     return rows_of(session, import_id)

@@ -27,7 +27,7 @@ from vibeweaver_store.models import (
 )
 from vibeweaver_store.models.arena import FINAL_OF_INSTANCES
 from vibeweaver_store.models.session import FINAL
-from vibeweaver_store.services.arenas import MAX_DIFF, name_of
+from vibeweaver_store.services.arenas import MAX_DIFF, MAX_INSTANCE_ID, name_of
 
 EnumT = TypeVar("EnumT", SessionStatus, InstanceStatus, MessageRole)
 
@@ -58,6 +58,13 @@ class _Object(BaseModel):
 
     model_config = ConfigDict(alias_generator=to_camel, extra="allow", frozen=True)
 
+    @model_validator(mode="before")
+    @classmethod
+    def _be_an_object(cls, value: object) -> object:
+        if not isinstance(value, dict):
+            raise ValueError("must be a JSON object")  # noqa: TRY004 - pydantic reads ValueError
+        return value
+
     @property
     def besides(self) -> dict[str, Any]:
         """What it holds that is not among its fields."""
@@ -77,7 +84,7 @@ class ForeignMessage(_Object):
 class ForeignInstance(_Object):
     """One agent in its worktree."""
 
-    instance_id: Count
+    instance_id: Annotated[Count, Field(le=MAX_INSTANCE_ID)]
     worktree_path: PathText
     branch: Name
     agent_name: Name
@@ -96,6 +103,8 @@ class ForeignInstance(_Object):
 
 class ForeignSession(_Object):
     """A session, whole: its arena, its instances and its chat."""
+
+    model_config = ConfigDict(title="session")
 
     id: Id
     type: Literal["competition", "ensemble", "debate"]
@@ -169,7 +178,7 @@ def rows_of(session: ForeignSession, import_id: int) -> tuple[Session, list[list
     )
     mix = dict.fromkeys(session.runtime_mix or [])
     return row, [
-        [_instance(each, session, over_at or session.updated_at) for each in session.instances],
+        [_instance(each, session, over_at or session.updated_at, import_id) for each in session.instances],
         [arena],
         [ArenaRuntime.build(session_id=session.id, runtime=each) for each in mix],
         [_message(each, session.id, import_id) for each in session.chat_history],
@@ -196,10 +205,10 @@ def _of_instance(instance: ForeignInstance) -> dict[str, Any]:
     return instance.besides | ({"endTime": ended.isoformat()} if ended is not None else {})
 
 
-def _instance(instance: ForeignInstance, session: ForeignSession, over_at: datetime) -> Instance:
+def _instance(instance: ForeignInstance, session: ForeignSession, over_at: datetime, import_id: int) -> Instance:
     values = {name: getattr(instance, name) for name in ForeignInstance.model_fields}
     values["end_time"] = (instance.end_time or over_at) if instance.status in FINAL_OF_INSTANCES else None
-    return Instance.build(session_id=session.id, **values)
+    return Instance.build(session_id=session.id, import_id=import_id, **values)
 
 
 def _message(message: ForeignMessage, session_id: str, import_id: int) -> Message:

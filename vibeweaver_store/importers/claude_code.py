@@ -59,7 +59,7 @@ def transcripts_in(path: Path, unreadable: list[OSError] | None = None) -> Itera
         path: the file or folder.
         unreadable: takes the errors of folders that cannot be looked into.
     """
-    if not path.is_dir():
+    if not os.path.isdir(path):  # noqa: PTH112 - what cannot be looked at is no folder, and raises nothing
         yield path
         return
     errors = [] if unreadable is None else unreadable

@@ -115,12 +115,14 @@ class ForeignDatabase:
     def rows(self, table: str, *, order_by: Sequence[str] = (), **where: object) -> Iterator[ForeignRow]:
         """Yield the rows of a table that have these values, ordered by columns, then as they were inserted.
 
+        Those of a table ``WITHOUT ROWID`` do not say that, and are ordered by its primary key.
+
         Raises:
             ImportRejected: the file is damaged.
         """
         columns = self._tables[table].c
         statement = self._select(table).where(*[columns[name] == _bound(value) for name, value in where.items()])
-        return self._fetched(table, statement.order_by(*[columns[name] for name in order_by], columns[_ROWID]))
+        return self._fetched(table, statement.order_by(*[columns[name] for name in order_by], *_as_inserted(columns)))
 
     def strays(self, table: str) -> Iterator[ForeignRow]:
         """Yield the rows of a table whose session, which ``session_id`` names, is not there.
@@ -130,10 +132,10 @@ class ForeignDatabase:
         """
         columns, session = self._tables[table].c, self._tables["sessions"].c
         there = sa.select(sa.true()).where(session.id == columns.session_id).exists()
-        return self._fetched(table, self._select(table).where(~there).order_by(columns[_ROWID]))
+        return self._fetched(table, self._select(table).where(~there).order_by(*_as_inserted(columns)))
 
     def _select(self, table: str) -> sa.Select[Any]:
-        return sa.select(*[column for column in self._tables[table].c if column.name != _ROWID])
+        return sa.select(*[each for each in self._tables[table].c if not each.name.startswith(_ORDER)])
 
     def _fetched(self, table: str, statement: sa.Select[Any]) -> Iterator[ForeignRow]:
         with _rejecting(self._path):
@@ -146,6 +148,10 @@ class ForeignDatabase:
             self._tell.row()
             values: Mapping[str, Any] = dict(row)
             yield ForeignRow(table, next(iter(values.values())), values)
+
+
+def _as_inserted(columns: Iterable[Any]) -> list[sa.ColumnElement[Any]]:
+    return [each for each in columns if each.name.startswith(_ORDER)]
 
 
 def _bound(value: object) -> Any:
@@ -181,7 +187,8 @@ class Tell:
             self._told_bytes = place_bytes
 
 
-_ROWID: Final = "rowid"
+_ORDER: Final = "order of rows "
+"""How the columns are called, with a number, by which a table's rows are ordered."""
 
 
 @contextmanager
@@ -190,8 +197,9 @@ def opened(
 ) -> Iterator[ForeignDatabase]:
     """Open a database of another application for the block, to be read as it is now, whoever goes on writing to it.
 
-    The file is not changed, nor what lies beside it. An application that has it open is not disturbed where it uses
-    WAL; where it does not, its writers wait.
+    The file is not changed, nor what lies beside it; but where a ``-wal`` lies there without its ``-shm``, as a copy of
+    the two has it, SQLite makes the ``-shm``, an index of 32 KiB, and it stays: another application may use it by then.
+    An application that has the file open is not disturbed where it uses WAL; where it does not, its writers wait.
 
     Args:
         path: the file.
@@ -272,8 +280,12 @@ _TABLE_NAMES: Final[sa.Select[Any]] = (
 
 
 def _selected(path: Path, missing: str, connection: sa.Connection, table: str, columns: Sequence[str]) -> sa.Subquery:
-    described = sa.func.pragma_table_info(table).table_valued("name")
-    there = {name.lower(): name for name in connection.execute(sa.select(described.c.name)).scalars()}
+    described = sa.func.pragma_table_info(table).table_valued("name", "pk")
+    columns_of_it = connection.execute(sa.select(described.c.name, described.c.pk).order_by(described.c.pk)).all()
+    there = {name.lower(): name for name, _ in columns_of_it}
+    listed = sa.func.pragma_table_list(table).table_valued("wr")
+    without_rowid = connection.execute(sa.select(listed.c.wr)).scalar()
+    order = [name for name, pk in columns_of_it if pk] if without_rowid else ["rowid"]
     chosen: list[sa.ColumnElement[Any]] = []
     for wanted in columns:
         ours, *others = wanted.removesuffix("?").split("|")
@@ -281,7 +293,10 @@ def _selected(path: Path, missing: str, connection: sa.Connection, table: str, c
         if name is None and not wanted.endswith("?"):
             raise ImportRejected(path, f"{missing} {ours}")
         chosen.append((sa.null() if name is None else sa.column(name)).label(ours))
-    return sa.select(*chosen, sa.column(_ROWID).label(_ROWID)).select_from(sa.table(table)).subquery()
+    ordered: list[sa.ColumnElement[Any]] = [
+        sa.column(name).label(f"{_ORDER}{number}") for number, name in enumerate(order)
+    ]
+    return sa.select(*chosen, *ordered).select_from(sa.table(table)).subquery()
 
 
 @contextmanager

@@ -16,7 +16,8 @@ from vibeweaver_store.importers.foreign_database import (
     in_batches,
     opened,
 )
-from vibeweaver_store.importers.recorded import Part, keep_activity, recorded
+from vibeweaver_store.importers.recorded import Part, keep_activity, note_activity, recorded
+from vibeweaver_store.importers.redaction import Redactor
 from vibeweaver_store.importers.runs import ImportReport, Progress, running
 from vibeweaver_store.models import Message, MessageRole, Session, SessionKind, SessionStatus
 from vibeweaver_store.models.session import FINAL
@@ -33,7 +34,9 @@ LAYOUT: Final[Layout] = {
 }
 
 
-def import_lulu(store: Store, path: Path, *, dry_run: bool = False, progress: Progress | None = None) -> ImportReport:
+def import_lulu(
+    store: Store, path: Path, *, redact: bool = True, dry_run: bool = False, progress: Progress | None = None
+) -> ImportReport:
     """Bring in a lulu database, a unit of work a session; again, and it brings the messages that came since.
 
     Sessions and messages each count as an item. A session that is there already stays as it is, but for messages that
@@ -43,6 +46,7 @@ def import_lulu(store: Store, path: Path, *, dry_run: bool = False, progress: Pr
     Args:
         store: where to.
         path: the file; it is only read.
+        redact: strike credentials and ids of organizations out of names and messages before they are stored.
         dry_run: tell what would be done, and write nothing.
         progress: is told how much of the file was dealt with, in bytes.
 
@@ -57,14 +61,15 @@ def import_lulu(store: Store, path: Path, *, dry_run: bool = False, progress: Pr
         recorded(run, path, fingerprint(path)) as bringing,
     ):
         for session in source.rows("sessions"):
-            bringing.bring(partial(_bring_session, source, session))
+            bringing.bring(partial(_bring_session, source, redact, session))
         bringing.bring(partial(_refuse_strays, source))
     return run.report
 
 
-def _bring_session(source: ForeignDatabase, row: ForeignRow, uow: UnitOfWork, part: Part) -> None:
+def _bring_session(source: ForeignDatabase, redact: bool, row: ForeignRow, uow: UnitOfWork, part: Part) -> None:
+    redactor = Redactor(redact)
     said = source.rows("messages", session_id=row.key, order_by=["timestamp"])
-    session = part.attempt(row, partial(_session, row, part.import_id))
+    session = part.attempt(row, partial(_session, row, redactor, part.import_id))
     if session is None:
         part.refuse(said, "its session was left out")
         return
@@ -76,15 +81,18 @@ def _bring_session(source: ForeignDatabase, row: ForeignRow, uow: UnitOfWork, pa
         part.counts.new += 1
     else:
         part.counts.duplicate += 1
+        note_activity(uow, part, [session.id])
     for batch in in_batches(said):
-        _bring_messages(batch, session.id, uow, part)
+        _bring_messages(batch, redactor, session.id, uow, part)
+    part.counts.redacted += redactor.count
     keep_activity(uow, part, [session.id])
 
 
-def _bring_messages(rows: Iterable[ForeignRow], session_id: str, uow: UnitOfWork, part: Part) -> None:
-    read = [
-        message for row in rows if (message := part.attempt(row, partial(_message, row, part.import_id))) is not None
-    ]
+def _bring_messages(
+    rows: Iterable[ForeignRow], redactor: Redactor, session_id: str, uow: UnitOfWork, part: Part
+) -> None:
+    tried = (part.attempt(row, partial(_message, row, redactor, part.import_id)) for row in rows)
+    read = [message for message in tried if message is not None]
     new = messages.append_many(uow, session_id, read, if_exists="ignore")
     part.counts.messages += new
     part.counts.new += new
@@ -95,12 +103,12 @@ def _refuse_strays(source: ForeignDatabase, _uow: UnitOfWork, part: Part) -> Non
     part.refuse(source.strays("messages"), "its session is not there")
 
 
-def _session(row: ForeignRow, import_id: int) -> Session:
+def _session(row: ForeignRow, redactor: Redactor, import_id: int) -> Session:
     updated_at, status = row.time("updated_at"), parse_enum(SessionStatus, row["status"])
     return Session.build(
         id=row["id"],
         kind=SessionKind.AGENT,
-        name=row["name"],
+        name=redactor.strike(row["name"]),
         tempo_bpm=None,
         status=status,
         working_dir=require(PathText, row["working_dir"], field="working_dir"),
@@ -112,12 +120,12 @@ def _session(row: ForeignRow, import_id: int) -> Session:
     )
 
 
-def _message(row: ForeignRow, import_id: int) -> NewMessage:
+def _message(row: ForeignRow, redactor: Redactor, import_id: int) -> NewMessage:
     checked = Message.build(
         public_id=row["id"],
         session_id=row["session_id"],
         role=parse_enum(MessageRole, row["role"]),
-        content=row["content"],
+        content=redactor.strike(row["content"]),
         created_at=row.time("timestamp"),
     )
     return NewMessage(

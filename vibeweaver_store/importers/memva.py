@@ -27,8 +27,8 @@ from vibeweaver_store.importers.foreign_database import (
     opened,
 )
 from vibeweaver_store.importers.foreign_values import read_flag, read_optional
-from vibeweaver_store.importers.recorded import Part, keep_activity, recorded
-from vibeweaver_store.importers.redaction import redact as strike_secrets
+from vibeweaver_store.importers.recorded import Part, keep_activity, note_activity, recorded
+from vibeweaver_store.importers.redaction import Redactor
 from vibeweaver_store.importers.runs import ImportReport, Progress, running
 from vibeweaver_store.importers.transcript_lines import UNTITLED, Said, fitting_id, said_in, source_session_of, title_of
 from vibeweaver_store.json_values import shown
@@ -67,7 +67,7 @@ def import_memva(
     Args:
         store: where to.
         path: the file; it is only read.
-        redact: strike credentials and ids of organizations out of events before they are stored.
+        redact: strike credentials and ids of organizations out of sessions and events before they are stored.
         dry_run: tell what would be done, and write nothing.
         progress: is told how much of the file was dealt with, in bytes.
 
@@ -92,9 +92,11 @@ def import_memva(
 
 
 def _bring_session(source: ForeignDatabase, redact: bool, row: ForeignRow, uow: UnitOfWork, part: Part) -> None:
-    session = part.attempt(row, partial(_session, source, redact, row, part.import_id))
+    redactor = Redactor(redact)
+    session = part.attempt(row, partial(_session, source, redactor, row, part.import_id))
     if session is None:
         return
+    part.counts.redacted += redactor.count
     if sessions.find(uow, session.id) is not None:
         part.counts.duplicate += 1
         return
@@ -104,18 +106,18 @@ def _bring_session(source: ForeignDatabase, redact: bool, row: ForeignRow, uow: 
     part.counts.sessions += 1
 
 
-def _session(source: ForeignDatabase, redact: bool, row: ForeignRow, import_id: int) -> Session:
+def _session(source: ForeignDatabase, redactor: Redactor, row: ForeignRow, import_id: int) -> Session:
     updated_at, status = row.time("updated_at"), parse_enum(SessionStatus, row["status"])
     agent_status = row["claude_status"]
     return Session.build(
         id=row["id"],
         kind=SessionKind.AGENT,
-        name=title_of(row["title"]) or _first_prompt(source, redact, row) or UNTITLED,
+        name=title_of(redactor.strike(row["title"])) or _first_prompt(source, redactor.on, row) or UNTITLED,
         tempo_bpm=None,
         status=status,
         agent_status=AgentStatus.NOT_STARTED if agent_status is None else parse_enum(AgentStatus, agent_status),
         working_dir=require(PathText, row["project_path"], field="project_path"),
-        attributes=row.json("metadata") or {},
+        attributes=redactor.strike(row.json("metadata")) or {},
         created_at=row.time("created_at"),
         updated_at=updated_at,
         completed_at=updated_at if status in FINAL else None,
@@ -148,6 +150,7 @@ class _Event(NamedTuple):
 
 def _bring_events(rows: Sequence[ForeignRow], redact: bool, uow: UnitOfWork, part: Part) -> None:
     there = _sessions_there(uow, rows)
+    note_activity(uow, part, there)
     read = [event for row in rows if (event := part.attempt(row, partial(_read, row, redact, there, part))) is not None]
     ingested = journal.ingest(uow, [event.new for event in read])
     part.counts.new += ingested.new
@@ -169,31 +172,29 @@ def _sessions_there(uow: UnitOfWork, rows: Iterable[ForeignRow]) -> set[str]:
 
 
 def _read(row: ForeignRow, redact: bool, there: Container[str] = (), part: Part | None = None) -> _Event:
-    line, redacted = _line(row, redact)
+    redactor = Redactor(redact)
+    line = _line(row, redactor)
     session_id = row["memva_session_id"] if row["memva_session_id"] in there else None
     new = NewEvent(
         line,
         source_session_id=fitting_id(row["session_id"]) or fitting_id(row["memva_session_id"]),
         session_id=session_id,
-        project_name=row["project_name"],
+        project_name=redactor.strike(row["project_name"]),
         import_id=None if part is None else part.import_id,
     )
     columns_of(new)  # what the journal would refuse is refused here, and the other events of the batch go in
-    return _Event(new, said_in(_as_spoken(line)), redacted, row.time("timestamp"))
+    return _Event(new, said_in(_as_spoken(line)), redactor.count, row.time("timestamp"))
 
 
-def _line(row: ForeignRow, redact: bool) -> tuple[dict[str, Any], int]:
-    """Return an event as its program wrote it, and how many secrets were struck out.
+def _line(row: ForeignRow, redactor: Redactor) -> dict[str, Any]:
+    """Return an event as its program wrote it, but for its secrets.
 
     What it does not say itself is filled in from memva's columns.
     """
     data = row.json("data")
     if not isinstance(data, dict):
         raise InvalidInput(f"data: must be a JSON object (got {shown(data)})", field="data")
-    redacted = 0
-    if redact:
-        raw = row["data"].encode() if isinstance(row["data"], str) else row["data"]
-        data, redacted = strike_secrets(data, raw)
+    said: dict[str, Any] = redactor.strike(data, row["data"].encode() if isinstance(row["data"], str) else row["data"])
     columns = {
         "uuid": require(Id, row["uuid"], field="uuid"),
         "type": row["event_type"],
@@ -202,10 +203,10 @@ def _line(row: ForeignRow, redact: bool) -> tuple[dict[str, Any], int]:
         "parentUuid": row["parent_uuid"],
         "isSidechain": read_optional(read_flag, row["is_sidechain"], field="is_sidechain") or None,
     }
-    if source_session_of(data) is None:
+    if source_session_of(said) is None:
         columns["sessionId"] = row["session_id"]
-    filled_in = {name: value for name, value in columns.items() if value is not None and data.get(name) is None}
-    return data | filled_in, redacted
+    filled_in = {name: value for name, value in columns.items() if value is not None and said.get(name) is None}
+    return said | filled_in
 
 
 def _as_spoken(line: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -2,26 +2,30 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
 import sqlalchemy as sa
-from sqlmodel import col
+from sqlmodel import col, select
 
 from vibeweaver_store.errors import InvalidInput, StoreError
+from vibeweaver_store.importers.redaction import redact_text
 from vibeweaver_store.importers.runs import Counts, Run
+from vibeweaver_store.importers.transcript_marks import MAX_PROBLEMS_KEPT
 from vibeweaver_store.models import ImportStatus, Session
 from vibeweaver_store.services import imports
 from vibeweaver_store.unit_of_work import UnitOfWork
 
 T = TypeVar("T")
 
-_PROBLEMS_KEPT: Final = 100
-"""How many of the things that were left out are kept with an import; all are counted."""
+_LONGEST_BYTES: Final = 2000
+"""How long a path may be that a column takes."""
 
 
 @dataclass(slots=True)
@@ -33,12 +37,18 @@ class Part:
         counts: what became of the items.
         left_out: which were left out, and why.
         spaces: of generation stats that it brings, the space and how many samples.
+        latest: the latest time of what it brings with sessions that has no column to say by which import it came.
+        grown: of what it brings of that to sessions that were there, where it is; as :data:`imports.GROWN` has it.
+        activity: when something was last done in sessions that were there: see :func:`note_activity`.
     """
 
     import_id: int
     counts: Counts = field(default_factory=Counts)
     left_out: list[str] = field(default_factory=list)
     spaces: dict[str, int] = field(default_factory=dict)
+    latest: datetime | None = None
+    grown: dict[str, dict[str, list[Any]]] = field(default_factory=dict)
+    activity: dict[str, datetime] = field(default_factory=dict)
 
     def attempt(self, item: object, read: Callable[[], T]) -> T | None:
         """Count an item as read and return what ``read`` makes of it; what it refuses is left out, and ``None``."""
@@ -50,9 +60,9 @@ class Part:
             return None
 
     def leave_out(self, item: object, reason: str) -> None:
-        """Leave an item out that was counted as read."""
+        """Leave an item out that was counted as read. What is told of it is kept, and so without secrets."""
         self.counts.broken += 1
-        self.left_out.append(f"{item}: {reason}")
+        self.left_out.append(redact_text(f"{item}: {reason}"))
 
     def refuse(self, items: Iterable[object], reason: str) -> None:
         """Count items as read and leave all of them out."""
@@ -72,6 +82,8 @@ class RecordedSource:
         self._counts = Counts()
         self._left_out: list[str] = []
         self._spaces: dict[str, int] = {}
+        self._latest: datetime | None = None
+        self._grown: dict[str, dict[str, list[Any]]] = {}
         self._ended = False
 
     def bring(self, work: Callable[[UnitOfWork, Part], None], *, whole: bool = False) -> None:
@@ -85,7 +97,9 @@ class RecordedSource:
         part = self._run.do(self._bring, work, whole)
         self._counts.add(part.counts)
         self._spaces.update(part.spaces)
-        self._left_out.extend(part.left_out[: _PROBLEMS_KEPT - len(self._left_out)])
+        self._latest = _later(self._latest, part.latest)
+        self._grown.update(part.grown)
+        self._left_out.extend(part.left_out[: MAX_PROBLEMS_KEPT - len(self._left_out)])
         self._run.report.counts.add(part.counts)
         for reason in part.left_out:
             self._run.report.leave_out(self._source, None, reason)
@@ -113,10 +127,14 @@ class RecordedSource:
         counts = Counts()
         counts.add(self._counts)
         counts.add(part.counts)
-        report: dict[str, Any] = {"problems": [*self._left_out, *part.left_out][:_PROBLEMS_KEPT]}
+        report: dict[str, Any] = {"problems": [*self._left_out, *part.left_out][:MAX_PROBLEMS_KEPT]}
         if spaces := {**self._spaces, **part.spaces}:
             # Their average is a rounded one, so their sums are about right, and their range is not known.
             report |= {imports.SPACES: spaces, "approximate": imports.SPACES}
+        if latest := _later(self._latest, part.latest):
+            report[imports.LATEST] = latest.isoformat()
+        if grown := {**self._grown, **part.grown}:
+            report[imports.GROWN] = grown
         return {"counts": counts.as_document(), "report": report}
 
     def end(self, status: ImportStatus) -> None:
@@ -132,6 +150,10 @@ class RecordedSource:
         self._ended = True
 
 
+def _later(one: datetime | None, other: datetime | None) -> datetime | None:
+    return max((each for each in (one, other) if each is not None), default=None)
+
+
 class _NothingNewError(Exception):
     """Undoes a part that has brought nothing."""
 
@@ -140,8 +162,9 @@ class _NothingNewError(Exception):
 def recorded(run: Run, source: Path, fingerprint: str) -> Iterator[RecordedSource]:
     """Bring a source in, in the block; its import is completed behind it, or has failed where an error leaves it.
 
-    What was brought before an error stays. A process that is killed leaves the import ``running``; what it brought is
-    whole. The next run of the same source finds it there, brings the rest, and lets the killed one have failed.
+    What was brought before an error, or before Ctrl-C, stays. A process that is killed leaves the import ``running``;
+    what it brought is whole. The next run of the same source finds it there, brings the rest, and lets the killed one
+    have failed.
 
     Raises:
         StoreError: it was undone meanwhile, or taken over by another run.
@@ -150,22 +173,46 @@ def recorded(run: Run, source: Path, fingerprint: str) -> Iterator[RecordedSourc
     bringing = RecordedSource(run, source, fingerprint)
     try:
         yield bringing
+        bringing.end(ImportStatus.COMPLETED)
     except BaseException:
         with suppress(StoreError):
             bringing.end(ImportStatus.FAILED)
         raise
-    bringing.end(ImportStatus.COMPLETED)
+
+
+def note_activity(uow: UnitOfWork, part: Part, session_ids: Iterable[str]) -> None:
+    """Note when something was last done in sessions, before a part writes to them, for :func:`keep_activity`."""
+    found = select(col(Session.id), col(Session.last_activity_at)).where(col(Session.id).in_(list(session_ids)))
+    for session_id, active_at in uow.exec(found.order_by(col(Session.id)).with_for_update(key_share=True)):
+        part.activity.setdefault(session_id, active_at)
 
 
 def keep_activity(uow: UnitOfWork, part: Part, session_ids: Iterable[str]) -> None:
-    """Set when something was last done in sessions that the import made back to what their source says.
+    """Set when something was last done in sessions back: an import is no activity, though it writes to them.
 
-    Writing what belongs to them has made it now, as if somebody were at work in them.
+    In sessions that the import made it is what their source says, in others what :func:`note_activity` found.
     """
-    made = (col(Session.id).in_(list(session_ids)), col(Session.import_id) == part.import_id)
+    written = list(session_ids)
+    made = (col(Session.id).in_(written), col(Session.import_id) == part.import_id)
     uow.exec(sa.update(Session).where(*made).values(last_activity_at=col(Session.updated_at)))
+    for session_id in part.activity.keys() & written:
+        others = (col(Session.id) == session_id, col(Session.import_id).is_distinct_from(part.import_id))
+        uow.exec(sa.update(Session).where(*others).values(last_activity_at=part.activity[session_id]))
 
 
 def source_name(source: Path) -> str:
-    """Return how a file is called in the table of imports: by its whole path, as text that a column takes."""
-    return os.fsencode(source.resolve()).decode(errors="backslashreplace")
+    """Return how a file is called in the table of imports: by its whole path, as text that a column takes.
+
+    A path that no file can have is called as it was given; one that is too long for a column has a digest as its end.
+    """
+    try:
+        path = os.path.realpath(source)
+    except (OSError, ValueError):
+        path = str(source)
+    name = os.fsencode(path).decode(errors="backslashreplace").replace("\0", r"\x00")
+    return name if len(name.encode()) <= _LONGEST_BYTES else _shortened(name.encode())
+
+
+def _shortened(name: bytes) -> str:
+    end = f"...{hashlib.sha256(name).hexdigest()}"
+    return name[: _LONGEST_BYTES - len(end)].decode(errors="ignore") + end

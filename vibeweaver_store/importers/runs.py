@@ -8,6 +8,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, fields
 from typing import Any, Concatenate, Final, NoReturn, ParamSpec, TypeAlias, TypeVar
 
+from vibeweaver_store.importers.redaction import redact_text
 from vibeweaver_store.store import Store
 from vibeweaver_store.unit_of_work import ReadUnitOfWork, UnitOfWork
 
@@ -76,8 +77,9 @@ class ImportReport:
         dry_run: nothing was written.
         sources: how many files there were.
         unchanged: how many of them had nothing new.
-        rewritten: how many of them were not what had been read of them before, and were read anew.
-        torn: how many of them end within a line, which is left for the next run.
+        rewritten: how many of them were not what had been read of them before, or were written to without growing and
+            had something new, and were read anew.
+        torn: how many of them end within a line, which is left for the next run; one that it finds unchanged is broken.
         counts: of all sources together.
         problems: what was left out, the first 1,000.
         problem_count: how much was left out.
@@ -98,10 +100,10 @@ class ImportReport:
     seconds: float = 0.0
 
     def leave_out(self, source: object, line: int | None, reason: str) -> None:
-        """Note something that was left out."""
+        """Note something that was left out; a reason that shows what was read shows no secret of it."""
         self.problem_count += 1
         if len(self.problems) < MAX_PROBLEMS_TOLD:
-            self.problems.append(Problem(str(source), line, reason))
+            self.problems.append(Problem(str(source), line, redact_text(reason)))
 
     def as_document(self) -> dict[str, Any]:
         """Return the report as a JSON object."""

@@ -176,9 +176,13 @@ class Facts:
             self.failed = line["is_error"]
 
     def attributes(self, known: Mapping[str, Any]) -> dict[str, Any]:
-        """Return what is kept of this with the session, on top of what is known from the lines before."""
+        """Return what is kept of this with the session, on top of what is known from the lines before.
+
+        What is known may be anything: people can put there what they like.
+        """
         before = known.get("versions")
-        versions = dict.fromkeys([*(before if isinstance(before, list) else []), *self.versions])
+        told_before = [each for each in before if isinstance(each, str)] if isinstance(before, list) else []
+        versions = dict.fromkeys([*told_before, *self.versions])
         costs = [each for each in (self.total_cost_usd, known.get("total_cost_usd")) if isinstance(each, float)]
         told = {
             "versions": list(versions)[-_MOST_VERSIONS:],

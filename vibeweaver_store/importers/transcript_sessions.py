@@ -19,6 +19,12 @@ from vibeweaver_store.models import AgentStatus, JournalEvent, Session, SessionK
 from vibeweaver_store.services import sessions, workspaces
 from vibeweaver_store.unit_of_work import UnitOfWork
 
+_NEWEST: Final = ("summary of another", "summary", "custom title")
+"""Of these names the newest one counts, of others the first."""
+
+_LEAVES: Final = 500
+_MOST_SUMMARIES: Final = 20
+
 _KEPT_UP: Final = (SessionStatus.COMPLETED, SessionStatus.FAILED)
 """A session that somebody has moved elsewhere keeps its status."""
 
@@ -95,20 +101,36 @@ def _values(uow: UnitOfWork, session_id: str, session: Session | None, facts: Fa
 def _title(uow: UnitOfWork, session_id: str, facts: Facts, noted: Mapping[str, Any]) -> tuple[str, str]:
     """Return the best name so far, and what it is from. A newer title or summary takes the place of an older one."""
     found = dict(facts.titles)
+    own = _those_of(uow, session_id, facts.summaries)
     for leaf, summary in facts.summaries:
-        found["summary" if _is_of(uow, session_id, leaf) else "summary of another"] = summary
+        found["summary" if leaf in own else "summary of another"] = summary
     before = noted.get("title_from", TITLES[0])
     best = max(found, key=TITLES.index, default=TITLES[0])
     better, equal = TITLES.index(best) > TITLES.index(before), best == before
-    if better or (equal and best in {"summary", "custom title"}):
+    if better or (equal and best in _NEWEST):
         return found[best], best
     return noted.get("title", UNTITLED), before
 
 
-def _is_of(uow: UnitOfWork, session_id: str, uuid: str) -> bool:
-    """Say whether a line is one of the session's: summaries at the top of a transcript mostly are of others."""
-    of_session = (col(JournalEvent.source_session_id) == session_id, col(JournalEvent.event_uuid) == uuid)
-    return uow.exec(select(col(JournalEvent.id)).where(*of_session)).first() is not None
+def _those_of(uow: UnitOfWork, session_id: str, summaries: list[tuple[str, str]]) -> set[str]:
+    """Return the lines that are the session's, of those that summaries go up to: mostly they are of other sessions."""
+    leaves = sorted({leaf for leaf, _ in summaries if leaf})
+    line, of_session = col(JournalEvent.event_uuid), col(JournalEvent.source_session_id) == session_id
+    found: set[str] = set()
+    for start in range(0, len(leaves), _LEAVES):
+        among = line.in_(leaves[start : start + _LEAVES])
+        found.update(uow.exec(select(line).where(of_session, among)))
+    return found
+
+
+def open_summaries(uow: UnitOfWork, session_id: str, summaries: list[tuple[str, str]]) -> list[tuple[str, str]]:
+    """Return the summaries that may turn out to be the session's newest: their line may be still to come.
+
+    Those that stand before one that is the session's cannot; and of very many the last ones are kept.
+    """
+    own = _those_of(uow, session_id, summaries)
+    newest = max((number for number, (leaf, _) in enumerate(summaries, 1) if leaf in own), default=0)
+    return [each for each in summaries[newest:] if each[0]][-_MOST_SUMMARIES:]
 
 
 def _folder(facts: Facts, noted: Mapping[str, Any], origin: Origin) -> tuple[str, str]:

@@ -7,17 +7,22 @@ The seed prints the types and refers to another document for the tables. Read ar
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Final, TypeAlias
 
+import orjson
 from pydantic import Field
 from sqlmodel import col, select
 
 from vibeweaver_store.columns import Count, parse_document, parse_enum, require
 from vibeweaver_store.errors import InvalidInput
 from vibeweaver_store.importers.foreign_database import (
+    BATCH_ROWS,
     ForeignDatabase,
     ForeignRow,
     Layout,
@@ -25,7 +30,8 @@ from vibeweaver_store.importers.foreign_database import (
     in_batches,
     opened,
 )
-from vibeweaver_store.importers.recorded import Part, keep_activity, recorded
+from vibeweaver_store.importers.recorded import Part, keep_activity, note_activity, recorded
+from vibeweaver_store.importers.redaction import Redactor
 from vibeweaver_store.importers.runs import ImportReport, Progress, running
 from vibeweaver_store.json_values import shown
 from vibeweaver_store.models import (
@@ -42,7 +48,7 @@ from vibeweaver_store.models import (
 )
 from vibeweaver_store.models.actions import ActionType
 from vibeweaver_store.models.triggers import TriggerType
-from vibeweaver_store.services import sessions, stats
+from vibeweaver_store.services import imports, sessions, stats
 from vibeweaver_store.services.snapshots import MAX_STATE_BYTES
 from vibeweaver_store.services.stats import MAX_DURATION_MS
 from vibeweaver_store.store import Store
@@ -64,22 +70,26 @@ LAYOUT: Final[Layout] = {
 }
 
 _Child: TypeAlias = Rule | Marker | HistoryEntry | Snapshot
+_Strike: TypeAlias = Callable[[Any], Any]
+"""Strikes the secrets out of a JSON value, or does not."""
 _Average: TypeAlias = Annotated[Count, Field(le=MAX_DURATION_MS)]
 _Samples: TypeAlias = Annotated[Count, Field(ge=1)]
 
 
 def import_vibeweaver(
-    store: Store, path: Path, *, dry_run: bool = False, progress: Progress | None = None
+    store: Store, path: Path, *, redact: bool = True, dry_run: bool = False, progress: Progress | None = None
 ) -> ImportReport:
     """Bring in a vibeweaver database: a unit of work a session, which goes in whole, with all that hangs on it.
 
-    Every row of its tables counts as one item. A session that is there already is a duplicate, and so is all that
-    hangs on it, also what came to it since. What cannot be read is left out and told of, the rest goes in. Of the
-    stats of a space only a rounded average is known: count and average are kept, the sums follow from them.
+    Every row of its tables counts as one item. A session that is there already stays as it is. Where an import of
+    ours made it, what came to it since goes in: rules and markers whose ids are not there, history and snapshots that
+    are not. All else that hangs on it is a duplicate. What cannot be read is left out and told of, the rest goes in.
+    Of the stats of a space only a rounded average is known: count and average are kept, the sums follow from them.
 
     Args:
         store: where to.
         path: the file; it is only read.
+        redact: strike credentials and ids of organizations out before anything is stored, but for snapshots.
         dry_run: tell what would be done, and write nothing.
         progress: is told how much of the file was dealt with, in bytes.
 
@@ -94,7 +104,7 @@ def import_vibeweaver(
         recorded(run, path, fingerprint(path)) as bringing,
     ):
         for session in source.rows("sessions"):
-            bringing.bring(partial(_bring_session, source, session))
+            bringing.bring(partial(_bring_session, source, redact, session))
         bringing.bring(partial(_refuse_strays, source))
         bringing.bring(partial(_bring_stats, source))
     return run.report
@@ -103,49 +113,129 @@ def import_vibeweaver(
 # --- sessions --------------------------------------------------------------------------------------------------
 
 
-def _bring_session(source: ForeignDatabase, row: ForeignRow, uow: UnitOfWork, part: Part) -> None:
-    session = part.attempt(row, partial(_session, row, part.import_id))
+def _bring_session(source: ForeignDatabase, redact: bool, row: ForeignRow, uow: UnitOfWork, part: Part) -> None:
+    redactor = Redactor(redact)
+    strike = redactor.strike
+    session = part.attempt(row, partial(_session, row, strike, part.import_id))
     if session is None:
         for table in _CHILDREN:
             part.refuse(source.rows(table, session_id=row.key), "its session was left out")
         return
-    there = sessions.find(uow, session.id) is not None
-    if not there:
+    known = _known(uow, part, session.id)
+    if known is None:
         uow.insert(session)
         part.counts.sessions += 1
-    _count(part, 1, there=there)
+    _count(part, new=int(known is None), of=1)
     for table, read in _CHILDREN.items():
         for batch in in_batches(source.rows(table, session_id=row.key)):
-            built = [made for each in batch if (made := part.attempt(each, partial(read, each))) is not None]
-            if not there:
-                built = _without_taken(uow, part, built)
-                uow.insert(*built)
-            _count(part, len(built), there=there)
+            built = [made for each in batch if (made := part.attempt(each, partial(read, each, strike))) is not None]
+            if built:
+                _bring_children(uow, part, known, built)
+    part.counts.redacted += redactor.count
     keep_activity(uow, part, [session.id])
 
 
-def _count(part: Part, number: int, *, there: bool) -> None:
-    if there:
-        part.counts.duplicate += number
+def _count(part: Part, *, new: int, of: int) -> None:
+    part.counts.new += new
+    part.counts.duplicate += of - new
+
+
+# --- what hangs on them ----------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class _Known:
+    """A session that was there before this import: whether it came by one, and what of its logs was there."""
+
+    session_id: str
+    imported: bool
+    logged: Counter[bytes]
+
+    def has(self, row: _Child) -> bool:
+        """Return whether a row of a log was there; of equal ones, as many as there were."""
+        columns = _OF_SNAPSHOTS if isinstance(row, Snapshot) else _OF_HISTORY
+        digest = _digest([getattr(row, column.key) for column in columns])
+        there = self.logged[digest] > 0
+        self.logged[digest] -= there
+        return there
+
+
+def _known(uow: UnitOfWork, part: Part, session_id: str) -> _Known | None:
+    """Return a session that is there, which nobody else adds to until the unit of work ends; ``None``: it is not."""
+    session = sessions.find(uow, session_id)
+    if session is None:
+        return None
+    found = None if session.import_id is None else imports.find(uow, session.import_id)
+    if found is None or found.importer != IMPORTER:
+        return _Known(session_id, imported=False, logged=Counter())
+    note_activity(uow, part, [session_id])
+    sessions.hold(uow, session_id, active=False)
+    return _Known(session_id, imported=True, logged=Counter(_logged(uow, session_id)))
+
+
+def _logged(uow: UnitOfWork, session_id: str) -> Iterator[bytes]:
+    for columns in (_OF_HISTORY, _OF_SNAPSHOTS):
+        of_session = select(*[col(column) for column in columns]).where(col(columns[0].class_.session_id) == session_id)
+        for values in uow.exec(of_session.execution_options(yield_per=BATCH_ROWS)):
+            yield _digest(values)
+
+
+_OF_HISTORY: Final[Sequence[Any]] = (
+    *(HistoryEntry.created_at, HistoryEntry.action, HistoryEntry.params, HistoryEntry.result, HistoryEntry.success),
+)
+_OF_SNAPSHOTS: Final[Sequence[Any]] = (Snapshot.captured_at, Snapshot.sha256)
+"""By which columns it is known that a row of a log, which has no key of its own, is there."""
+
+
+def _digest(values: Iterable[Any]) -> bytes:
+    return hashlib.sha256(orjson.dumps(list(values), option=orjson.OPT_SORT_KEYS)).digest()
+
+
+def _bring_children(uow: UnitOfWork, part: Part, known: _Known | None, built: list[_Child]) -> None:
+    """Bring rows of one table that hang on one session."""
+    if known is not None and not known.imported:
+        _count(part, new=0, of=len(built))
+        return
+    if isinstance(built[0], Rule | Marker):
+        fresh = _with_free_ids(uow, part, known, built)
     else:
-        part.counts.new += number
+        fresh = [row for row in built if known is None or not known.has(row)]
+        _count(part, new=len(fresh), of=len(built))
+    uow.insert(*fresh)
+    if known is None:
+        part.latest = max([*map(_time_of, fresh), *([part.latest] if part.latest else [])], default=None)
+    elif fresh:
+        _note_grown(part, known.session_id, fresh)
+        uow.announce(sessions.topic(known.session_id))
 
 
-def _without_taken(uow: UnitOfWork, part: Part, built: list[_Child]) -> list[_Child]:
+def _with_free_ids(uow: UnitOfWork, part: Part, known: _Known | None, built: list[_Child]) -> list[_Child]:
     """Return the rows whose ids are free: rules and markers have ids of their own, which others may have, too."""
-    if not built or isinstance(built[0], HistoryEntry | Snapshot):
-        return built
     table: Any = type(built[0])
-    ids = [row.id for row in built]
-    taken = set(uow.exec(select(col(table.id)).where(col(table.id).in_(ids))))
-    free = []
+    whose = select(col(table.id), col(table.session_id)).where(col(table.id).in_([row.id for row in built]))
+    taken: dict[Any, str | None] = dict(uow.exec(whose).all())
+    fresh = []
     for row in built:
-        if row.id in taken:
-            part.leave_out(f"{table.__tablename__} {row.id!r}", "its id is taken")
+        if row.id not in taken:
+            fresh.append(row)
+            taken[row.id] = None
+            part.counts.new += 1
+        elif known is not None and taken[row.id] == known.session_id:
+            part.counts.duplicate += 1
         else:
-            free.append(row)
-            taken.add(row.id)
-    return free
+            part.leave_out(f"{table.__tablename__} {row.id!r}", "its id is taken")
+    return fresh
+
+
+def _time_of(row: _Child) -> datetime:
+    return row.captured_at if isinstance(row, Snapshot) else row.created_at
+
+
+def _note_grown(part: Part, session_id: str, rows: Sequence[_Child]) -> None:
+    """Note what came to a session that was there, for an undo: of a log the first and the last."""
+    ids = [row.id for row in rows]
+    noted = ids if isinstance(rows[0], Rule | Marker) else [[ids[0], ids[-1]]]
+    part.grown.setdefault(session_id, {}).setdefault(str(rows[0].__tablename__), []).extend(noted)
 
 
 def _refuse_strays(source: ForeignDatabase, _uow: UnitOfWork, part: Part) -> None:
@@ -156,13 +246,13 @@ def _refuse_strays(source: ForeignDatabase, _uow: UnitOfWork, part: Part) -> Non
 # --- rows ------------------------------------------------------------------------------------------------------
 
 
-def _session(row: ForeignRow, import_id: int) -> Session:
+def _session(row: ForeignRow, strike: _Strike, import_id: int) -> Session:
     updated_at = row.time("updated_at")
     return Session.build(
         id=row["id"],
         kind=SessionKind.JAM,
-        name=row["name"],
-        vibe=row["vibe"],
+        name=strike(row["name"]),
+        vibe=strike(row["vibe"]),
         tempo_bpm=row["tempo_bpm"],
         created_at=row.time("created_at"),
         updated_at=updated_at,
@@ -171,9 +261,9 @@ def _session(row: ForeignRow, import_id: int) -> Session:
     )
 
 
-def _rule(row: ForeignRow) -> Rule:
-    trigger = parse_document(triggers.ADAPTER, _variant(row, "trigger", _TRIGGERS), field="trigger")
-    action = parse_document(actions.ADAPTER, _variant(row, "action", _ACTIONS), field="action")
+def _rule(row: ForeignRow, strike: _Strike) -> Rule:
+    trigger = parse_document(triggers.ADAPTER, strike(_variant(row, "trigger", _TRIGGERS)), field="trigger")
+    action = parse_document(actions.ADAPTER, strike(_variant(row, "action", _ACTIONS)), field="action")
     rule = Rule.build(
         id=row["id"],
         session_id=row["session_id"],
@@ -215,29 +305,29 @@ def _variant(row: ForeignRow, column: str, tags: Mapping[str, str]) -> dict[str,
     return {**document, "type": tags[tag]}
 
 
-def _marker(row: ForeignRow) -> Marker:
+def _marker(row: ForeignRow, strike: _Strike) -> Marker:
     return Marker.build(
         id=row["id"],
         session_id=row["session_id"],
         beat=row["beat"],
-        name=row["name"],
-        metadata_=row.json("metadata"),
+        name=strike(row["name"]),
+        metadata_=strike(row.json("metadata")),
         created_at=row.time("created_at"),
     )
 
 
-def _history_entry(row: ForeignRow) -> HistoryEntry:
+def _history_entry(row: ForeignRow, strike: _Strike) -> HistoryEntry:
     return HistoryEntry.build(
         session_id=row["session_id"],
-        action=row["action"],
-        params=row.json("params"),
-        result=row.json("result"),
+        action=strike(row["action"]),
+        params=strike(row.json("params")),
+        result=strike(row.json("result")),
         success=row.flag("success"),
         created_at=row.time("created_at"),
     )
 
 
-def _snapshot(row: ForeignRow) -> Snapshot:
+def _snapshot(row: ForeignRow, _: _Strike) -> Snapshot:
     state = row["state"]
     if not isinstance(state, bytes) or len(state) > MAX_STATE_BYTES:
         raise InvalidInput(f"state: must be at most {MAX_STATE_BYTES:,} bytes (got {shown(state)})", field="state")
@@ -250,7 +340,7 @@ def _snapshot(row: ForeignRow) -> Snapshot:
     )
 
 
-_CHILDREN: Final[Mapping[str, Callable[[ForeignRow], _Child]]] = {
+_CHILDREN: Final[Mapping[str, Callable[[ForeignRow, _Strike], _Child]]] = {
     "rules": _rule,
     "markers": _marker,
     "history": _history_entry,
@@ -270,7 +360,7 @@ def _bring_stats(source: ForeignDatabase, uow: UnitOfWork, part: Part) -> None:
         if not there:
             uow.insert(found)
             part.spaces[found.space] = found.sample_count
-        _count(part, 1, there=there)
+        _count(part, new=int(not there), of=1)
 
 
 def _stats(row: ForeignRow, uow: UnitOfWork) -> GenerationStats:

@@ -27,6 +27,7 @@ from vibeweaver_store.columns import (
     one_of,
 )
 from vibeweaver_store.models.base import STRICT, Base, belongs_to, column
+from vibeweaver_store.models.imports import brought_by_import, import_reference
 
 
 class InstanceStatus(enum.StrEnum):
@@ -74,8 +75,14 @@ class Instance(Base, table=True):
         one_of("status", InstanceStatus),
         sa.CheckConstraint("instance_id >= 0", name="instance_id"),
         sa.CheckConstraint("files_changed >= 0 AND lines_added >= 0 AND lines_deleted >= 0", name="diff"),
+        # An instance has an end if and only if it is final.
+        sa.CheckConstraint(
+            f"(status IN ({', '.join(repr(str(status)) for status in FINAL_OF_INSTANCES)})) = (end_time IS NOT NULL)",
+            name="final_has_time",
+        ),
         # instances_by_status
         sa.Index("ix_instances_by_status", "status", "session_id", "instance_id"),
+        brought_by_import("instances"),
         STRICT,
     )
 
@@ -94,6 +101,7 @@ class Instance(Base, table=True):
     runtime: Name | None = column(TEXT, default=None)
     model: Name | None = column(TEXT, default=None)
     runtime_label: Name | None = column(TEXT, default=None)
+    import_id: Count | None = import_reference()
     # Last, since it may be long.
     output: Text | None = column(TEXT, default=None)
 

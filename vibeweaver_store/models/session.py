@@ -56,7 +56,7 @@ class SessionStatus(enum.StrEnum):
     - ``paused``: work was interrupted and is to go on.
     - ``completed``: its work is done. It may be taken up again.
     - ``failed``: its work ended without being done; ``status_reason`` may say why. It may be taken up again.
-    - ``archived``: it was put away. Nothing becomes of it any more.
+    - ``archived``: it was put away, and is never taken up again. Its logs can still be appended to.
 
     The last three are final: a session has a ``completed_at`` while it is in one of them, and only then. The words
     ``active`` and ``error`` of seeds 001 and 004 are read as ``running`` and ``failed``.
@@ -119,6 +119,8 @@ class Workspace(Base, table=True):
         sa.CheckConstraint("path <> ''", name="path"),
         sa.CheckConstraint("length(path_hash) = 16", name="path_hash"),
         sa.Index("ix_workspaces_by_last_accessed_at", "last_accessed_at", "id"),
+        # find_by_hash
+        sa.Index("ix_workspaces_by_path_hash", "path_hash", "id"),
         brought_by_import("workspaces"),
         STRICT,
     )

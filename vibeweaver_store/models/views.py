@@ -6,25 +6,36 @@ from datetime import datetime
 from typing import ClassVar, Final
 
 import sqlalchemy as sa
+from sqlalchemy import event
 from sqlalchemy.orm import registry
 from sqlalchemy.schema import CreateView
 from sqlmodel import SQLModel
 
 from vibeweaver_store.columns import INTEGER, REAL, TEXT, EnumText, Flag, UtcDateTime
+from vibeweaver_store.errors import InvalidInput
 from vibeweaver_store.models.arena import Arena, ArenaRuntime, Instance
 from vibeweaver_store.models.base import Base, column
 from vibeweaver_store.models.message import Message
 from vibeweaver_store.models.session import AgentStatus, Session, SessionKind, SessionStatus, Workspace
+from vibeweaver_store.unit_of_work import UnitOfWork
 
 
 class View(SQLModel, registry=registry(metadata=sa.MetaData())):
     """The root of the classes that show a view. They stand apart from the tables: no migration makes a table of one."""
 
 
+@event.listens_for(UnitOfWork, "before_flush")
+def _refuse_views(uow: UnitOfWork, *_: object) -> None:
+    for row in (*uow.new, *uow.dirty, *uow.deleted):
+        if isinstance(row, View):
+            raise InvalidInput(f"{row.__tablename__} is a view: it is read, and never written")
+
+
 class SessionComplete(View, table=True):
     """A session with its workspace, its arena and its counts: what a list of sessions shows (seed 002).
 
-    ``runtime_mix`` is the names of the arena's runtimes in their alphabetical order, with commas between them.
+    ``runtime_mix`` is the names of the arena's runtimes in their alphabetical order, with commas between them; where a
+    name may hold a comma itself, see ``arenas.runtimes``.
     """
 
     __tablename__: ClassVar[str] = "session_complete"

@@ -11,7 +11,7 @@ import sqlalchemy as sa
 from pydantic import Field
 from sqlmodel import col, select
 
-from vibeweaver_store.columns import Count, Id, Text, parse_enum, require
+from vibeweaver_store.columns import Count, Id, Text, Utc, parse_enum, require
 from vibeweaver_store.errors import AlreadyExists, IllegalTransition, InvalidInput, NotFound
 from vibeweaver_store.models.arena import FINAL_OF_INSTANCES, INSTANCE_TRANSITIONS, Arena, Instance, InstanceStatus
 from vibeweaver_store.models.session import SessionStatus
@@ -22,7 +22,11 @@ from vibeweaver_store.unit_of_work import ReadUnitOfWork, UnitOfWork
 MAX_DIFF: Final = 10**12
 """The most files or lines that an instance can be said to have changed: the totals stay within 64 bits."""
 
+MAX_INSTANCE_ID: Final = 10**9
+"""The greatest number that an instance can bring along: there are always some left for those that bring none."""
+
 _Diff = Annotated[Count, Field(le=MAX_DIFF)]
+_Number = Annotated[Count, Field(le=MAX_INSTANCE_ID)]
 _DIFF: Final = ("files_changed", "lines_added", "lines_deleted")
 
 
@@ -30,8 +34,8 @@ _DIFF: Final = ("files_changed", "lines_added", "lines_deleted")
 class NewInstance:
     """An instance to be added to an arena.
 
-    ``instance_id`` is by default the next number that is free, from 0. Where its status says that it has begun or
-    ended, and no time is given, it did so now.
+    ``instance_id`` is by default the number after the greatest one, from 0; at most :data:`MAX_INSTANCE_ID` can be
+    given. Where it is said to be running or to have ended, and no time is given, it began or ended now.
     """
 
     agent_name: str
@@ -63,22 +67,25 @@ def build_instances(
     used = set(taken)
     built = []
     for each in new:
-        number = max(used, default=-1) + 1 if each.instance_id is None else each.instance_id
+        number = _number(each, used)
         instance = _build(uow, session_id, number, each)
-        if instance.instance_id in used:
-            raise AlreadyExists("instance", (session_id, instance.instance_id))
-        used.add(instance.instance_id)
+        if number in used:
+            raise AlreadyExists("instance", (session_id, number))
+        used.add(number)
         built.append(instance)
     return built
 
 
+def _number(new: NewInstance, used: set[int]) -> int:
+    if new.instance_id is None:
+        return max(used, default=-1) + 1
+    number: int = require(_Number, new.instance_id, field="instance_id")
+    return number
+
+
 def _build(uow: ReadUnitOfWork, session_id: str, number: int, new: NewInstance) -> Instance:
     status = parse_enum(InstanceStatus, new.status, field="status")
-    final = status in FINAL_OF_INSTANCES
-    if new.end_time is not None and not final:
-        raise InvalidInput(f"end_time: an instance that is {status} has not ended", field="end_time")
-    began = uow.now() if new.start_time is None and status is InstanceStatus.RUNNING else new.start_time
-    ended = uow.now() if new.end_time is None and final else new.end_time
+    began, ended = _times(uow.now(), status, new)
     return Instance.build(
         session_id=session_id,
         instance_id=number,
@@ -97,6 +104,22 @@ def _build(uow: ReadUnitOfWork, session_id: str, number: int, new: NewInstance) 
     )
 
 
+def _times(now: datetime, status: InstanceStatus, new: NewInstance) -> tuple[datetime | None, datetime | None]:
+    """Return when an instance began and ended, as its status has it."""
+    began: datetime | None = None if new.start_time is None else require(Utc, new.start_time, field="start_time")
+    ended: datetime | None = None if new.end_time is None else require(Utc, new.end_time, field="end_time")
+    if began is not None and status is InstanceStatus.PENDING:
+        raise InvalidInput("start_time: an instance that is pending has not begun", field="start_time")
+    if ended is not None and status not in FINAL_OF_INSTANCES:
+        raise InvalidInput(f"end_time: an instance that is {status} has not ended", field="end_time")
+    if status not in FINAL_OF_INSTANCES:
+        return (began or now) if status is InstanceStatus.RUNNING else began, None
+    if began is not None and (ended or now) < began:
+        field = "start_time" if ended is None else "end_time"
+        raise InvalidInput(f"{field}: it ended at {ended or now}, before it began at {began}", field=field)
+    return began, ended or now
+
+
 def _checked_diff(given: dict[str, int | None]) -> dict[str, int | None]:
     return {name: None if value is None else require(_Diff, value, field=name) for name, value in given.items()}
 
@@ -113,10 +136,11 @@ def add_instance(uow: UnitOfWork, session_id: str, new: NewInstance) -> Instance
     """
     if not isinstance(new, NewInstance):
         raise InvalidInput("new: must be a NewInstance", field="new")
-    sessions.hold(uow, session_id)
+    sessions.hold(uow, session_id, active=False)
     require_arena(uow, session_id)
     taken = uow.exec(select(col(Instance.instance_id)).where(col(Instance.session_id) == session_id)).all()
     (instance,) = build_instances(uow, session_id, [new], taken)
+    sessions.hold(uow, session_id)  # now it is certain that something is done
     uow.insert(instance)
     begin_session(uow, [instance])
     _sum_up_again(uow, session_id)
@@ -162,7 +186,7 @@ def set_instance_status(uow: UnitOfWork, session_id: str, instance_id: int, stat
     """
     wanted = parse_enum(InstanceStatus, status, field="status")
     key: int = require(Count, instance_id, field="instance_id")
-    sessions.hold(uow, session_id)
+    sessions.hold(uow, session_id, active=False)
     instance = get_instance(uow, session_id, key)
     if instance.status is wanted:
         return instance
@@ -194,7 +218,7 @@ def record_diff(
     given = {"files_changed": files_changed, "lines_added": lines_added, "lines_deleted": lines_deleted}
     diff = {name: require(_Diff, value, field=name) for name, value in given.items()}
     key: int = require(Count, instance_id, field="instance_id")
-    sessions.hold(uow, session_id)
+    sessions.hold(uow, session_id, active=False)
     changed = _update(uow, session_id, key, **diff)
     _sum_up_again(uow, session_id)
     return changed
@@ -209,7 +233,7 @@ def set_output(uow: UnitOfWork, session_id: str, instance_id: int, output: str) 
     """
     text = require(Text, output, field="output")
     key: int = require(Count, instance_id, field="instance_id")
-    sessions.hold(uow, session_id)
+    sessions.hold(uow, session_id, active=False)
     return _update(uow, session_id, key, output=text)
 
 
@@ -226,6 +250,7 @@ def _update(uow: UnitOfWork, session_id: str, instance_id: int, **values: Any) -
     ).scalar_one_or_none()
     if changed is None:
         raise NotFound("instance", (session_id, instance_id))
+    sessions.hold(uow, session_id)  # now it is certain that something was done
     uow.announce(sessions.topic(session_id))
     return changed
 
@@ -272,6 +297,17 @@ def instances(uow: ReadUnitOfWork, session_id: str) -> list[Instance]:
     key = require(Id, session_id, field="session_id")
     statement = select(Instance).where(col(Instance.session_id) == key).order_by(col(Instance.instance_id))
     return list(uow.exec(statement))
+
+
+def instance_count(uow: ReadUnitOfWork, session_id: str) -> int:
+    """Return how many instances an arena has. A session that is not there has none.
+
+    Raises:
+        InvalidInput: the id is no text, or blank.
+    """
+    key = require(Id, session_id, field="session_id")
+    statement = select(sa.func.count()).select_from(Instance).where(col(Instance.session_id) == key)
+    return uow.exec(statement).one()
 
 
 def instances_by_status(

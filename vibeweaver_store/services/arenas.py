@@ -22,11 +22,13 @@ from vibeweaver_store.models.session import Session, SessionKind, SessionStatus
 from vibeweaver_store.services import sessions, workspaces
 from vibeweaver_store.services.arena_instances import (
     MAX_DIFF,
+    MAX_INSTANCE_ID,
     NewInstance,
     add_instance,
     begin_session,
     build_instances,
     get_instance,
+    instance_count,
     instances,
     instances_by_status,
     record_diff,
@@ -40,6 +42,7 @@ from vibeweaver_store.unit_of_work import ReadUnitOfWork, UnitOfWork
 __all__ = [
     "KINDS",
     "MAX_DIFF",
+    "MAX_INSTANCE_ID",
     "NewInstance",
     "WholeArena",
     "add_instance",
@@ -48,6 +51,7 @@ __all__ = [
     "finish",
     "get",
     "get_instance",
+    "instance_count",
     "instances",
     "instances_by_status",
     "name_of",
@@ -178,7 +182,7 @@ def finish(
     ``pending``.
 
     Called again with the same winner it writes nothing, so that it can be repeated; an arena whose session was taken
-    up again since is finished anew.
+    up again since is finished anew, also where the session is completed already.
 
     Args:
         uow: the unit of work to write in.
@@ -196,14 +200,12 @@ def finish(
     sessions.hold(uow, session_id, active=False)
     whole = get(uow, session_id)
     _check_winner(whole.instances, winner)
-    if whole.session.status is wanted and whole.arena.total_files_changed is not None:
+    if whole.session.status is wanted and _is_summed_up(whole):
         _check_same_winner(whole.arena, winner)
         return whole
     _check_all_ended(whole.instances)
     session = sessions.set_status(uow, session_id, wanted)
-    began = min((each.start_time for each in whole.instances if each.start_time), default=session.created_at)
-    lasted = (session.completed_at or uow.now()) - began
-    values = {"winner_instance_id": winner, "total_duration_seconds": max(lasted.total_seconds(), 0.0)}
+    values = {"winner_instance_id": winner, "total_duration_seconds": _lasted(session, whole.instances)}
     statement = sa.update(Arena).where(col(Arena.session_id) == session_id).values(**values, **totals(session_id))
     uow.exec(statement, execution_options={"synchronize_session": False})
     uow.announce(sessions.topic(session_id))
@@ -215,6 +217,22 @@ def _parse_end(status: SessionStatus | str) -> SessionStatus:
     if parsed not in {SessionStatus.COMPLETED, SessionStatus.FAILED}:
         raise InvalidInput(f"status: what is finished is completed or failed, not {parsed}", field="status")
     return parsed
+
+
+def _is_summed_up(whole: WholeArena) -> bool:
+    """Return whether an arena whose session is over was summed up since: not before it was taken up again."""
+    session, arena = whole.session, whole.arena
+    if arena.total_files_changed is None:
+        return False
+    if session.import_id is not None:  # what was brought along as over says itself how long it took
+        return True
+    return (arena.total_duration_seconds or 0.0) >= _lasted(session, whole.instances)
+
+
+def _lasted(session: Session, there: list[Instance]) -> float:
+    """Return how long an arena lasted whose session is over, in seconds."""
+    began = min((each.start_time for each in there if each.start_time), default=session.created_at)
+    return max(((session.completed_at or began) - began).total_seconds(), 0.0)
 
 
 def _check_winner(there: list[Instance], winner: int | None) -> None:

@@ -32,7 +32,7 @@ from vibeweaver_store.services.journal_lookup import (
     source_sessions_of,
     thread,
 )
-from vibeweaver_store.services.journal_usage import Usage, usage
+from vibeweaver_store.services.journal_usage import Usage, add_up, usage
 from vibeweaver_store.services.sessions import hold, topic
 from vibeweaver_store.unit_of_work import ReadUnitOfWork, UnitOfWork
 
@@ -41,6 +41,7 @@ __all__ = [
     "Ingested",
     "NewEvent",
     "Usage",
+    "add_up",
     "associate",
     "columns_of",
     "count",
@@ -95,7 +96,7 @@ def ingest(uow: UnitOfWork, events: Iterable[NewEvent | Mapping[str, Any]]) -> I
             unit of work.
     """
     lines = _lines(events)
-    held: set[str] = set()
+    held = _hold_all(uow, events)
     noted: set[str] = set()
     read = new = unknown = 0
     while batch := list(islice(lines, _BATCH)):
@@ -116,6 +117,19 @@ def _lines(events: Iterable[NewEvent | Mapping[str, Any]]) -> Iterator[dict[str,
         if not isinstance(event, NewEvent | Mapping):
             raise InvalidInput(f"events: must hold NewEvent or JSON objects (got {shown(event)})", field="events")
         yield columns_of(event if isinstance(event, NewEvent) else NewEvent(event))
+
+
+def _hold_all(uow: UnitOfWork, events: object) -> set[str]:
+    """Hold the sessions of a list of lines, which can be looked through before: others may hold them in other orders.
+
+    What comes from an iterator is held batch by batch, which may end in a deadlock where it is of several sessions.
+    """
+    if not isinstance(events, Sequence):
+        return set()
+    named = {event.session_id for event in events if isinstance(event, NewEvent)}
+    session_ids = {each for each in named if isinstance(each, str)}
+    _hold(uow, session_ids)
+    return session_ids
 
 
 def _hold(uow: UnitOfWork, session_ids: set[str]) -> set[str]:

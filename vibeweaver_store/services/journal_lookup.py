@@ -89,6 +89,7 @@ def for_session(
         InvalidInput: a filter is of a wrong type, ``until`` lies before ``since``, the limit is not 1 to 1,000, or the
             cursor is not of this listing.
     """
+    require(StrictBool, newest_first, field="newest_first")
     first, end = checked_range(since, until)
     kind = None if event_type is None else require(Name, event_type, field="event_type")
     of_side = [] if sidechain is None else [_is_sidechain(sidechain)]

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, timedelta
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 import sqlalchemy as sa
 from sqlmodel import col
@@ -89,7 +90,25 @@ def usage(
         .having(sum(totals[1:], totals[0]) > 0)
     )
     found = [_usage(*row) for row in uow.execute(statement)]
-    return sorted(found, key=lambda each: (each.day or date.max, each.model or ""))
+    return sorted(found, key=_place)
+
+
+def add_up(found: Iterable[Usage], by: Literal["day", "model"]) -> list[Usage]:
+    """Return what was used by day or by model alone; the other of the two is nothing then."""
+    rows: dict[object, Usage] = {}
+    for each in found:
+        row = replace(each, model=None) if by == "day" else replace(each, day=None)
+        key = (row.day, row.model)
+        rows[key] = _added(rows[key], row) if key in rows else row
+    return sorted(rows.values(), key=_place)
+
+
+def _added(one: Usage, another: Usage) -> Usage:
+    return replace(one, **{name: getattr(one, name) + getattr(another, name) for name in ("responses", *TOKENS)})
+
+
+def _place(row: Usage) -> tuple[date, str]:
+    return row.day or date.max, row.model or ""
 
 
 def _usage(day: str | None, model: str | None, responses: int, *tokens: Any) -> Usage:
@@ -109,10 +128,11 @@ def _narrowed(
         key = require(Id, workspace_id, field="workspace_id")
         within = sa.select(col(Session.id)).where(col(Session.workspace_id) == key)
         conditions.append(col(JournalEvent.session_id).in_(within))
+    # Lines without a time may be of any response: a stream has none, where the transcript has.
     if since is not None:
-        conditions.append(at >= _shifted(since, -_LONGEST_RESPONSE))
+        conditions.append(sa.or_(at >= _shifted(since, -_LONGEST_RESPONSE), at.is_(None)))
     if until is not None:
-        conditions.append(at < _shifted(until, _LONGEST_RESPONSE))
+        conditions.append(sa.or_(at < _shifted(until, _LONGEST_RESPONSE), at.is_(None)))
     return conditions
 
 

@@ -13,7 +13,7 @@ import sqlalchemy as sa
 from sqlmodel import col, select
 
 from vibeweaver_store.async_store import AsyncStore
-from vibeweaver_store.columns import Count, Id, Utc, parse_enum, require
+from vibeweaver_store.columns import Count, Id, StrictBool, Utc, parse_enum, require
 from vibeweaver_store.errors import AlreadyExists, InvalidInput, NotFound
 from vibeweaver_store.models.message import Message, MessageRole
 from vibeweaver_store.paging import DEFAULT_LIMIT, MAX_LIMIT, Order, Page, fetch
@@ -72,12 +72,14 @@ def append(
     """
     message = _build(uow, session_id, NewMessage(role, content, public_id, instance_id, created_at))
     ignored = _ignores(if_exists)
-    hold(uow, session_id)
+    hold(uow, session_id, active=public_id is None)
     there = None if public_id is None else find(uow, session_id, public_id)
     if there is not None and ignored:
         return there
     if there is not None:
         raise AlreadyExists("message", public_id)
+    if public_id is not None:
+        hold(uow, session_id)  # now it is certain that something is done
     uow.announce(topic(session_id))
     uow.insert(message)
     return message
@@ -202,36 +204,39 @@ def page(
     over those of other roles.
 
     Raises:
-        InvalidInput: the limit is not 1 to 1,000, a filter is of a wrong type, or the cursor is not of this listing.
+        InvalidInput: the limit is not 1 to 1,000, an argument is of a wrong type, or the cursor is not of this listing.
     """
-    order = _order(session_id, role=role, instance_id=instance_id, newest_first=newest_first)
-    return fetch(uow, select(Message).where(*_sieved(role, instance_id)), order, limit=limit, cursor=cursor)
+    of_role = _read_role(role)
+    turned = require(StrictBool, newest_first, field="newest_first")
+    order = _order(session_id, of_role, instance_id, newest_first=turned)
+    return fetch(uow, select(Message).where(*_sieved(of_role, instance_id)), order, limit=limit, cursor=cursor)
 
 
-def _order(session_id: str, *, role: MessageRole | str | None, instance_id: int | None, newest_first: bool) -> Order:
-    of_role = None if role is None else parse_enum(MessageRole, role, field="role")
+def _read_role(role: MessageRole | str | None) -> MessageRole | None:
+    return None if role is None else parse_enum(MessageRole, role, field="role")
+
+
+def _order(session_id: str, role: MessageRole | None, instance_id: int | None, *, newest_first: bool) -> Order:
     return Order(
-        ["messages", session_id, of_role, instance_id, newest_first],
+        ["messages", session_id, role, instance_id, newest_first],
         [col(Message.id)],
         falling=newest_first,
-        within=_within(session_id, of_role, instance_id),
+        within=_within(session_id, role, instance_id),
     )
 
 
-def _within(session_id: str, role: MessageRole | str | None, instance_id: int | None) -> list[tuple[Any, Any]]:
+def _within(session_id: str, role: MessageRole | None, instance_id: int | None) -> list[tuple[Any, Any]]:
     """Return the columns that are fixed and lead an index, which serves a role or an instance."""
     fixed: list[tuple[Any, Any]] = [(col(Message.session_id), require(Id, session_id, field="session_id"))]
     if instance_id is not None:
         fixed.append((col(Message.instance_id), require(Count, instance_id, field="instance_id")))
     elif role is not None:
-        fixed.append((col(Message.role), parse_enum(MessageRole, role, field="role")))
+        fixed.append((col(Message.role), role))
     return fixed
 
 
-def _sieved(role: MessageRole | str | None, instance_id: int | None) -> list[sa.ColumnElement[bool]]:
-    if role is None or instance_id is None:
-        return []
-    return [col(Message.role) == parse_enum(MessageRole, role, field="role")]
+def _sieved(role: MessageRole | None, instance_id: int | None) -> list[sa.ColumnElement[bool]]:
+    return [] if role is None or instance_id is None else [col(Message.role) == role]
 
 
 def between(
@@ -335,7 +340,7 @@ def follow(
         InvalidInput: an argument is of a wrong type, or the cursor is not of this listing.
         StoreUnavailable: the store was closed meanwhile, or the database cannot be reached.
     """
-    order = _order(session_id, role=role, instance_id=instance_id, newest_first=False)
+    order = _order(session_id, _read_role(role), instance_id, newest_first=False)
     chosen = partial(page, role=role, instance_id=instance_id)
     return follow_log(store, session_id, chosen, order, after=after, idle_seconds=idle_seconds)
 
@@ -352,6 +357,7 @@ def count(
     Raises:
         InvalidInput: a filter is of a wrong type.
     """
-    fixed = [column == value for column, value in _within(session_id, role, instance_id)]
-    statement = select(sa.func.count()).select_from(Message).where(*fixed, *_sieved(role, instance_id))
+    of_role = _read_role(role)
+    fixed = [column == value for column, value in _within(session_id, of_role, instance_id)]
+    statement = select(sa.func.count()).select_from(Message).where(*fixed, *_sieved(of_role, instance_id))
     return uow.exec(statement).one()

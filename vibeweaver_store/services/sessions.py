@@ -13,7 +13,7 @@ import sqlalchemy as sa
 from sqlmodel import col
 
 from vibeweaver_store.columns import Id, PathText, parse_enum, require
-from vibeweaver_store.errors import AlreadyExists, NotFound
+from vibeweaver_store.errors import AlreadyExists, InvalidInput, NotFound
 from vibeweaver_store.models.session import DEFAULT_TEMPO_BPM, AgentStatus, Session, SessionKind, TempoBpm
 from vibeweaver_store.services.arguments import UNSET, Unset
 from vibeweaver_store.services.session_rows import find, get, hold, lock, require_session, topic, write
@@ -169,6 +169,8 @@ def _require_of_kind(kind: SessionKind, values: Mapping[str, Any]) -> None:
     """See to it that a session has what its kind cannot do without; the table's CHECK would undo the unit of work."""
     if kind is SessionKind.JAM:
         require(TempoBpm, values["tempo_bpm"], field="tempo_bpm")
+    if kind is SessionKind.AGENT and values["working_dir"] is None:
+        raise InvalidInput("working_dir: an agent's session needs one, the folder it works in", field="working_dir")
     if kind is SessionKind.AGENT:
         require(PathText, values["working_dir"], field="working_dir")
 

@@ -124,6 +124,18 @@ def find_by_path(uow: ReadUnitOfWork, path: str | os.PathLike[str]) -> Workspace
     return uow.exec(select(Workspace).where(col(Workspace.path) == normalize(path))).one_or_none()
 
 
+def find_by_hash(uow: ReadUnitOfWork, path_hash: str) -> Workspace | None:
+    """Return the workspace of a path's hash, or ``None``: AIT42 names its files after it. See :func:`path_hash`.
+
+    Raises:
+        InvalidInput: the hash is no text, or blank.
+    """
+    short = require(Id, path_hash, field="path_hash")
+    # Two paths of one hash would take 2**32 paths: the first is as good as the other.
+    statement = select(Workspace).where(col(Workspace.path_hash) == short).order_by(col(Workspace.id)).limit(1)
+    return uow.exec(statement).first()
+
+
 def require_workspace(uow: ReadUnitOfWork, workspace_id: str) -> None:
     """See to it that a workspace is there, before something is written that belongs to it.
 

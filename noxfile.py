@@ -19,6 +19,8 @@ nox.options.sessions = ["lint", "types", "tests", "migrations"]
 
 SOURCES = ("vibeweaver_store", "alembic", "tests", "benchmarks", "noxfile.py")
 SERVER_VARIABLE = "VIBEWEAVER_TEST_POSTGRES_URL"
+WORKERS = str((os.cpu_count() or 2) * 2)
+"""More than there are processors: a test waits for the server, for other processes or for a clock much of its time."""
 
 
 @nox.session
@@ -38,7 +40,7 @@ def types(session: nox.Session) -> None:
 @nox.session
 def tests(session: nox.Session) -> None:
     session.install("--quiet", "--editable", ".[dev]")
-    session.run("pytest", "-n", "auto", *session.posargs)
+    session.run("pytest", "-n", WORKERS, *session.posargs)
 
 
 @nox.session
@@ -49,7 +51,7 @@ def migrations(session: nox.Session) -> None:
     PostgreSQL takes part where ``VIBEWEAVER_TEST_POSTGRES_URL`` names a server on which databases may be made.
     """
     session.install("--quiet", "--editable", ".[dev]")
-    session.run("pytest", "-n", "auto", "-m", "migrations")
+    session.run("pytest", "-n", WORKERS, "-m", "migrations")
     with TemporaryDirectory() as folder:
         _up_and_down(session, {"VIBEWEAVER_DATABASE": f"{folder}/store.db"})
     if os.environ.get(SERVER_VARIABLE):
@@ -125,7 +127,7 @@ def minimums(session: nox.Session) -> None:
     ranges = [*project["dependencies"], *(requirement for extra in shipped for requirement in extra)]
     lowest = [re.sub(r">=([^,]+),.*", r"==\1", requirement) for requirement in ranges]
     session.install("--quiet", "--editable", ".[dev]", *lowest)
-    session.run("pytest", "-n", "auto", *session.posargs)
+    session.run("pytest", "-n", WORKERS, *session.posargs)
 
 
 @nox.session

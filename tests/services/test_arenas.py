@@ -125,7 +125,7 @@ def test_an_instance_has_what_it_was_given(store: Store, other: Store) -> None:
     }
     made = create(store, arenas.NewInstance(**given))
     (found,) = other.query(arenas.instances, made.session.id)
-    assert columns_of(found) == given | {"session_id": made.session.id}
+    assert columns_of(found) == given | {"session_id": made.session.id, "import_id": None}
 
 
 def test_an_instance_is_pending_and_knows_little_unless_said_otherwise(store: Store, race: str) -> None:

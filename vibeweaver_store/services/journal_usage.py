@@ -128,11 +128,12 @@ def _narrowed(
         key = require(Id, workspace_id, field="workspace_id")
         within = sa.select(col(Session.id)).where(col(Session.workspace_id) == key)
         conditions.append(col(JournalEvent.session_id).in_(within))
-    # Lines without a time may be of any response: a stream has none, where the transcript has.
-    if since is not None:
-        conditions.append(sa.or_(at >= _shifted(since, -_LONGEST_RESPONSE), at.is_(None)))
-    if until is not None:
-        conditions.append(sa.or_(at < _shifted(until, _LONGEST_RESPONSE), at.is_(None)))
+    span = [] if since is None else [at >= _shifted(since, -_LONGEST_RESPONSE)]
+    span += [] if until is None else [at < _shifted(until, _LONGEST_RESPONSE)]
+    if span:
+        # Lines without a time may be of any response: those of a stream have none, where the transcript's have. Each
+        # part says again what the index is of: SQLite takes it for neither else.
+        conditions.append(sa.or_(sa.and_(*span, conditions[0]), sa.and_(at.is_(None), conditions[0])))
     return conditions
 
 

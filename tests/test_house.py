@@ -5,12 +5,15 @@ Which module may import which, and what the kernel is, stands in ``pyproject.tom
 
 from __future__ import annotations
 
+import hashlib
+import subprocess
 from pathlib import Path
 
 import pytest
 
 from tests import house
-from tests.house import PACKAGE
+from tests.house import PACKAGE, TOP
+from tests.shared_data import MUSIC, needs_shared_data
 
 
 def name_of(path: Path) -> str:
@@ -50,3 +53,17 @@ def test_a_service_takes_its_unit_of_work_first(path: Path) -> None:
 
 def test_imports_go_down_only() -> None:
     assert "1 kept, 0 broken" in house.import_linter(house.TOP)
+
+
+@needs_shared_data
+def test_nothing_of_what_others_wrote_is_in_the_checkout() -> None:
+    listed = subprocess.run(["git", "ls-files", "-z"], cwd=TOP, capture_output=True, check=True, text=True).stdout
+    ours = {digest_of(TOP / name) for name in listed.split("\0") if name}
+    others = [path for path in MUSIC.parent.rglob("*") if path.is_file() and path.stat().st_size]
+
+    assert len(others) > 40
+    assert [path.name for path in others if digest_of(path) in ours] == []
+
+
+def digest_of(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else ""

@@ -78,7 +78,7 @@ def ait42(
 def vibeweaver(cli: Cli, file: DatabaseFile, no_redact: NoRedact = False, dry_run: DryRun = False) -> None:
     """Bring in a vibeweaver database: jams with all that hangs on them, and generation stats.
 
-    A jam that is there already is left as it is.
+    Do it again for what came to its jams since. A jam that came otherwise is left as it is.
     """
     run = partial(import_vibeweaver, path=file, redact=not no_redact, dry_run=dry_run)
     _run(cli, [file], run, dry_run=dry_run)

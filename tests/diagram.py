@@ -24,7 +24,7 @@ def mermaid(metadata: sa.MetaData = METADATA) -> str:
 
 
 def sorted_keys(table: sa.Table) -> list[sa.ForeignKey]:
-    return sorted(table.foreign_keys, key=lambda key: key.parent.name)
+    return sorted(table.foreign_keys, key=lambda key: (key.parent.name, key.target_fullname))
 
 
 def describe(column: sa.Column[object]) -> str:

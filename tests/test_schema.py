@@ -37,8 +37,15 @@ from vibeweaver_store.engine import resolve
 from vibeweaver_store.models import METADATA
 from vibeweaver_store.sqlite_file import VERSION_TABLE
 from vibeweaver_store.testing import (
+    CommentFactory,
+    CoordinationEventFactory,
+    EnsembleWorkerFactory,
     ImportFactory,
+    JobAttemptFactory,
     PostgresServer,
+    ProjectFactory,
+    TicketFactory,
+    WorkerTypeFactory,
     WorkspaceFactory,
 )
 from vibeweaver_store.upkeep.comparison import clauses, declared_statements, drift
@@ -56,6 +63,12 @@ def fill(store: Store) -> str:
         for factory in OF_A_SESSION:
             factory.create(uow=uow, session_id=jam.id)
         ImportFactory.create(uow=uow)
+        project = ProjectFactory.create(uow=uow).repository_name
+        WorkerTypeFactory.create(uow=uow, project_id=project)
+        CommentFactory.create(uow=uow, ticket_id=TicketFactory.create(uow=uow, project_id=project).ticket_id)
+        EnsembleWorkerFactory.create(uow=uow, project_id=project)
+        CoordinationEventFactory.create(uow=uow, project_id=project)
+        JobAttemptFactory.create(uow=uow)
         stats.record(uow, "drums", 100)
     return jam.id
 

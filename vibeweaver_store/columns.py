@@ -18,6 +18,7 @@ import uuid_utils
 from pydantic import AfterValidator, BeforeValidator, Field, Strict, TypeAdapter, ValidationError
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.engine import Dialect
+from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.types import TypeDecorator, TypeEngine
 
 from vibeweaver_store.errors import CorruptData, InvalidInput
@@ -172,6 +173,27 @@ class UtcDateTime(TypeDecorator[datetime]):
             return datetime.fromisoformat(value)
         except (TypeError, ValueError) as error:
             raise CorruptData(f"{value!r} is not a stored time") from error
+
+
+class _Now(sa.ColumnElement[datetime]):
+    """The present instant in the stored form of :class:`UtcDateTime`; on SQLite, to the millisecond."""
+
+    inherit_cache = True
+    type = UtcDateTime()
+
+
+@compiles(_Now, "sqlite")
+def _now_on_sqlite(_element: _Now, _compiler: Any, **_: Any) -> str:
+    return "strftime('%Y-%m-%dT%H:%M:%f000Z', 'now')"
+
+
+@compiles(_Now)
+def _now_elsewhere(_element: _Now, _compiler: Any, **_: Any) -> str:
+    return "CURRENT_TIMESTAMP"
+
+
+NOW = _Now()
+"""The default of a column that the database itself fills in; the package's own rows bring ``uow.now()``."""
 
 
 class EnumText(TypeDecorator[StrEnumT]):

@@ -7,6 +7,7 @@ and says what to do. A driver's exception is never raised bare: it is the ``__ca
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import datetime
 from typing import Any, ClassVar
 
 
@@ -91,6 +92,33 @@ class StaleWrite(StoreError):
         self.key = key
         self.expected = expected
         self.current = current
+
+
+class AlreadyClaimed(StoreError):
+    """Somebody else is at work on a thing. ``by`` says who, ``until`` when their claim ends unless it is renewed."""
+
+    code = "already_claimed"
+
+    def __init__(self, entity: str, key: object, by: str, until: datetime) -> None:
+        super().__init__(f"{entity} {key!r} is claimed by {by!r} until {until:%Y-%m-%d %H:%M:%SZ}")
+        self.entity = entity
+        self.key = key
+        self.by = by
+        self.until = until
+
+
+class LeaseLost(StoreError):
+    """A job is not held any more by who would write of it: its lease expired, or it was taken over, ended or cancelled.
+
+    Nothing was written; what was done of the job is somebody else's to do, or was called off.
+    """
+
+    code = "lease_lost"
+
+    def __init__(self, job_id: str, why: str) -> None:
+        super().__init__(f"the lease of job {job_id!r} is lost: {why}; leave the job, nothing was written")
+        self.job_id = job_id
+        self.why = why
 
 
 class StoreBusy(StoreError):

@@ -10,6 +10,9 @@ from typing import Any, TypeVar
 import sqlalchemy as sa
 from sqlmodel import col, select
 
+from tests.services import ensemble_scene, job_scene
+from tests.services.ensemble_scene import EnsembleScene, build_ensemble_scene
+from tests.services.job_scene import JobScene, build_job_scene
 from vibeweaver_store import (
     HistoryEntry,
     Import,
@@ -70,6 +73,8 @@ SERVICES: tuple[ModuleType, ...] = (
     history,
     snapshots,
     stats,
+    *ensemble_scene.SERVICES,
+    *job_scene.SERVICES,
 )
 
 
@@ -101,6 +106,8 @@ class Scene:
     last_event_id: int
     import_id: int
     source: str
+    ensemble: EnsembleScene
+    jobs: JobScene
 
 
 OF_A_SESSION: tuple[type[RowFactory[Any]], ...] = (
@@ -175,6 +182,8 @@ def scene_of(uow: UnitOfWork, session: Session, workspace: Workspace, brought: I
         last_event_id=last,
         import_id=brought.id,
         source=brought.source,
+        ensemble=build_ensemble_scene(uow),
+        jobs=build_job_scene(uow),
     )
 
 

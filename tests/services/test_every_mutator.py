@@ -15,6 +15,7 @@ import pytest
 import sqlalchemy as sa
 from sqlmodel import col
 
+from tests.services import ensemble_scene, job_scene
 from tests.services.conftest import EACH_DRIVE
 from tests.services.scene import OF_A_SESSION, Scene, dump, services_that_take
 from vibeweaver_store import (
@@ -62,6 +63,14 @@ def end_and_finish(uow: UnitOfWork, at: Scene) -> None:
 
 def move_to_a_new_session(uow: UnitOfWork, at: Scene) -> None:
     journal.associate(uow, [at.event_id], sessions.create(uow, name="new").id)
+
+
+def of_ensembles(mutate: ensemble_scene.Mutator) -> Mutator:
+    return lambda uow, at: mutate(uow, at.ensemble)
+
+
+def of_jobs(mutate: job_scene.Mutator) -> Mutator:
+    return lambda uow, at: mutate(uow, at.jobs)
 
 
 MUTATORS: dict[str, tuple[Mutator, set[str]]] = {
@@ -147,6 +156,8 @@ MUTATORS: dict[str, tuple[Mutator, set[str]]] = {
     "snapshots.prune": (lambda uow, at: snapshots.prune(uow, at.session_id, keep=1), {"snapshots"}),
     "stats.record in a new space": (lambda uow, _: stats.record(uow, new_id(), 250), {"generation_stats"}),
     "stats.record in a known space": (lambda uow, at: stats.record(uow, at.space, 250), {"generation_stats"}),
+    **{name: (of_ensembles(mutate), tables) for name, (mutate, tables) in ensemble_scene.MUTATORS.items()},
+    **{name: (of_jobs(mutate), tables) for name, (mutate, tables) in job_scene.MUTATORS.items()},
 }
 
 

@@ -12,7 +12,10 @@ from typing import Any, TypeAlias
 import pytest
 import sqlalchemy as sa
 
+from tests.services import ensemble_scene, job_scene
 from tests.services.conftest import SYNC
+from tests.services.ensemble_scene import EnsembleScene, build_busy_ensemble
+from tests.services.job_scene import JobScene, build_busy_jobs
 from tests.services.plans import Sent, indexes_of, postgresql_plan, recorded, sqlite_plan, steps
 from tests.services.scene import Scene, services_that_take
 from tests.services.variants import TRIGGERS
@@ -90,7 +93,11 @@ def busy(lasting_store: Store) -> Scene:
         ]
         imported = [ImportFactory.build(source=f"/srv/{n % 100}.jsonl") for n in range(IMPORTS)]
         uow.insert(*imported)
-        scenes = [fill(uow, key, folder, imported[-1]) for key, folder in zip(keys, folders, strict=False)]
+        ensemble, jobs = build_busy_ensemble(uow), build_busy_jobs(uow)
+        scenes = [
+            fill(uow, key, folder, imported[-1], ensemble=ensemble, jobs=jobs)
+            for key, folder in zip(keys, folders, strict=False)
+        ]
         insert_logs(uow, keys, imported)
         uow.execute(sa.text("ANALYZE"))
     return fill_in_events(lasting_store, scenes[BUSY // 2])
@@ -159,7 +166,9 @@ def fill_in_events(store: Store, scene: Scene) -> Scene:
         return replace(scene, event_id=newest or 0, message_id=messages.last(uow, scene.session_id, 1)[0].public_id)
 
 
-def fill(uow: UnitOfWork, key: str, folder: Workspace, imported: Import) -> Scene:
+def fill(
+    uow: UnitOfWork, key: str, folder: Workspace, imported: Import, *, ensemble: EnsembleScene, jobs: JobScene
+) -> Scene:
     made = [
         RuleFactory.build(session_id=key, trigger=trigger, priority=Priority(n % 5), enabled=n % 10 != 0)
         for n, (trigger, _) in product(range(RULES // len(TRIGGERS)), TRIGGERS)
@@ -189,6 +198,8 @@ def fill(uow: UnitOfWork, key: str, folder: Workspace, imported: Import) -> Scen
         last_event_id=0,
         import_id=imported.id or 0,
         source=imported.source,
+        ensemble=ensemble,
+        jobs=jobs,
     )
 
 
@@ -382,7 +393,25 @@ WRITERS: dict[str, Lookup] = {
     "snapshots.prune": lambda uow, at: snapshots.prune(uow, at.session_id, keep=20),
 }
 
-WHOLE_TABLE_IN_ORDER = {"sessions", "workspaces", "instances", "imports", "journal_events", "generation_stats"}
+
+def of_ensembles(look: ensemble_scene.Mutator) -> Lookup:
+    return lambda uow, at: look(uow, at.ensemble)
+
+
+def of_jobs(look: job_scene.Mutator) -> Lookup:
+    return lambda uow, at: look(uow, at.jobs)
+
+
+LOOKUPS |= {name: of_ensembles(look) for name, look in ensemble_scene.LOOKUPS.items()}
+LOOKUPS |= {name: of_jobs(look) for name, look in job_scene.LOOKUPS.items()}
+WRITERS |= {name: of_ensembles(look) for name, look in ensemble_scene.WRITERS.items()}
+WRITERS |= {name: of_jobs(look) for name, look in job_scene.WRITERS.items()}
+
+WHOLE_TABLE_IN_ORDER = {
+    *("sessions", "workspaces", "instances", "imports", "journal_events", "generation_stats"),
+    *ensemble_scene.WHOLE_TABLE_IN_ORDER,
+    *job_scene.WHOLE_TABLE_IN_ORDER,
+}
 """Tables whose listing is of all their rows: its first page reads the index of the order from one end."""
 
 
@@ -394,7 +423,11 @@ class UndoneError(Exception):
     """Raised so that what a writer wrote is rolled back."""
 
 
-IN_SETS = {"sessions.counts", "journal.usage", "journal.thread", "imports.undo"}
+IN_SETS = {
+    *("sessions.counts", "journal.usage", "journal.thread", "imports.undo"),
+    *ensemble_scene.IN_SETS,
+    *job_scene.IN_SETS,
+}
 """What counts, groups or gathers many rows in one statement: it sorts what it found, and where that is a good part of a
 table of a few thousand rows, PostgreSQL reads all of it."""
 

@@ -19,11 +19,13 @@ from typer.core import TyperGroup
 from vibeweaver_store.cli.invocation import Cli
 from vibeweaver_store.cli.text import one_line
 from vibeweaver_store.errors import (
+    AlreadyClaimed,
     AlreadyExists,
     CorruptData,
     IllegalTransition,
     ImportRejected,
     InvalidInput,
+    LeaseLost,
     MigrationFailed,
     NotFound,
     SchemaMismatch,
@@ -42,10 +44,12 @@ INTERRUPTED: Final = 130
 EXIT_CODES: Final[dict[type[StoreError], int]] = {
     StoreError: UNEXPECTED,
     NotFound: 3,
+    AlreadyClaimed: 4,
     AlreadyExists: 4,
     IllegalTransition: 4,
     ImportRejected: 4,
     InvalidInput: 4,
+    LeaseLost: 4,
     StaleWrite: 4,
     StoreBusy: 5,
     CorruptData: 6,

@@ -3,7 +3,18 @@
 from vibeweaver_store.models import actions, signals, triggers
 from vibeweaver_store.models.arena import Arena, ArenaRuntime, Instance, InstanceStatus
 from vibeweaver_store.models.base import Base
+from vibeweaver_store.models.ensemble import (
+    Comment,
+    CoordinationEvent,
+    CoordinationEventType,
+    EnsembleWorker,
+    Project,
+    Ticket,
+    WorkerStatus,
+    WorkerType,
+)
 from vibeweaver_store.models.imports import Import, ImportStatus
+from vibeweaver_store.models.job import Job, JobAttempt, JobStatus
 from vibeweaver_store.models.journal import JournalEvent
 from vibeweaver_store.models.message import Message, MessageRole
 from vibeweaver_store.models.session import AgentStatus, Session, SessionKind, SessionStatus, Workspace
@@ -19,23 +30,34 @@ __all__ = [
     "Arena",
     "ArenaRuntime",
     "Base",
+    "Comment",
+    "CoordinationEvent",
+    "CoordinationEventType",
+    "EnsembleWorker",
     "GenerationStats",
     "HistoryEntry",
     "Import",
     "ImportStatus",
     "Instance",
     "InstanceStatus",
+    "Job",
+    "JobAttempt",
+    "JobStatus",
     "JournalEvent",
     "Marker",
     "Message",
     "MessageRole",
     "Priority",
+    "Project",
     "Rule",
     "Session",
     "SessionComplete",
     "SessionKind",
     "SessionStatus",
     "Snapshot",
+    "Ticket",
+    "WorkerStatus",
+    "WorkerType",
     "Workspace",
     "actions",
     "signals",

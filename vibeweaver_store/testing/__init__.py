@@ -17,8 +17,15 @@ There is no assert to be rewritten here (PYTEST_DONT_REWRITE), so a conftest may
 try:
     from vibeweaver_store.testing.clock import SettableClock
     from vibeweaver_store.testing.databases import PostgresServer, new_file, new_store, template
+    from vibeweaver_store.testing.ensemble_factories import (
+        CommentFactory,
+        CoordinationEventFactory,
+        EnsembleWorkerFactory,
+        ProjectFactory,
+        TicketFactory,
+        WorkerTypeFactory,
+    )
     from vibeweaver_store.testing.factories import (
-        EPOCH,
         ArenaFactory,
         ArenaRuntimeFactory,
         GenerationStatsFactory,
@@ -28,12 +35,10 @@ try:
         JournalEventFactory,
         MarkerFactory,
         MessageFactory,
-        RowFactory,
         RuleFactory,
         SessionFactory,
         SnapshotFactory,
         WorkspaceFactory,
-        columns_of,
     )
     from vibeweaver_store.testing.fixtures import (
         postgres_store,
@@ -44,6 +49,8 @@ try:
         store_postgres_template,
         store_postgres_url,
     )
+    from vibeweaver_store.testing.job_factories import JobAttemptFactory, JobFactory
+    from vibeweaver_store.testing.row_factory import EPOCH, RowFactory, columns_of
 except ModuleNotFoundError as error:
     missing = (error.name or "").partition(".")[0]
     if missing not in {"factory", "pytest"}:
@@ -56,19 +63,27 @@ __all__ = [
     "EPOCH",
     "ArenaFactory",
     "ArenaRuntimeFactory",
+    "CommentFactory",
+    "CoordinationEventFactory",
+    "EnsembleWorkerFactory",
     "GenerationStatsFactory",
     "HistoryEntryFactory",
     "ImportFactory",
     "InstanceFactory",
+    "JobAttemptFactory",
+    "JobFactory",
     "JournalEventFactory",
     "MarkerFactory",
     "MessageFactory",
     "PostgresServer",
+    "ProjectFactory",
     "RowFactory",
     "RuleFactory",
     "SessionFactory",
     "SettableClock",
     "SnapshotFactory",
+    "TicketFactory",
+    "WorkerTypeFactory",
     "WorkspaceFactory",
     "columns_of",
     "new_file",

@@ -7,19 +7,14 @@ Any column can be given: ``RuleFactory.create(uow=uow, session_id=jam.id, priori
 from __future__ import annotations
 
 import hashlib
-from datetime import UTC, datetime
-from typing import Any, Generic, TypeVar
+from typing import Any
 
-import sqlmodel
-from factory.base import Factory
 from factory.declarations import LazyAttribute, LazyFunction, SelfAttribute, Sequence
 
 from vibeweaver_store.columns import new_id
-from vibeweaver_store.errors import InvalidInput
 from vibeweaver_store.models import (
     Arena,
     ArenaRuntime,
-    Base,
     GenerationStats,
     HistoryEntry,
     Import,
@@ -44,37 +39,7 @@ from vibeweaver_store.models.actions import ActionType
 from vibeweaver_store.models.arena import FINAL_OF_INSTANCES
 from vibeweaver_store.models.session import FINAL
 from vibeweaver_store.models.triggers import TriggerType
-from vibeweaver_store.unit_of_work import UnitOfWork
-
-T = TypeVar("T", bound=Base)
-
-EPOCH = datetime(2026, 1, 1, tzinfo=UTC)
-"""When the rows of the factories were made, unless they are told otherwise."""
-
-
-class RowFactory(Factory[T], Generic[T]):
-    """What the factories share: ``build(…)`` makes a valid row, ``create(uow=uow, …)`` writes it too."""
-
-    class Meta:
-        abstract = True
-
-    @classmethod
-    def _build(cls, model_class: type[T], *args: Any, **values: Any) -> T:
-        values.pop("uow", None)
-        if "session_id" in values and values["session_id"] is None:
-            values["session_id"] = new_id()
-        return model_class.build(**values)
-
-    @classmethod
-    def _create(cls, model_class: type[T], *args: Any, **values: Any) -> T:
-        uow = values.pop("uow", None)
-        if not isinstance(uow, UnitOfWork):
-            raise InvalidInput(f"{cls.__name__}.create(uow=uow) needs a unit of work to write in", field="uow")
-        if "session_id" in values and values["session_id"] is None:
-            values["session_id"] = SessionFactory.create(uow=uow).id
-        row = model_class.build(**values)
-        uow.insert(row)
-        return row
+from vibeweaver_store.testing.row_factory import EPOCH, PARENTS, RowFactory
 
 
 class WorkspaceFactory(RowFactory[Workspace]):
@@ -105,6 +70,9 @@ class SessionFactory(RowFactory[Session]):
     updated_at = SelfAttribute("created_at")
     completed_at = LazyAttribute(lambda session: session.updated_at if session.status in FINAL else None)
     last_activity_at = SelfAttribute("updated_at")
+
+
+PARENTS["session_id"] = (SessionFactory, "id")
 
 
 class MessageFactory(RowFactory[Message]):
@@ -258,8 +226,3 @@ class GenerationStatsFactory(RowFactory[GenerationStats]):
     max_ms = SelfAttribute("last_ms")
     sum_of_squares_ms2 = LazyAttribute(lambda stats: float(stats.last_ms**2 * stats.sample_count))
     updated_at = EPOCH
-
-
-def columns_of(row: sqlmodel.SQLModel) -> dict[str, Any]:
-    """The values of a row, to compare it with one read on another connection."""
-    return row.model_dump()

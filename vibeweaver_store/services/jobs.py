@@ -1,0 +1,3 @@
+"""Jobs: background work that is claimed under a lease, retried, and completed once."""
+
+from __future__ import annotations

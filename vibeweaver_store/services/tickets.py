@@ -1,0 +1,3 @@
+"""Tickets: pieces of work that go through the stages of their plans."""
+
+from __future__ import annotations

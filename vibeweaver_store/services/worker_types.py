@@ -1,0 +1,3 @@
+"""Worker types: the roles of a project, each with its prompt."""
+
+from __future__ import annotations

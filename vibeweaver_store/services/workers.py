@@ -1,0 +1,3 @@
+"""Workers: the agents of an ensemble, and what becomes of them."""
+
+from __future__ import annotations

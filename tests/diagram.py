@@ -18,7 +18,8 @@ def mermaid(metadata: sa.MetaData = METADATA) -> str:
     """The diagram as a fenced block: each table with its columns, keys and parents."""
     lines = ["```mermaid", "erDiagram"]
     for table in metadata.sorted_tables:
-        lines += [f"    {key.column.table.name} ||--o{{ {table.name} : has" for key in sorted_keys(table)]
+        parents = dict.fromkeys(key.column.table.name for key in sorted_keys(table))
+        lines += [f"    {parent} ||--o{{ {table.name} : has" for parent in parents]
         lines += [f"    {table.name} {{", *[f"        {describe(column)}" for column in table.columns], "    }"]
     return "\n".join([*lines, "```", ""])
 

@@ -17,6 +17,7 @@ from _pytest.runner import runtestprotocol
 from sqlalchemy.util.concurrency import await_, greenlet_spawn, in_greenlet
 
 from vibeweaver_store import AsyncStore, ReadUnitOfWork, Store, UnitOfWork
+from vibeweaver_store.services.job_leases import AsyncLease, Lease
 from vibeweaver_store.services.rule_book import RuleBook
 
 T = TypeVar("T")
@@ -84,6 +85,9 @@ class _DrivenStore:
     def rule_book(self, session_id: str) -> RuleBook:
         return cast("RuleBook", _DrivenBook(self._store, session_id))
 
+    def lease(self, job: Any) -> Lease:
+        return cast("Lease", _DrivenLease(self._store.lease(job)))
+
     def close(self) -> None:
         if in_greenlet():
             await_(self._store.close())
@@ -106,6 +110,33 @@ class _DrivenBook:
 
     def fire(self, signal: Any) -> Any:
         return await_(self._book.fire(signal))
+
+
+class _DrivenLease:
+    def __init__(self, lease: AsyncLease) -> None:
+        self._lease = lease
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._lease, name)
+
+    def begin(self) -> Any:
+        return _block(self._lease.begin())
+
+    def renew(self, *args: Any) -> Any:
+        return await_(self._lease.renew(*args))
+
+    def set_progress(self, *args: Any) -> Any:
+        return await_(self._lease.set_progress(*args))
+
+    def complete(self, *args: Any) -> Any:
+        return await_(self._lease.complete(*args))
+
+    def __enter__(self) -> _DrivenLease:
+        await_(self._lease.__aenter__())
+        return self
+
+    def __exit__(self, *raised: Any) -> None:
+        await_(self._lease.__aexit__(*raised))
 
 
 @contextmanager

@@ -88,6 +88,8 @@ from vibeweaver_store.services import (
 from vibeweaver_store.services.rule_book import AsyncRuleBook, RuleBook
 from vibeweaver_store.settings import Settings
 from vibeweaver_store.unit_of_work import ReadUnitOfWork, UnitOfWork
+from vibeweaver_store.worker import Worker
+from vibeweaver_store.worker_tasks import GiveUp, Handler
 
 __version__ = "0.1.0"
 
@@ -107,6 +109,8 @@ __all__ = [
     "CorruptData",
     "EnsembleWorker",
     "GenerationStats",
+    "GiveUp",
+    "Handler",
     "HistoryEntry",
     "IllegalTransition",
     "Import",
@@ -146,6 +150,7 @@ __all__ = [
     "StoreUnavailable",
     "Ticket",
     "UnitOfWork",
+    "Worker",
     "WorkerStatus",
     "WorkerType",
     "Workspace",

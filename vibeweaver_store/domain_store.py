@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from vibeweaver_store import async_store, store
+from vibeweaver_store.models.job import Job
+from vibeweaver_store.services.job_leases import AsyncLease, Lease
 from vibeweaver_store.services.rule_book import AsyncRuleBook, RuleBook
 
 
@@ -21,6 +23,23 @@ class Store(store.Store):
         """
         return RuleBook(self, session_id)
 
+    def lease(self, job: Job) -> Lease:
+        """Return the hold of a claimed job: units of work that are committed only while it is held.
+
+        Raises:
+            InvalidInput: the job was never claimed.
+        """
+        return Lease(self, job)
+
+    async def for_asyncio(self) -> AsyncStore:
+        """Open an AsyncStore on the same database, with the same settings and clock, in the running event loop.
+
+        Raises:
+            StoreUnavailable: a driver for asyncio is missing, or the database cannot be reached.
+        """
+        database = self._target.url if self._target.path is None else self._target.path
+        return await AsyncStore.open(database, migrate=False, settings=self._settings, clock=self._clock)
+
 
 class AsyncStore(async_store.AsyncStore):
     """A :class:`Store` for asyncio, with the same promises. Open one with :meth:`open`.
@@ -36,3 +55,11 @@ class AsyncStore(async_store.AsyncStore):
             InvalidInput: the id is no text, or blank.
         """
         return AsyncRuleBook(self, session_id)
+
+    def lease(self, job: Job) -> AsyncLease:
+        """Return the hold of a claimed job: units of work that are committed only while it is held.
+
+        Raises:
+            InvalidInput: the job was never claimed.
+        """
+        return AsyncLease(self, job)

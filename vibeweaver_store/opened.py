@@ -96,6 +96,11 @@ class OpenDatabase:
         return self._target.backend
 
     @property
+    def closed(self) -> bool:
+        """Whether it was closed."""
+        return self._closed
+
+    @property
     def place(self) -> str:
         """The file or URL of the database, without a password."""
         return self._target.place

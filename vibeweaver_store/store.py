@@ -186,6 +186,17 @@ class Store(OpenDatabase):
                 return True
         return False
 
+    def watch(self, topic: str) -> Watch:
+        """Begin to watch the database for what is announced under a topic, and return what waits for it; close it.
+
+        What :meth:`follow` is built on, for who looks for something else than items of a listing. Set the watch before
+        you look, so that nothing is committed unnoticed in between.
+
+        Raises:
+            StoreUnavailable: the store is closed, or the database cannot be reached.
+        """
+        return self._watch(topic)
+
     def _repeat(
         self,
         begin: Callable[[], object],

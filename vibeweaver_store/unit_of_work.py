@@ -54,11 +54,19 @@ class ReadUnitOfWork(sqlmodel.Session):
             InvalidInput: the store was given a clock without a time zone.
         """
         if self._instant is None:
-            instant = self._clock()
-            if not isinstance(instant, datetime) or instant.tzinfo is None:
-                raise InvalidInput(f"the store's clock gives {shown(instant)}; it must give datetimes with a time zone")
-            self._instant = instant.astimezone(UTC)
+            self._instant = self.present()
         return self._instant
+
+    def present(self) -> datetime:
+        """Return the instant by the store's clock as it is now, in UTC: for what must still hold as it is committed.
+
+        Raises:
+            InvalidInput: the store was given a clock without a time zone.
+        """
+        instant = self._clock()
+        if not isinstance(instant, datetime) or instant.tzinfo is None:
+            raise InvalidInput(f"the store's clock gives {shown(instant)}; it must give datetimes with a time zone")
+        return instant.astimezone(UTC)
 
     @property
     def backend(self) -> str:

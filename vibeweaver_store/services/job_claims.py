@@ -16,8 +16,7 @@ from vibeweaver_store.json_values import shown
 from vibeweaver_store.models.job import Job, JobStatus
 from vibeweaver_store.paging import check_limit
 from vibeweaver_store.services.job_expiry import catch_up, soonest
-from vibeweaver_store.services.job_rows import DEFAULT_LEASE_SECONDS, READY, lease_end, write_held
-from vibeweaver_store.services.rule_firing import Firing
+from vibeweaver_store.services.job_rows import DEFAULT_LEASE_SECONDS, READY, Ended, lease_end, write_held
 from vibeweaver_store.unit_of_work import ReadUnitOfWork, UnitOfWork
 
 MAX_TYPES: Final = 100
@@ -30,11 +29,11 @@ class Claimed:
 
     Attributes:
         jobs: the jobs that are to be done now, the most urgent first; none where there was none.
-        firings: rules that fire because jobs are over whose last lease expired; the caller is to do their actions.
+        ended: the jobs that have failed because their last lease expired, each with the firings to be acted on.
     """
 
     jobs: list[Job]
-    firings: list[Firing]
+    ended: list[Ended]
 
 
 def claim(
@@ -71,7 +70,7 @@ def claim(
     worker = require(Id, worker_id, field="worker_id")
     until = lease_end(now, lease_seconds)
     check_limit(limit)
-    firings = catch_up(uow)
+    ended = catch_up(uow)
     picked = _most_urgent(uow, wanted, limit).cte("picked")
     statement = (
         sa.update(Job)
@@ -90,7 +89,7 @@ def claim(
         .returning(Job)
     )
     jobs: list[Job] = list(uow.execute(statement, execution_options={"synchronize_session": False}).scalars())
-    return Claimed(sorted(jobs, key=lambda job: (-job.priority, job.scheduled_at, job.id)), firings)
+    return Claimed(sorted(jobs, key=lambda job: (-job.priority, job.scheduled_at, job.id)), ended)
 
 
 def _checked_types(types: Sequence[str] | None) -> list[str] | None:
@@ -179,7 +178,7 @@ def set_progress(uow: UnitOfWork, job: Job, done: int, total: int | None = None,
 
 
 def next_due(uow: ReadUnitOfWork, types: Sequence[str] | None = None) -> datetime | None:
-    """Return when there will next be something to claim that nobody has to announce: a job comes due, a lease expires.
+    """Return when there is next something to claim: a job is ready, comes due, or its lease expires.
 
     ``None`` where there is neither. A time that has passed means that there is something now.
 
@@ -190,4 +189,8 @@ def next_due(uow: ReadUnitOfWork, types: Sequence[str] | None = None) -> datetim
     Raises:
         InvalidInput: the types are refused.
     """
-    return min((at for at in soonest(uow, _checked_types(types)) if at is not None), default=None)
+    wanted = _checked_types(types)
+    of_types = [] if wanted is None else [col(Job.type).in_(wanted)]
+    ready = sa.select(col(Job.scheduled_at)).where(READY, *of_types).limit(1)  # any: its time has come
+    times = (uow.execute(ready).scalar(), *soonest(uow, wanted))
+    return min((at for at in times if at is not None), default=None)

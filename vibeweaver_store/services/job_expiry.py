@@ -11,8 +11,16 @@ from sqlmodel import col, select
 
 from vibeweaver_store.models.job import Job, JobStatus
 from vibeweaver_store.models.session import Session
-from vibeweaver_store.services.job_rows import HELD, NOT_READY, UNHELD, attempt_of, fire_finished, record_attempts
-from vibeweaver_store.services.rule_firing import Firing
+from vibeweaver_store.services.job_rows import (
+    HELD,
+    NOT_READY,
+    UNHELD,
+    Ended,
+    attempt_of,
+    fire_finished,
+    get,
+    record_attempts,
+)
 from vibeweaver_store.unit_of_work import ReadUnitOfWork, UnitOfWork
 
 _AT_ONCE: Final = 1000
@@ -35,17 +43,17 @@ def soonest(uow: ReadUnitOfWork, types: Sequence[str] | None = None) -> tuple[da
     return first[0], first[1]
 
 
-def catch_up(uow: UnitOfWork) -> list[Firing]:
-    """Make ready what has come due, and see to leases that have expired; return what fires for jobs that failed so.
+def catch_up(uow: UnitOfWork) -> list[Ended]:
+    """Make ready what has come due, and see to leases that have expired; return the jobs that have failed so.
 
     Where there is nothing to do, it is one statement.
     """
     now = uow.now()
     due, expires = soonest(uow)
-    firings = _take_back(uow) if expires is not None and expires <= now else []
+    ended = _take_back(uow) if expires is not None and expires <= now else []
     if due is not None and due <= now:
         _make_ready(uow)
-    return firings
+    return ended
 
 
 def _make_ready(uow: UnitOfWork) -> None:
@@ -60,7 +68,7 @@ def _make_ready(uow: UnitOfWork) -> None:
     _write(uow, col(Job.id).in_(sa.select(due.c.id)), {"ready": True})
 
 
-def _take_back(uow: UnitOfWork) -> list[Firing]:
+def _take_back(uow: UnitOfWork) -> list[Ended]:
     """Take jobs back from whoever let the lease expire: to be tried again, or failed where no attempt is left.
 
     Sessions come before their jobs, as everywhere. One that somebody holds is passed over, with its jobs that are to
@@ -82,7 +90,7 @@ def _take_back(uow: UnitOfWork) -> list[Firing]:
     now = uow.now()
     _end(uow, again, {"status": JobStatus.PENDING, "ready": True, "error": _EXPIRED, "updated_at": now})
     _end(uow, spent, {"status": JobStatus.FAILED, "completed_at": now, "error": _EXPIRED_LAST, "updated_at": now})
-    return [firing for job in spent for firing in fire_finished(uow, job.id, job.session_id)]
+    return [Ended(get(uow, job.id), fire_finished(uow, job.id, job.session_id)) for job in spent]
 
 
 def _hold(uow: UnitOfWork, session_ids: set[str]) -> set[str]:

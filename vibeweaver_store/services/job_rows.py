@@ -131,8 +131,19 @@ def write_held(uow: UnitOfWork, job: Job, changes: dict[str, Any]) -> Job:
     statement = sa.update(Job).where(*is_held).values(**changes, updated_at=now).returning(Job)
     written: Job | None = uow.execute(statement, execution_options={"synchronize_session": False}).scalar_one_or_none()
     if written is None:
-        raise LeaseLost(key, _why_lost(get(uow, key), token))
+        raise lost(uow, job)
     return written
+
+
+def lost(uow: ReadUnitOfWork, job: Job) -> LeaseLost:
+    """Return the error that tells why a job is not held any more.
+
+    Raises:
+        NotFound: there is no such job any more.
+        InvalidInput: it is no job as it was claimed.
+    """
+    key, token = lease_of(job)
+    return LeaseLost(key, _why_lost(get(uow, key), token))
 
 
 def _why_lost(found: Job, token: str) -> str:

@@ -1,14 +1,16 @@
 """Jobs: background work that is claimed under a lease, retried, and completed once.
 
 The whole of it under one name; what is written here stands in ``job_queue``, ``job_claims``, ``job_ends``,
-``job_overrides``, ``job_lookup``, ``job_stats`` and ``job_prune``. Of seed 004, ``createJob`` is :func:`enqueue`,
-``getNextJob`` is :func:`claim`, and ``updateJobStatus`` is :func:`complete`, :func:`fail` and :func:`cancel`.
+``job_leases``, ``job_overrides``, ``job_lookup``, ``job_stats`` and ``job_prune``. Of seed 004, ``createJob`` is
+:func:`enqueue`, ``getNextJob`` is :func:`claim`, and ``updateJobStatus`` is :func:`complete`, :func:`fail` and
+:func:`cancel`.
 """
 
 from __future__ import annotations
 
 from vibeweaver_store.services.job_claims import MAX_TYPES, Claimed, claim, heartbeat, next_due, set_progress
 from vibeweaver_store.services.job_ends import DEFAULT_BACKOFF, Backoff, complete, fail, hand_back
+from vibeweaver_store.services.job_leases import AsyncLease, Lease
 from vibeweaver_store.services.job_lookup import active_for_session, attempts, count, page
 from vibeweaver_store.services.job_overrides import cancel, delete, retry, retry_many
 from vibeweaver_store.services.job_prune import prune
@@ -21,6 +23,7 @@ __all__ = [
     "DEFAULT_LEASE_SECONDS",
     "JOBS_TOPIC",
     "MAX_TYPES",
+    "AsyncLease",
     "Backoff",
     "Claimed",
     "Ended",
@@ -28,6 +31,7 @@ __all__ = [
     "JobCount",
     "JobDurations",
     "JobStats",
+    "Lease",
     "NewJob",
     "active_for_session",
     "attempts",

@@ -1,0 +1,191 @@
+"""Leases as objects: a unit of work is committed only while the job is held."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from tests.conftest import BACKENDS
+from tests.services.scene import make
+from vibeweaver_store import (
+    InvalidInput,
+    Job,
+    JobStatus,
+    LeaseLost,
+    NotFound,
+    Session,
+    Store,
+    history,
+    jobs,
+)
+from vibeweaver_store.testing import JobFactory, SettableClock
+
+LEASE_SECONDS = 60.0
+
+
+@pytest.fixture
+def job(store: Store, jam: Session) -> Job:
+    """A job of a session, claimed by a worker for a minute."""
+    make(store, JobFactory, session_id=jam.id)
+    (claimed,) = store.run(jobs.claim, ["render"], "worker-1", lease_seconds=LEASE_SECONDS).jobs
+    return claimed
+
+
+def effects(store: Store) -> int:
+    with store.read() as uow:
+        (found,) = jobs.page(uow).items
+        assert found.session_id is not None
+        return history.count(uow, found.session_id)
+
+
+def write(store: Store, job: Job, meanwhile: Callable[[Any], object] = lambda _uow: None) -> None:
+    """Write something through the lease of a job, and do something else amid it."""
+    with store.lease(job) as lease, lease.begin() as uow:
+        assert job.session_id is not None
+        history.append(uow, job.session_id, "rendered")
+        meanwhile(uow)
+
+
+def test_a_unit_of_work_of_a_lease_that_holds_is_committed(store: Store, other: Store, job: Job) -> None:
+    write(store, job)
+    assert effects(other) == 1
+    assert other.query(jobs.get, job.id).status is JobStatus.PROCESSING
+
+
+def test_the_job_can_be_completed_in_it(store: Store, other: Store, job: Job) -> None:
+    write(store, job, lambda uow: jobs.complete(uow, job, "done"))
+    assert effects(other) == 1
+    assert other.query(jobs.get, job.id).result == "done"
+
+
+def expire(store: Store, clock: SettableClock, _job: Job) -> None:
+    clock.advance(seconds=LEASE_SECONDS)
+
+
+def take_over(store: Store, clock: SettableClock, _job: Job) -> None:
+    clock.advance(seconds=LEASE_SECONDS)
+    store.run(jobs.claim, ["render"], "worker-2", lease_seconds=LEASE_SECONDS)
+
+
+def cancel(store: Store, _clock: SettableClock, job: Job) -> None:
+    store.run(jobs.cancel, job.id)
+
+
+def complete(store: Store, _clock: SettableClock, job: Job) -> None:
+    store.run(jobs.complete, job)
+
+
+def hand_back(store: Store, _clock: SettableClock, job: Job) -> None:
+    store.run(jobs.hand_back, job)
+
+
+@pytest.mark.parametrize("lose", [expire, take_over, cancel, complete, hand_back])
+def test_once_the_lease_is_lost_nothing_is_written(
+    store: Store, other: Store, clock: SettableClock, job: Job, lose: Callable[..., None]
+) -> None:
+    lose(store, clock, job)
+    before = other.query(jobs.get, job.id)
+    with pytest.raises(LeaseLost) as lost:
+        write(store, job)
+    assert lost.value.job_id == job.id
+    assert effects(other) == 0
+    assert other.query(jobs.get, job.id) == before
+
+
+def test_of_a_job_that_is_gone_nothing_is_written(store: Store, job: Job) -> None:
+    store.run(jobs.cancel, job.id)
+    store.run(jobs.delete, job.id)
+    with pytest.raises(NotFound):
+        write(store, job)
+
+
+@pytest.mark.parametrize("end", [lambda _uow, _job: None, jobs.complete], ids=["held to the end", "completed in it"])
+def test_a_lease_that_expires_during_the_unit_of_work_undoes_it(
+    store: Store, other: Store, clock: SettableClock, job: Job, end: Callable[..., object]
+) -> None:
+    def sleep(uow: Any) -> None:
+        end(uow, job)
+        clock.advance(seconds=LEASE_SECONDS)
+
+    with pytest.raises(LeaseLost, match="under way"):
+        write(store, job, sleep)
+    assert effects(other) == 0
+    assert other.query(jobs.get, job.id).status is JobStatus.PROCESSING
+
+
+def test_a_lease_that_is_extended_during_the_unit_of_work_lasts_so_long(
+    store: Store, other: Store, clock: SettableClock, job: Job
+) -> None:
+    def extend_and_sleep(uow: Any) -> None:
+        jobs.heartbeat(uow, job, lease_seconds=2 * LEASE_SECONDS)
+        clock.advance(seconds=LEASE_SECONDS)
+
+    write(store, job, extend_and_sleep)
+    assert effects(other) == 1
+
+
+def test_what_goes_wrong_in_the_block_leaves_it_as_it_is(store: Store, other: Store, job: Job) -> None:
+    def fail(_uow: Any) -> None:
+        raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        write(store, job, fail)
+    assert effects(other) == 0
+
+
+@pytest.mark.parametrize("backend", [BACKENDS[-1]], indirect=True)  # SQLite has one writer at a time
+def test_nobody_takes_the_job_over_while_its_unit_of_work_is_under_way(
+    store: Store, other: Store, clock: SettableClock, job: Job
+) -> None:
+    clock.advance(seconds=LEASE_SECONDS - 1)
+
+    def claim_elsewhere(_uow: Any) -> None:
+        now = clock()
+        clock.advance(seconds=2)
+        assert other.run(jobs.claim, ["render"], "worker-2").jobs == []
+        clock.set(now)
+
+    write(store, job, claim_elsewhere)
+    assert effects(other) == 1
+
+
+def test_a_lease_knows_when_it_is_lost(store: Store, clock: SettableClock, job: Job) -> None:
+    with store.lease(job) as lease:
+        assert not lease.lost
+        clock.advance(seconds=LEASE_SECONDS)
+        with pytest.raises(LeaseLost):
+            lease.renew()
+        assert lease.lost
+
+
+def test_it_is_not_held_behind_its_block(store: Store, job: Job) -> None:
+    with store.lease(job) as lease:
+        pass
+    assert lease.lost
+
+
+def test_it_can_be_renewed(store: Store, other: Store, clock: SettableClock, job: Job) -> None:
+    with store.lease(job) as lease:
+        clock.advance(seconds=LEASE_SECONDS / 2)
+        lease.renew(LEASE_SECONDS)
+    assert other.query(jobs.get, job.id).lease_expires_at == clock() + timedelta(seconds=LEASE_SECONDS)
+
+
+def test_it_tells_of_progress(store: Store, other: Store, job: Job) -> None:
+    with store.lease(job) as lease:
+        lease.set_progress(3, 8, "bar 3 of 8")
+    assert other.query(jobs.get, job.id).progress == {"done": 3, "total": 8, "note": "bar 3 of 8"}
+
+
+def test_it_completes_the_job(store: Store, other: Store, job: Job) -> None:
+    with store.lease(job) as lease:
+        assert lease.complete("done").job.status is JobStatus.COMPLETED
+    assert other.query(jobs.get, job.id).result == "done"
+
+
+def test_a_job_that_nobody_claimed_has_no_lease(lasting_store: Store) -> None:
+    with pytest.raises(InvalidInput, match="job"):
+        lasting_store.lease(make(lasting_store, JobFactory, type="never claimed"))

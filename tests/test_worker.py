@@ -1,0 +1,482 @@
+"""Workers: they claim, run handlers, keep leases alive, and end in good order."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from sqlmodel import col, select
+
+from tests.conftest import recorded_statements
+from tests.services.bad_input import cases
+from vibeweaver_store import (
+    GiveUp,
+    Handler,
+    HistoryEntry,
+    InvalidInput,
+    Job,
+    JobStatus,
+    LeaseLost,
+    Store,
+    StoreUnavailable,
+    Worker,
+    actions,
+    history,
+    jobs,
+    rules,
+    sessions,
+    triggers,
+)
+
+SOON_SECONDS = 30.0
+AT_ONCE = jobs.Backoff(base_seconds=0.01, cap_seconds=0.01)
+
+
+@pytest.fixture
+def store(database: str) -> Iterator[Store]:
+    """A store whose clock goes, as leases and backoffs need it."""
+    with Store.open(database) as opened:
+        yield opened
+
+
+def enqueue(store: Store, data: object = None, **values: Any) -> Job:
+    return store.run(jobs.enqueue, "render", data, **values).job
+
+
+def drain(store: Store, handler: Any, **options: Any) -> Worker:
+    """Let a worker do all that there is to be done."""
+    worker = Worker(store, {"render": handler}, **options)
+    worker.run(until_idle=True)
+    return worker
+
+
+@contextmanager
+def at_work(store: Store, handlers: Mapping[str, Any], **options: Any) -> Iterator[Worker]:
+    """A worker in a thread, stopped behind the block; what it raises is raised there."""
+    worker = Worker(store, handlers, **options)
+    raised: list[BaseException] = []
+
+    def run() -> None:
+        try:
+            worker.run()
+        except BaseException as error:  # noqa: BLE001 - raised below
+            raised.append(error)
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    try:
+        yield worker
+    finally:
+        worker.stop()
+        thread.join(SOON_SECONDS)
+    assert not thread.is_alive()
+    assert raised == []
+
+
+def wait_until(there: Callable[[], Any]) -> Any:
+    until = time.monotonic() + SOON_SECONDS
+    while time.monotonic() < until:
+        if found := there():
+            return found
+        time.sleep(0.01)
+    raise AssertionError("it did not come")
+
+
+def status_of(store: Store, job: Job) -> JobStatus:
+    return store.query(jobs.get, job.id).status
+
+
+def told(store: Store, session_id: str) -> list[str]:
+    return [entry.action for entry in store.query(history.page, session_id, oldest_first=True).items]
+
+
+# What a handler returns, or raises
+
+
+def test_a_job_is_completed_with_what_its_handler_returns(store: Store) -> None:
+    job = enqueue(store, {"bar": 7})
+    worker = drain(store, lambda lease: {"rendered": lease.job.data["bar"]})
+    found = store.query(jobs.get, job.id)
+    assert (found.status, found.result, found.worker_id) == (JobStatus.COMPLETED, {"rendered": 7}, worker.worker_id)
+
+
+def test_a_handler_that_is_a_coroutine_function_runs_on_an_event_loop(store: Store) -> None:
+    jam = store.run(sessions.create, name="jam")
+    job = enqueue(store, session_id=jam.id)
+
+    async def render(lease: jobs.AsyncLease) -> str:
+        await asyncio.sleep(0)
+        async with lease.begin() as uow:
+            await uow.run(history.append, jam.id, "rendered")
+        return "done"
+
+    drain(store, render)
+    assert store.query(jobs.get, job.id).result == "done"
+    assert told(store, jam.id) == ["rendered"]
+
+
+def test_a_job_whose_handler_raises_is_tried_again_until_its_attempts_are_used_up(store: Store) -> None:
+    job = enqueue(store, max_attempts=3)
+    tried = []
+
+    def render(lease: jobs.Lease) -> None:
+        tried.append(lease.job.attempts)
+        raise RuntimeError("the string broke")
+
+    with at_work(store, {"render": Handler(render, backoff=AT_ONCE)}):
+        wait_until(lambda: status_of(store, job) is JobStatus.FAILED)
+    assert tried == [1, 2, 3]
+    assert store.query(jobs.get, job.id).error == "RuntimeError: the string broke"
+    assert [each.error for each in store.query(jobs.attempts, job.id)] == ["RuntimeError: the string broke"] * 3
+
+
+def test_a_failed_job_waits_for_its_backoff(store: Store) -> None:
+    job = enqueue(store)
+
+    def render(_lease: jobs.Lease) -> None:
+        raise RuntimeError("not now")
+
+    drain(store, Handler(render, backoff=jobs.Backoff(base_seconds=1000, cap_seconds=1000)))
+    found = store.query(jobs.get, job.id)
+    assert (found.status, found.attempts) == (JobStatus.PENDING, 1)
+    assert found.scheduled_at - found.updated_at >= timedelta(seconds=500)
+
+
+def test_a_handler_may_give_a_job_up(store: Store) -> None:
+    job = enqueue(store, max_attempts=5)
+
+    def render(_lease: jobs.Lease) -> None:
+        raise GiveUp("there is no such song")
+
+    drain(store, render)
+    found = store.query(jobs.get, job.id)
+    assert (found.status, found.attempts, found.error) == (JobStatus.FAILED, 1, "GiveUp: there is no such song")
+
+
+def test_what_a_handler_says_of_its_failure_is_kept_as_a_column_takes_it(store: Store) -> None:
+    job = enqueue(store, max_attempts=1)
+
+    def render(_lease: jobs.Lease) -> None:
+        raise RuntimeError("\x00\ud800" + "x" * 100_000)
+
+    drain(store, render)
+    error = store.query(jobs.get, job.id).error
+    assert error is not None
+    assert error.startswith("RuntimeError: \\x00\\ud800xxx")
+    assert len(error) == 10_000
+
+
+def test_a_job_whose_handler_returns_what_is_no_json_fails(store: Store) -> None:
+    job = enqueue(store, max_attempts=5)
+    drain(store, lambda _lease: object())
+    found = store.query(jobs.get, job.id)
+    assert (found.status, found.attempts) == (JobStatus.FAILED, 1)
+    assert "result" in (found.error or "")
+
+
+def test_a_handler_may_complete_its_job_together_with_what_it_writes(store: Store) -> None:
+    jam = store.run(sessions.create, name="jam")
+    job = enqueue(store, session_id=jam.id)
+
+    def render(lease: jobs.Lease) -> str:
+        with lease.begin() as uow:
+            history.append(uow, jam.id, "rendered")
+            jobs.complete(uow, lease.job, "by itself")
+        return "this is not its result"
+
+    drain(store, render)
+    assert store.query(jobs.get, job.id).result == "by itself"
+    assert told(store, jam.id) == ["rendered"]
+
+
+def test_what_a_handler_wrote_before_it_failed_is_undone_with_its_unit_of_work(store: Store) -> None:
+    jam = store.run(sessions.create, name="jam")
+    enqueue(store, session_id=jam.id, max_attempts=1)
+
+    def render(lease: jobs.Lease) -> None:
+        with lease.begin() as uow:
+            history.append(uow, jam.id, "half")
+            raise RuntimeError("and no more")
+
+    drain(store, render)
+    assert told(store, jam.id) == []
+
+
+# Which jobs, how many, when
+
+
+def test_jobs_of_types_that_it_has_no_handler_for_are_left_to_others(store: Store) -> None:
+    other = store.run(jobs.enqueue, "mix").job
+    mine = enqueue(store)
+    drain(store, lambda _lease: None)
+    assert status_of(store, mine) is JobStatus.COMPLETED
+    assert status_of(store, other) is JobStatus.PENDING
+
+
+def test_it_runs_as_many_at_a_time_as_it_is_told(store: Store) -> None:
+    for n in range(8):
+        enqueue(store, n)
+    together = threading.Barrier(4, timeout=SOON_SECONDS)
+    drain(store, lambda _lease: together.wait() * 0, concurrency=4)
+    with store.read() as uow:
+        assert jobs.count(uow, status="completed") == 8
+
+
+def test_an_idle_worker_takes_what_is_enqueued(store: Store) -> None:
+    with at_work(store, {"render": lambda _lease: None}):
+        first = enqueue(store)
+        wait_until(lambda: status_of(store, first) is JobStatus.COMPLETED)
+        second = enqueue(store)
+        wait_until(lambda: status_of(store, second) is JobStatus.COMPLETED)
+
+
+def test_an_idle_worker_takes_what_becomes_due(store: Store) -> None:
+    began = []
+    with at_work(store, {"render": lambda _lease: began.append(datetime.now(UTC))}):
+        job = enqueue(store, delay=timedelta(seconds=0.5))
+        wait_until(lambda: status_of(store, job) is JobStatus.COMPLETED)
+    assert began[0] >= job.scheduled_at
+
+
+def test_an_idle_worker_writes_nothing_and_looks_once(store: Store) -> None:
+    with recorded_statements(store) as sent, at_work(store, {"render": lambda _lease: None}):
+        time.sleep(1.0)
+    assert not [each for each in sent if not each.startswith(("SELECT", "WITH"))]
+    assert len(sent) <= 3
+
+
+def test_it_goes_on_where_the_database_is_busy_for_a_while(
+    store: Store, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    job = enqueue(store)
+    failures = iter([StoreUnavailable("gone for a moment")])
+    real = jobs.next_due
+
+    def next_due(*arguments: Any) -> Any:
+        for failure in failures:
+            raise failure
+        return real(*arguments)
+
+    monkeypatch.setattr(jobs, "next_due", next_due)
+    with caplog.at_level(logging.WARNING):
+        drain(store, lambda _lease: None)
+    assert status_of(store, job) is JobStatus.COMPLETED
+    assert "gone for a moment; trying again" in caplog.text
+
+
+def test_it_ends_with_an_error_where_its_store_was_closed(database: str) -> None:
+    store = Store.open(database)
+    worker = Worker(store, {"render": lambda _lease: None})
+    store.close()
+    with pytest.raises(StoreUnavailable, match="closed"):
+        worker.run()
+
+
+# Leases
+
+
+def test_a_lease_is_kept_alive_while_its_handler_runs(store: Store) -> None:
+    job = enqueue(store)
+    drain(store, lambda _lease: time.sleep(1.5), lease_seconds=0.6)
+    found = store.query(jobs.get, job.id)
+    assert (found.status, found.attempts) == (JobStatus.COMPLETED, 1)
+
+
+def test_a_handler_whose_job_was_cancelled_is_told_and_lands_nothing(store: Store) -> None:
+    jam = store.run(sessions.create, name="jam")
+    job = enqueue(store, session_id=jam.id)
+    lost: list[type[Exception]] = []
+
+    def render(lease: jobs.Lease) -> None:
+        store.run(jobs.cancel, job.id)
+        wait_until(lambda: lease.lost)
+        try:
+            with lease.begin() as uow:
+                history.append(uow, jam.id, "too late")
+        except LeaseLost as error:
+            lost.append(type(error))
+            raise
+
+    drain(store, render, lease_seconds=0.3)
+    assert lost == [LeaseLost]
+    assert status_of(store, job) is JobStatus.CANCELLED
+    assert told(store, jam.id) == []
+
+
+def test_a_task_whose_job_was_cancelled_is_cancelled(store: Store) -> None:
+    job = enqueue(store)
+    ended = []
+
+    async def render(_lease: jobs.AsyncLease) -> None:
+        await asyncio.to_thread(store.run, jobs.cancel, job.id)
+        try:
+            await asyncio.sleep(SOON_SECONDS)
+        except asyncio.CancelledError:
+            ended.append("cancelled")
+            raise
+
+    drain(store, render, lease_seconds=0.3)
+    assert ended == ["cancelled"]
+    assert status_of(store, job) is JobStatus.CANCELLED
+
+
+# The end
+
+
+def test_told_to_stop_it_lets_its_handlers_finish(store: Store) -> None:
+    job, begun, go_on = enqueue(store), threading.Event(), threading.Event()
+    later = enqueue(store)
+
+    def render(lease: jobs.Lease) -> bool:
+        begun.set()
+        go_on.wait(SOON_SECONDS)
+        return lease.stopping
+
+    with at_work(store, {"render": render}) as worker:
+        begun.wait(SOON_SECONDS)
+        worker.stop()
+        wait_until(lambda: worker._tasks[job.id]._asked_to_stop)
+        go_on.set()
+    found = store.query(jobs.get, job.id)
+    assert (found.status, found.result) == (JobStatus.COMPLETED, True)
+    assert status_of(store, later) is JobStatus.PENDING
+
+
+def test_a_handler_that_does_not_finish_in_time_loses_its_job_to_others(store: Store) -> None:
+    jam = store.run(sessions.create, name="jam")
+    job, begun, go_on, over = enqueue(store, session_id=jam.id), threading.Event(), threading.Event(), threading.Event()
+
+    def render(lease: jobs.Lease) -> None:
+        begun.set()
+        go_on.wait(SOON_SECONDS)
+        try:
+            with lease.begin() as uow:
+                history.append(uow, jam.id, "too late")
+        finally:
+            over.set()
+
+    with at_work(store, {"render": render}, grace_seconds=0.0, worker_id="stopped"):
+        begun.wait(SOON_SECONDS)
+    found = store.query(jobs.get, job.id)
+    go_on.set()
+    assert over.wait(SOON_SECONDS)
+    assert (found.status, found.ready, found.attempts, found.max_attempts) == (JobStatus.PENDING, True, 1, 4)
+    assert [each.error for each in store.query(jobs.attempts, job.id)] == ["stopped was stopped amid it"]
+    assert told(store, jam.id) == []
+
+
+def test_a_task_that_does_not_finish_in_time_is_cancelled_and_its_job_handed_back(store: Store) -> None:
+    job, begun = enqueue(store), threading.Event()
+    ended = []
+
+    async def render(_lease: jobs.AsyncLease) -> None:
+        begun.set()
+        try:
+            await asyncio.sleep(SOON_SECONDS)
+        finally:
+            ended.append("cancelled")
+
+    with at_work(store, {"render": render}, grace_seconds=0.0):
+        begun.wait(SOON_SECONDS)
+    assert ended == ["cancelled"]
+    found = store.query(jobs.get, job.id)
+    assert (found.status, found.attempts) == (JobStatus.PENDING, 1)
+
+
+def test_told_twice_it_does_not_wait_for_its_handlers(store: Store) -> None:
+    job, begun, go_on = enqueue(store), threading.Event(), threading.Event()
+
+    def render(_lease: jobs.Lease) -> None:
+        begun.set()
+        go_on.wait(SOON_SECONDS)
+
+    with at_work(store, {"render": render}, grace_seconds=3600) as worker:
+        begun.wait(SOON_SECONDS)
+        worker.stop()
+    go_on.set()
+    assert status_of(store, job) is JobStatus.PENDING
+
+
+# What it tells
+
+
+def test_it_tells_of_each_job_that_ended_with_the_firings(store: Store) -> None:
+    jam = store.run(sessions.create, name="jam")
+    job = enqueue(store, session_id=jam.id)
+    rule = store.run(rules.add, jam.id, triggers.JobComplete(job_id=job.id), actions.Play())
+    ended: list[jobs.Ended] = []
+    drain(store, lambda _lease: None, on_end=ended.append)
+    assert [(each.job.id, [firing.rule.id for firing in each.firings]) for each in ended] == [(job.id, [rule.id])]
+
+
+def test_it_tells_of_jobs_that_their_workers_died_of(store: Store) -> None:
+    job = enqueue(store, max_attempts=1)
+    store.run(jobs.claim, None, "dead", lease_seconds=0.01)
+    time.sleep(0.05)
+    ended: list[jobs.Ended] = []
+    drain(store, lambda _lease: None, on_end=ended.append)
+    assert [(each.job.id, each.job.status) for each in ended] == [(job.id, JobStatus.FAILED)]
+
+
+def test_it_goes_on_where_who_is_told_fails(store: Store, caplog: pytest.LogCaptureFixture) -> None:
+    enqueue(store)
+    enqueue(store)
+
+    def on_end(_ended: jobs.Ended) -> None:
+        raise RuntimeError("deaf")
+
+    drain(store, lambda _lease: None, on_end=on_end)
+    assert caplog.text.count("RuntimeError: deaf") == 2
+    with store.read() as uow:
+        assert jobs.count(uow, status="completed") == 2
+
+
+def test_nothing_of_a_job_is_done_twice_however_many_workers_there_are(store: Store) -> None:
+    jam = store.run(sessions.create, name="jam")
+    for n in range(40):
+        enqueue(store, n, session_id=jam.id)
+
+    def render(lease: jobs.Lease) -> None:
+        with lease.begin() as uow:
+            history.append(uow, jam.id, "render", params=lease.job.data)
+            jobs.complete(uow, lease.job)
+
+    threads = [threading.Thread(target=drain, args=(store, render), kwargs={"concurrency": 2}) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(SOON_SECONDS)
+    with store.read() as uow:
+        found = uow.exec(select(HistoryEntry).where(col(HistoryEntry.session_id) == jam.id)).all()
+    assert sorted(str(entry.params) for entry in found) == sorted(map(str, range(40)))
+
+
+# What it refuses
+
+
+@pytest.mark.parametrize(
+    ("handlers", "options"),
+    [
+        pytest.param({}, {}, id="no handlers"),
+        pytest.param(None, {}, id="nothing"),
+        pytest.param({"render": 5}, {}, id="a number for a handler"),
+        pytest.param({"": print}, {}, id="a type without a name"),
+        *[
+            pytest.param({"render": print}, {name: value.values[0]}, id=f"{name} {value.id}")
+            for name in ("concurrency", "lease_seconds")
+            for value in cases(zero=0, below_zero=-1, text="1", true=True, nan=float("nan"))
+        ],
+        pytest.param({"render": print}, {"grace_seconds": -1}, id="grace below zero"),
+        pytest.param({"render": print}, {"worker_id": " "}, id="a blank name"),
+    ],
+)
+def test_it_refuses_what_it_cannot_work_with(handlers: Any, options: dict[str, Any], tmp_path: Any) -> None:
+    with Store.open(tmp_path / "store.db") as store, pytest.raises(InvalidInput):
+        Worker(store, handlers, **options)

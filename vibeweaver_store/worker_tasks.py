@@ -1,0 +1,215 @@
+"""What a worker runs: handlers, each with its job and lease, in a thread or on an event loop."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import logging
+import os
+import secrets
+import socket
+import threading
+from collections.abc import Awaitable, Callable, Coroutine
+from concurrent.futures import CancelledError, Future
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, Final, TypeAlias
+
+from vibeweaver_store.domain_store import AsyncStore, Store
+from vibeweaver_store.errors import InvalidInput, LeaseLost, NotFound
+from vibeweaver_store.json_values import shown
+from vibeweaver_store.models.job import Job, JobStatus
+from vibeweaver_store.services import jobs
+from vibeweaver_store.services.jobs import DEFAULT_BACKOFF, AsyncLease, Backoff, Ended, Lease
+from vibeweaver_store.unit_of_work import UnitOfWork
+
+_LOG: Final = logging.getLogger("vibeweaver_store.worker")
+
+_LONGEST_ERROR: Final = 10_000
+
+SyncHandler: TypeAlias = Callable[[Lease], object]
+AsyncHandler: TypeAlias = Callable[[AsyncLease], Awaitable[object]]
+AnyHandler: TypeAlias = SyncHandler | AsyncHandler
+
+
+class GiveUp(Exception):  # noqa: N818 - it is what a handler says, and no fault of it
+    """Raised by a handler: the job fails with this message, and is not tried again."""
+
+
+@dataclass(frozen=True, slots=True)
+class Handler:
+    """What runs the jobs of a type, and how long a job waits after each failure."""
+
+    run: AnyHandler
+    backoff: Backoff = DEFAULT_BACKOFF
+
+    @classmethod
+    def of(cls, given: object) -> Handler:
+        """Return a handler, or one of a function.
+
+        Raises:
+            InvalidInput: it is neither.
+        """
+        handler = given if isinstance(given, Handler) else cls(given)  # type: ignore[arg-type]  # seen to below
+        if not callable(handler.run):
+            raise InvalidInput(f"handlers: {shown(given)} cannot be called", field="handlers")
+        return handler
+
+    @property
+    def is_async(self) -> bool:
+        """Whether it is a coroutine function, or an object that is called as one."""
+        return inspect.iscoroutinefunction(self.run) or inspect.iscoroutinefunction(type(self.run).__call__)
+
+
+def unique_worker_id() -> str:
+    """Return a name that no other worker has: of the host, the process, and chance."""
+    return f"{socket.gethostname()[:100]}:{os.getpid()}:{secrets.token_hex(3)}"
+
+
+class LoopThread:
+    """An event loop in a thread of its own, with an AsyncStore on it; both begin when they are first asked for."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._lock = threading.Lock()
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._thread: threading.Thread | None = None
+        self._async_store: AsyncStore | None = None
+
+    @property
+    def running(self) -> bool:
+        """Whether anything has asked for it."""
+        return self._loop is not None
+
+    def submit(self, work: Callable[[AsyncStore], Coroutine[Any, Any, object]]) -> Future[object]:
+        """Begin a coroutine on the loop, and return what waits for it.
+
+        Raises:
+            StoreUnavailable: a driver for asyncio is missing.
+        """
+        with self._lock:
+            if self._loop is None:
+                self._loop = asyncio.new_event_loop()
+                self._thread = threading.Thread(target=self._loop.run_forever, name="handlers' loop", daemon=True)
+                self._thread.start()
+            if self._async_store is None:
+                opening = asyncio.run_coroutine_threadsafe(self._store.for_asyncio(), self._loop)
+                self._async_store = opening.result()
+            return asyncio.run_coroutine_threadsafe(work(self._async_store), self._loop)
+
+    def close(self) -> None:
+        """Cancel what is left on the loop, close the store, and end the thread."""
+        if self._loop is None or self._thread is None:
+            return
+        with suppress(TimeoutError):
+            asyncio.run_coroutine_threadsafe(self._end(), self._loop).result(timeout=5)
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join(timeout=5)
+        if not self._thread.is_alive():
+            self._loop.close()
+
+    async def _end(self) -> None:
+        others = asyncio.all_tasks() - {asyncio.current_task()}
+        for task in others:
+            task.cancel()
+        await asyncio.gather(*others, return_exceptions=True)
+        if self._async_store is not None:
+            await self._async_store.close()
+
+
+class Task:
+    """A claimed job with its handler, from the claim to the end."""
+
+    def __init__(self, job: Job, handler: Handler, store: Store, loop: LoopThread) -> None:
+        self.job = job
+        self._handler = handler
+        self._store = store
+        self._loop = loop
+        self._lease: Lease | AsyncLease | None = None
+        self._future: Future[object] | None = None
+        self._lost = False
+        self._asked_to_stop = False
+
+    def run(self) -> Ended | None:
+        """Run the handler, and end the job by how it ended; nothing where the job is not ours any more.
+
+        Raises:
+            StoreError: the end could not be written.
+        """
+        end = self._attempt()
+        if end is None:
+            return None
+        try:
+            return self._store.run(end)
+        except (LeaseLost, NotFound) as error:
+            _LOG.warning("%s", error.message)
+            return None
+        except InvalidInput as error:
+            # The handler returned what is no JSON: it would the next time.
+            return self._store.run(partial(jobs.fail, job=self.job, error=error.message, retry=False))
+
+    def _attempt(self) -> Callable[[UnitOfWork], Ended] | None:
+        try:
+            result = self._call()
+        except GiveUp as error:
+            return partial(_unless_ended, self.job, partial(jobs.fail, error=_told(error), retry=False))
+        except (LeaseLost, CancelledError) as error:
+            _LOG.warning("job %s is left: %s", self.job.id, error)
+            return None
+        except (Exception, SystemExit) as error:  # noqa: BLE001 - whatever it is, the job has failed of it
+            _LOG.info("job %s failed", self.job.id, exc_info=error)
+            failed = partial(jobs.fail, error=_told(error), backoff=self._handler.backoff)
+            return partial(_unless_ended, self.job, failed)
+        return partial(_unless_ended, self.job, partial(jobs.complete, result=result))
+
+    def _call(self) -> object:
+        if not self._handler.is_async:
+            with self._store.lease(self.job) as lease:
+                self._hold(lease)
+                return self._handler.run(lease)  # type: ignore[arg-type]  # it is a plain function
+        self._future = self._loop.submit(self._call_async)
+        if self._lost:
+            self._future.cancel()
+        return self._future.result()
+
+    async def _call_async(self, store: AsyncStore) -> object:
+        async with store.lease(self.job) as lease:
+            self._hold(lease)
+            return await self._handler.run(lease)  # type: ignore[arg-type, misc]  # it is a coroutine function
+
+    def _hold(self, lease: Lease | AsyncLease) -> None:
+        self._lease = lease
+        lease.lost = self._lost
+        lease.stopping = self._asked_to_stop
+
+    def ask_to_stop(self) -> None:
+        """Let a handler that looks know that it is to finish soon."""
+        self._asked_to_stop = True
+        if self._lease is not None:
+            self._lease.stopping = True
+
+    def lose(self) -> None:
+        """Let the handler know that the job is not ours any more: a task is cancelled, a thread may look."""
+        self._lost = True
+        if self._lease is not None:
+            self._lease.lost = True
+        if self._future is not None:
+            self._future.cancel()
+
+
+def _unless_ended(job: Job, end: Callable[..., Ended], uow: UnitOfWork) -> Ended:
+    """End a job, unless its handler has completed it itself, together with what it wrote."""
+    try:
+        return end(uow, job=job)
+    except LeaseLost:
+        found = jobs.get(uow, job.id)
+        if found.attempts == job.attempts and found.status is JobStatus.COMPLETED:
+            return Ended(found, [])
+        raise
+
+
+def _told(error: BaseException) -> str:
+    """Return what a failure is called, as text that a column takes."""
+    text = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+    return text.encode(errors="backslashreplace").decode().replace("\0", "\\x00")[:_LONGEST_ERROR]

@@ -24,7 +24,9 @@ def mermaid(metadata: sa.MetaData = METADATA) -> str:
 
 
 def sorted_keys(table: sa.Table) -> list[sa.ForeignKey]:
-    return sorted(table.foreign_keys, key=lambda key: key.parent.name)
+    """In the same order in each run: SQLAlchemy has them in a set, and a column may have two."""
+    width = {element: len(key.elements) for key in table.foreign_key_constraints for element in key.elements}
+    return sorted(table.foreign_keys, key=lambda key: (key.parent.name, width[key], key.target_fullname))
 
 
 def describe(column: sa.Column[object]) -> str:

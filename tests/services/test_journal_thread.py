@@ -11,19 +11,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.conftest import recorded_statements
-from tests.services.scene import make_many
+from tests.services.scene import make, make_many
 from tests.shared_data import CLAUDE_CODE, needs_shared_data
 from vibeweaver_store import NotFound, Store
 from vibeweaver_store.columns import new_id
 from vibeweaver_store.models import JournalEvent
 from vibeweaver_store.services import journal
-from vibeweaver_store.testing import JournalEventFactory
+from vibeweaver_store.testing import JournalEventFactory, SessionFactory
 
 
-def chain(store: Store, *pairs: tuple[str, str | None], source: str | None = None) -> list[JournalEvent]:
+def chain(store: Store, *pairs: tuple[str, str | None], source: str | None = None, **values: Any) -> list[JournalEvent]:
     """Events by uuid and parent, of one source session."""
     each = [{"event_uuid": uuid, "parent_uuid": parent} for uuid, parent in pairs]
-    return make_many(store, JournalEventFactory, *each, source_session_id=source or new_id())
+    return make_many(store, JournalEventFactory, *each, source_session_id=source or new_id(), **values)
 
 
 def threaded(store: Store, event: JournalEvent) -> list[str]:
@@ -80,7 +80,9 @@ def test_a_thread_goes_on_behind_a_compaction(store: Store) -> None:
 
 
 def test_a_thread_of_thousands_is_one_statement(store: Store) -> None:
-    *_, last = chain(store, ("u-0", None), *((f"u-{n}", f"u-{n - 1}") for n in range(1, 3000)))
+    session = make(store, SessionFactory)
+    links = [(f"u-{n}", f"u-{n - 1}") for n in range(1, 3000)]
+    *_, last = chain(store, ("u-0", None), *links, session_id=session.id)
     with recorded_statements(store) as sent:
         assert threaded(store, last) == [f"u-{n}" for n in range(3000)]
     assert len(sent) == 1

@@ -20,10 +20,10 @@ from vibeweaver_store.services import journal
 from vibeweaver_store.testing import JournalEventFactory, SessionFactory
 
 
-def chain(store: Store, *pairs: tuple[str, str | None], source: str | None = None, **values: Any) -> list[JournalEvent]:
+def chain(store: Store, *pairs: tuple[str, str | None], source: str | None = None) -> list[JournalEvent]:
     """Events by uuid and parent, of one source session."""
     each = [{"event_uuid": uuid, "parent_uuid": parent} for uuid, parent in pairs]
-    return make_many(store, JournalEventFactory, *each, source_session_id=source or new_id(), **values)
+    return make_many(store, JournalEventFactory, *each, source_session_id=source or new_id())
 
 
 def threaded(store: Store, event: JournalEvent) -> list[str]:
@@ -80,11 +80,16 @@ def test_a_thread_goes_on_behind_a_compaction(store: Store) -> None:
 
 
 def test_a_thread_of_thousands_is_one_statement(store: Store) -> None:
-    session = make(store, SessionFactory)
-    links = [(f"u-{n}", f"u-{n - 1}") for n in range(1, 3000)]
-    *_, last = chain(store, ("u-0", None), *links, session_id=session.id)
+    session_id = make(store, SessionFactory).id
+    parents = [None, *(f"u-{n}" for n in range(2999))]
+    rows = [
+        JournalEventFactory.build(event_uuid=f"u-{n}", parent_uuid=parent, session_id=session_id)
+        for n, parent in enumerate(parents)
+    ]
+    with store.begin() as uow:
+        uow.insert(*rows)
     with recorded_statements(store) as sent:
-        assert threaded(store, last) == [f"u-{n}" for n in range(3000)]
+        assert threaded(store, rows[-1]) == [f"u-{n}" for n in range(3000)]
     assert len(sent) == 1
 
 

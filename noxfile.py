@@ -40,7 +40,18 @@ def types(session: nox.Session) -> None:
 @nox.session
 def tests(session: nox.Session) -> None:
     session.install("--quiet", "--editable", ".[dev]")
-    session.run("pytest", "-n", WORKERS, *session.posargs)
+    _test(session, *session.posargs)
+
+
+def _test(session: nox.Session, *arguments: str) -> None:
+    """Run the tests, so that little is done more than once.
+
+    Each worker has a part of the tests that lie together, until it helps another: then what the tests of a module share
+    is mostly made by one. And what Python compiled is kept, though the environment may say otherwise: hundreds of tests
+    start processes that import the package.
+    """
+    keep: dict[str, str | None] = {"PYTHONDONTWRITEBYTECODE": None}
+    session.run("pytest", "-n", WORKERS, "--dist", "worksteal", *arguments, env=keep)
 
 
 @nox.session
@@ -51,7 +62,7 @@ def migrations(session: nox.Session) -> None:
     PostgreSQL takes part where ``VIBEWEAVER_TEST_POSTGRES_URL`` names a server on which databases may be made.
     """
     session.install("--quiet", "--editable", ".[dev]")
-    session.run("pytest", "-n", WORKERS, "-m", "migrations")
+    _test(session, "-m", "migrations")
     with TemporaryDirectory() as folder:
         _up_and_down(session, {"VIBEWEAVER_DATABASE": f"{folder}/store.db"})
     if os.environ.get(SERVER_VARIABLE):
@@ -127,7 +138,7 @@ def minimums(session: nox.Session) -> None:
     ranges = [*project["dependencies"], *(requirement for extra in shipped for requirement in extra)]
     lowest = [re.sub(r">=([^,]+),.*", r"==\1", requirement) for requirement in ranges]
     session.install("--quiet", "--editable", ".[dev]", *lowest)
-    session.run("pytest", "-n", WORKERS, *session.posargs)
+    _test(session, *session.posargs)
 
 
 @nox.session

@@ -16,6 +16,7 @@ from hypothesis import settings as hypothesis_settings
 from sqlalchemy import event
 
 from tests.driven import is_async, opened, run_protocol
+from tests.reused import ReusedDatabases
 from vibeweaver_store import Settings, Store
 from vibeweaver_store.testing import PostgresServer, SettableClock, template
 
@@ -72,6 +73,13 @@ def postgres_template(store_postgres_template: str) -> str:
     return store_postgres_template
 
 
+@pytest.fixture(scope="session")
+def reused_databases(postgres_server: PostgresServer, postgres_template: str) -> Iterator[ReusedDatabases]:
+    databases = ReusedDatabases(postgres_server, postgres_template)
+    yield databases
+    databases.drop()
+
+
 @pytest.fixture(params=BACKENDS)
 def backend(request: pytest.FixtureRequest) -> str:
     name: str = request.param
@@ -95,8 +103,8 @@ def database(backend: str, request: pytest.FixtureRequest) -> Iterator[str]:
     if backend == "sqlite":
         yield str(request.getfixturevalue("store_file"))
         return
-    server: PostgresServer = request.getfixturevalue("postgres_server")
-    with server.database(request.getfixturevalue("postgres_template")) as url:
+    databases: ReusedDatabases = request.getfixturevalue("reused_databases")
+    with databases.database(new=request.node.get_closest_marker("new_database") is not None) as url:
         yield url
 
 

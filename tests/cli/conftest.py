@@ -9,10 +9,13 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any, TypeAlias
 
 import pytest
+import typer
+import typer.testing
 from typer.testing import CliRunner
 
 from vibeweaver_store import Session, Store, triggers
@@ -28,6 +31,9 @@ _NO_TERMINAL: dict[str, str | None] = {
 for _name, _value in _NO_TERMINAL.items():
     if _value is None:
         os.environ.pop(_name, None)  # Typer looks once, when it first shows help
+
+# All commands are built once a run, not once a line: that is most of what a line in this process costs.
+setattr(typer.testing, "_get_command", cache(typer.main.get_command))  # noqa: B010 - it is nobody's to set by name
 
 PROGRAM = [sys.executable, "-m", "vibeweaver_store"]
 

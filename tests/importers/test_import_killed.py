@@ -16,12 +16,12 @@ from vibeweaver_store import Import, ImportStatus, Store, imports, journal, mess
 from vibeweaver_store.importers.claude_code import import_claude_code
 from vibeweaver_store.models import JournalEvent, Message
 
-LINES = 12_000
+LINES = 8_000
 KILLS = 3
 
 
 def big_transcript(path: Path) -> list[int]:
-    """Write a transcript of a dozen batches; give where each of its lines ends."""
+    """Write a transcript of more batches than there are kills; give where each of its lines ends."""
     lines = [
         encoded([answer(n, f"answer {n} " + "x" * 300) if n % 2 else prompt(n, f"prompt {n}")]) for n in range(LINES)
     ]

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from itertools import product
+from itertools import count, product
 
 import pytest
+import sqlalchemy as sa
 
 from tests.conftest import BACKENDS
 from tests.driven import DRIVES, opened
 from tests.services.lasting import lasting_database
 from tests.services.scene import Scene, build_scene, make
 from vibeweaver_store import Session, Store
+from vibeweaver_store.models import METADATA
 from vibeweaver_store.testing import SessionFactory
 
 EACH_DRIVE = [
@@ -97,7 +99,22 @@ def jam(store: Store) -> Session:
     return make(store, SessionFactory, tempo_bpm=120.0)
 
 
+SCENES_TOGETHER = 8
+
+
+@pytest.fixture(scope="module")
+def _scenes_made() -> Iterator[int]:
+    return count()
+
+
 @pytest.fixture
-def lasting_scene(lasting_store: Store) -> Scene:
-    """Some of everything, made anew for each test on the shared store."""
+def lasting_scene(lasting_store: Store, _scenes_made: Iterator[int]) -> Scene:
+    """Some of everything, made anew for each test on the shared store, beside what the last few left in it.
+
+    Now and then the store is emptied before: who looks at all of it would else look at ever more.
+    """
+    if next(_scenes_made) % SCENES_TOGETHER == 0:
+        with lasting_store.begin() as uow:
+            for table in reversed(METADATA.sorted_tables):
+                uow.execute(sa.delete(table))
     return build_scene(lasting_store)

@@ -7,7 +7,8 @@ from contextlib import contextmanager
 
 import pytest
 
-from vibeweaver_store.testing import PostgresServer, new_file
+from tests.reused import ReusedDatabases
+from vibeweaver_store.testing import new_file
 
 
 @contextmanager
@@ -18,6 +19,6 @@ def lasting_database(
     if backend == "sqlite":
         yield str(new_file(tmp_path_factory.mktemp("lasting") / "store.db"))
         return
-    server: PostgresServer = request.getfixturevalue("postgres_server")
-    with server.database(request.getfixturevalue("postgres_template")) as url:
+    databases: ReusedDatabases = request.getfixturevalue("reused_databases")
+    with databases.database(new=hasattr(request.module, "indexes_of")) as url:  # see ReusedDatabases.database
         yield url

@@ -8,7 +8,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import closing
 from typing import Any
 
@@ -18,6 +18,7 @@ import sqlalchemy as sa
 
 from tests.conftest import needs_postgres, recorded_statements
 from tests.services.scene import make
+from tests.services.together import Together, together
 from vibeweaver_store import (
     AsyncStore,
     HistoryEntry,
@@ -362,47 +363,26 @@ async def test_many_tasks_follow_while_others_append(database: str) -> None:
 
 
 _APPEND = """
-import sys
-from vibeweaver_store import Store, history
-database, session_id, process, count = sys.argv[1], sys.argv[2], int(sys.argv[3]), int(sys.argv[4])
-with Store.open(database) as store:
-    sys.stdin.readline()  # all start together
-    for number in range(count):
-        if number % 3:
-            store.run(history.append, session_id, f"{process} {number}")
-        else:
-            with store.begin() as uow:
-                history.append(uow, session_id, f"{process} {number}")
-                history.append(uow, session_id, f"{process} {number} again")
+if number % 3:
+    store.run(history.append, session_id, f"{process} {number}")
+else:
+    with store.begin() as uow:
+        history.append(uow, session_id, f"{process} {number}")
+        history.append(uow, session_id, f"{process} {number} again")
 """
 
 
 @pytest.fixture
-def writers(database: str, jam: Session) -> Iterator[Callable[[], None]]:
+def writers(database: str, jam: Session) -> Iterator[Together]:
     """Four processes that append to the session when they are told to begin."""
-    started = [
-        subprocess.Popen(
-            [sys.executable, "-c", _APPEND, database, jam.id, str(n), "60"], stdin=subprocess.PIPE, text=True
-        )
-        for n in range(4)
-    ]
-
-    def begin() -> None:
-        for process in started:
-            assert process.stdin is not None
-            process.stdin.write("go\n")
-            process.stdin.flush()
-
-    yield begin
-    for process in started:
-        process.communicate(timeout=60)
-        assert process.returncode == 0
+    with together(_APPEND, database, jam.id, count=60) as processes:
+        yield processes
 
 
 def test_of_what_several_processes_append_none_is_missed_and_none_comes_twice(
-    store: Store, jam: Session, writers: Callable[[], None]
+    store: Store, jam: Session, writers: Together
 ) -> None:
-    writers()
+    writers.begin()
     met = list(history.follow(store, jam.id, idle_seconds=20 * SOON))
     keys = [entry.id for entry in met if entry.id is not None]
     assert keys == sorted(set(keys))

@@ -11,13 +11,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.conftest import recorded_statements
-from tests.services.scene import make_many
+from tests.services.scene import make, make_many
 from tests.shared_data import CLAUDE_CODE, needs_shared_data
 from vibeweaver_store import NotFound, Store
 from vibeweaver_store.columns import new_id
 from vibeweaver_store.models import JournalEvent
 from vibeweaver_store.services import journal
-from vibeweaver_store.testing import JournalEventFactory
+from vibeweaver_store.testing import JournalEventFactory, SessionFactory
 
 
 def chain(store: Store, *pairs: tuple[str, str | None], source: str | None = None) -> list[JournalEvent]:
@@ -80,9 +80,16 @@ def test_a_thread_goes_on_behind_a_compaction(store: Store) -> None:
 
 
 def test_a_thread_of_thousands_is_one_statement(store: Store) -> None:
-    *_, last = chain(store, ("u-0", None), *((f"u-{n}", f"u-{n - 1}") for n in range(1, 3000)))
+    session_id = make(store, SessionFactory).id
+    parents = [None, *(f"u-{n}" for n in range(2999))]
+    rows = [
+        JournalEventFactory.build(event_uuid=f"u-{n}", parent_uuid=parent, session_id=session_id)
+        for n, parent in enumerate(parents)
+    ]
+    with store.begin() as uow:
+        uow.insert(*rows)
     with recorded_statements(store) as sent:
-        assert threaded(store, last) == [f"u-{n}" for n in range(3000)]
+        assert threaded(store, rows[-1]) == [f"u-{n}" for n in range(3000)]
     assert len(sent) == 1
 
 

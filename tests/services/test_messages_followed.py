@@ -5,16 +5,15 @@ How a log is followed is tried out with history; here is what is of messages.
 
 from __future__ import annotations
 
-import subprocess
-import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from itertools import islice
 from typing import Any
 
 import pytest
 
 from tests.services.scene import make
+from tests.services.together import Together, together
 from vibeweaver_store import (
     AsyncStore,
     InvalidInput,
@@ -157,42 +156,23 @@ async def test_an_async_store_is_followed_asynchronously(database: str) -> None:
 
 
 _SAY = """
-import sys
-from vibeweaver_store import Store, messages
-database, session_id, process, count = sys.argv[1], sys.argv[2], int(sys.argv[3]), int(sys.argv[4])
-with Store.open(database) as store:
-    sys.stdin.readline()  # all start together
-    for number in range(count):
-        new = [messages.NewMessage("user", f"{process} {number}", public_id=f"{number}")]
-        store.run(messages.append_many, session_id, new, if_exists="ignore")
-        store.run(messages.append, session_id, "assistant", f"{process} {number}")
+new = [messages.NewMessage("user", f"{process} {number}", public_id=f"{number}")]
+store.run(messages.append_many, session_id, new, if_exists="ignore")
+store.run(messages.append, session_id, "assistant", f"{process} {number}")
 """
 
 
 @pytest.fixture
-def speakers(database: str, jam: Session) -> Iterator[Callable[[], None]]:
+def speakers(database: str, jam: Session) -> Iterator[Together]:
     """Four processes that say something in the session when they are told to begin: half of it, all the same ids."""
-    started = [
-        subprocess.Popen([sys.executable, "-c", _SAY, database, jam.id, str(n), "30"], stdin=subprocess.PIPE, text=True)
-        for n in range(4)
-    ]
-
-    def begin() -> None:
-        for process in started:
-            assert process.stdin is not None
-            process.stdin.write("go\n")
-            process.stdin.flush()
-
-    yield begin
-    for process in started:
-        process.communicate(timeout=60)
-        assert process.returncode == 0
+    with together(_SAY, database, jam.id, count=30) as processes:
+        yield processes
 
 
 def test_of_what_several_processes_say_at_once_none_is_missed_and_none_comes_twice(
-    store: Store, jam: Session, speakers: Callable[[], None]
+    store: Store, jam: Session, speakers: Together
 ) -> None:
-    speakers()
+    speakers.begin()
     met = list(islice(messages.follow(store, jam.id, idle_seconds=60), 4 * 30 + 30))
     keys = [message.id for message in met if message.id is not None]
     assert keys == sorted(set(keys))

@@ -175,6 +175,7 @@ def test_a_beat_fires_before_its_markers(store: Store, song: Session, add: Calla
     assert fired == [at_beat, at_marker]
 
 
+@pytest.mark.parametrize("drive", ["sync"])
 def test_all_markers_of_a_beat_are_reached_however_many(store: Store, song: Session) -> None:
     store.run(markers.add_many, song.id, [NewMarker(2 + n / 2000, f"m{n}") for n in range(1050)])
 

@@ -1,0 +1,124 @@
+"""Databases on a server that one test leaves to the next, emptied: to make and to drop one costs more than most tests.
+
+What a test finds is what it would find in a new copy of the template: at head, no rows, each sequence at its start and
+nobody connected. A commit is as isolated as ever, and only does not wait for the disk, since no test stops the server.
+A database whose tables, indexes, statistics, settings or version are no longer those it was made with is not reused,
+whatever was done to it; so a test need not say that it changes them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any, TypeAlias
+
+import psycopg
+
+from vibeweaver_store.models import METADATA
+from vibeweaver_store.testing import PostgresServer
+
+Look: TypeAlias = list[tuple[Any, ...]]
+
+ROOM = 4 * 1024 * 1024
+"""Bytes of rows, dead ones too, above which a new database is cheaper than one that is emptied."""
+
+OURS = 16384
+"""The first oid that PostgreSQL gives to what is not its own."""
+
+_CATALOGS = {
+    "pg_class": f"oid >= {OURS}",
+    "pg_attribute": f"attrelid >= {OURS}",
+    "pg_attrdef": "true",
+    "pg_constraint": f"oid >= {OURS}",
+    "pg_index": f"indexrelid >= {OURS}",
+    "pg_trigger": "true",
+    "pg_rewrite": f"oid >= {OURS}",
+    "pg_proc": f"oid >= {OURS}",
+    "pg_type": f"oid >= {OURS}",
+    "pg_namespace": "true",
+    "pg_extension": "true",
+    "pg_event_trigger": "true",
+    "pg_policy": "true",
+    "pg_default_acl": "true",
+    "pg_description": f"objoid >= {OURS}",
+    "pg_statistic": f"starelid >= {OURS}",
+    "pg_statistic_ext": "true",
+    "pg_largeobject_metadata": "true",
+    "pg_database": "datname = current_database()",
+    "pg_db_role_setting": "setdatabase = (SELECT oid FROM pg_database WHERE datname = current_database())",
+    "vibeweaver_version": "true",
+}
+"""What says whether a database is still the one that was made: whoever changes a row of these gives it a new xmin."""
+
+_LOOK = (
+    " UNION ALL ".join(
+        f"SELECT '{name}', count(*), sum(xmin::text::bigint) FROM {name} WHERE {which}"
+        for name, which in _CATALOGS.items()
+    )
+    + f" UNION ALL SELECT 'pages and rows', sum(relpages), sum(reltuples) FROM pg_class WHERE oid >= {OURS}"
+)
+
+_END_OTHERS = """
+SELECT pg_terminate_backend(pid, 10000) FROM pg_stat_activity
+WHERE datname = current_database() AND pid <> pg_backend_pid() AND backend_type = 'client backend'
+"""
+_SIZE = f"SELECT sum(pg_total_relation_size(oid)) FROM pg_class WHERE oid >= {OURS} AND relkind = 'r'"
+_EMPTY = "; ".join(
+    [
+        *(f'DELETE FROM "{table.name}"' for table in reversed(METADATA.sorted_tables)),
+        "SELECT setval(seqrelid::regclass, seqstart, false) FROM pg_sequence",
+    ]
+)
+
+
+@dataclass
+class ReusedDatabases:
+    """The databases of one worker: as many as it ever had in use together."""
+
+    server: PostgresServer
+    template: str
+    _free: list[tuple[str, Look]] = field(default_factory=list)
+
+    @contextmanager
+    def database(self, *, new: bool = False) -> Iterator[str]:
+        """Keep a database at head with nothing in it for the block; its URL.
+
+        ``new`` is for who looks at plans: the planner goes by the size of tables, dead rows included.
+        """
+        name, made = self._free.pop() if self._free and not new else self._make()
+        try:
+            yield self.server.url_of(name)
+        finally:
+            if self._empty(name, made):
+                self._free.append((name, made))
+            else:
+                self.server.drop(name)
+
+    def drop(self) -> None:
+        """Drop them all."""
+        while self._free:
+            self.server.drop(self._free.pop()[0])
+
+    def _make(self) -> tuple[str, Look]:
+        name = self.server.make(self.template)
+        self.server.run(f"ALTER DATABASE {name} SET synchronous_commit = off")
+        with self._connected(name) as connection:
+            return name, connection.execute(_LOOK).fetchall()
+
+    def _empty(self, name: str, made: Look) -> bool:
+        """Empty a database; false where it is no longer the one that was made."""
+        try:
+            with self._connected(name) as connection:
+                connection.execute(_END_OTHERS)
+                (size,) = connection.execute(_SIZE).fetchall()[0]
+                if size > ROOM or connection.execute(_LOOK).fetchall() != made:
+                    return False
+                connection.execute(_EMPTY)
+        except psycopg.Error:  # it is gone, or refuses
+            return False
+        return True
+
+    def _connected(self, name: str) -> psycopg.Connection[tuple[Any, ...]]:
+        url = self.server.url.set(drivername="postgresql", database=name)
+        return psycopg.connect(url.render_as_string(hide_password=False))

@@ -20,15 +20,15 @@ group = new_group("coordination", "List, take and tick off the events for coordi
 
 _COLUMNS: Final = (
     Column("ID", "dim", right=True),
-    Column("AT", "dim"),
+    Column("AT", "dim", narrow="below"),
     Column("EVENT"),
     Column("TICKET", "bold", narrow="fold"),
     Column("STAGE", "cyan", narrow="fold"),
     Column("WORKER", narrow="fold"),
+    Column("PROCESSED"),
     Column("REASON", narrow="below"),
     Column("PROJECT", "dim", narrow="below"),
 )
-_STATE: Final = Column("PROCESSED")
 
 
 @command(group, "list", example="coordination list --unprocessed\ncoordination list --project band/song --newest-first")
@@ -56,11 +56,7 @@ def list_(
             limit=limit,
             cursor=cursor,
         )
-
-    def row(event: CoordinationEvent) -> Sequence[Cell]:
-        return *_row(event), "yes" if event.processed else "no"
-
-    print_page(cli, page, (*_COLUMNS, _STATE), row, none="no such events")
+    print_page(cli, page, _COLUMNS, _row, none="no such events")
 
 
 @command(group, "take", example="coordination take --limit 10 --json")
@@ -93,6 +89,7 @@ def _row(event: CoordinationEvent) -> Sequence[Cell]:
         event.ticket_id or "",
         event.stage or "",
         event.worker_id or "",
+        "yes" if event.processed else "no",
         event.reason or "",
         event.project_id or "",
     )

@@ -111,7 +111,7 @@ def enqueue(
         )
     print_made(cli, made, made.job.id)
     if not made.new:
-        hint(f"nothing was enqueued: a {job_type} of key {unique_key} is {made.job.status.value} already")
+        hint(f"nothing was enqueued: {job_type} of key {unique_key} is {made.job.status.value} already")
 
 
 @command(
@@ -201,7 +201,7 @@ def _retry_many(cli: Cli, which: dict[str, Any], *, yes: bool) -> None:
         print_document({"retried": retried})
         return
     left = count - retried
-    aside = f"; {left:,} were left: another of their key is under way, or they were retried meanwhile" if left else ""
+    aside = f"; {left:,} {'was' if left == 1 else 'were'} left: another of the same key is under way" if left else ""
     hint(f"retried {counted(retried, 'job')}{aside}")
 
 

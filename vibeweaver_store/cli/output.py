@@ -77,7 +77,7 @@ def print_text(text: str, *, indent: int = 2) -> None:
     """Print a text of several lines, each with nothing in it that could move the cursor."""
     out = console()
     for line in text.replace("\r\n", "\n").removesuffix("\n").split("\n"):
-        out.print(Text(" " * indent + shown(line)), soft_wrap=True)
+        out.print(Text(f"{' ' * indent}{shown(line)}".rstrip()), soft_wrap=True)
 
 
 def print_items(

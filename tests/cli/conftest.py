@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 import select
@@ -13,6 +14,8 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 import pytest
+import typer.main
+import typer.testing
 from typer.testing import CliRunner
 
 from vibeweaver_store import Session, Store, triggers
@@ -28,6 +31,9 @@ _NO_TERMINAL: dict[str, str | None] = {
 for _name, _value in _NO_TERMINAL.items():
     if _value is None:
         os.environ.pop(_name, None)  # Typer looks once, when it first shows help
+
+# A call builds the tree of commands, which takes longer than what most of them do; here it is built once.
+typer.testing._get_command = functools.cache(typer.main.get_command)  # type: ignore[attr-defined]  # no name is public
 
 PROGRAM = [sys.executable, "-m", "vibeweaver_store"]
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -106,7 +107,7 @@ def test_create_refuses_what_cannot_be(
 def backlog(look: Store, song: str) -> str:
     """More tickets: one under way and held, one done, one closed, one elsewhere."""
     times = iter(datetime(2026, 2, day, tzinfo=UTC) for day in range(1, 10))
-    given = [
+    given: list[dict[str, Any]] = [
         {"ticket_id": "T-2", "title": "Solo", "last_completed_stage": "writer", "claimed_by": "r-1"},
         {"ticket_id": "T-3", "title": "Bridge again", "last_completed_stage": "tester"},
         {"ticket_id": "T-4", "title": "Intro", "closed_at": FUTURE, "outcome": "merged"},
@@ -196,7 +197,7 @@ def test_a_list_fits_a_terminal_and_keeps_ids_whole(sqlite_path: Path, look: Sto
 def test_show_draws_the_plan_and_the_comments(line: Line, look: Store, song: str) -> None:
     with look.begin() as uow:
         tickets.complete_stage(uow, "T-1", "writer", worker_id="w-1", comment="Done.\nSee verse 2.")
-        tickets.claim(uow, "T-1", "r-1", lease_seconds=10 * 365 * 86400.0)
+        tickets.claim(uow, "T-1", "r-1", lease_seconds=30 * 86400.0)
         comments.add(uow, "T-1", "Nice.", worker_id="r-1", worker_type="reviewer", stage="writer")
         comments.add(uow, "T-1", "Anybody?")
     done = line("tickets", "show", "T-1")

@@ -180,23 +180,23 @@ def retry(
     yes: Yes = False,
 ) -> None:
     """Have a job done that failed or was cancelled, and show it; or all such jobs, and say how many."""
-    if (job is None) == (status is None) or (job is not None and (job_type or session)):
-        raise LineError("say which: either one JOB, or --status failed (and with it --type or --session)")
-    if job is None:
-        _retry_many(cli, {"status": status, "type": job_type, "session_id": session}, yes=yes)
+    if status is not None and job is None:
+        _retry_many(cli, status, job_type, session, yes=yes)
         return
+    if job is None or status is not None or job_type is not None or session is not None:
+        raise LineError("say which: either one JOB, or --status failed (and with it --type or --session)")
     with cli.store() as store:
         found, now = store.run(timed, jobs.retry, job)
     _print_job(cli, found, now)
 
 
-def _retry_many(cli: Cli, which: dict[str, Any], *, yes: bool) -> None:
+def _retry_many(cli: Cli, status: str, job_type: str | None, session: str | None, *, yes: bool) -> None:
     with cli.store() as store:
-        count = store.query(within_session, which["session_id"], jobs.count, **which)
+        count = store.query(within_session, session, jobs.count, status=status, type=job_type, session_id=session)
         if count:
             confirm(f"Try {counted(count, 'job')} again?", yes=yes)
         # Bounded by what was counted: one that fails again meanwhile is not retried for ever.
-        retried = _in_batches(store, count, jobs.retry_many, **which)
+        retried = _in_batches(store, count, jobs.retry_many, status=status, type=job_type, session_id=session)
     if cli.json:
         print_document({"retried": retried})
         return
@@ -256,7 +256,7 @@ def prune(
     ],
     status: Annotated[
         list[str] | None,
-        typer.Option(metavar="STATUS", help="Only of this status; may be repeated.", show_default="all final ones"),
+        typer.Option(metavar="STATUS", help="completed, failed or cancelled; may be repeated.", show_default="all"),
     ] = None,
     yes: Yes = False,
 ) -> None:

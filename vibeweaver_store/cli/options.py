@@ -152,6 +152,7 @@ def within_project(
     uow: ReadUnitOfWork,
     project: str | None,
     operation: Callable[Concatenate[ReadUnitOfWork, P], T],
+    /,
     *args: P.args,
     **kwargs: P.kwargs,
 ) -> T:
@@ -169,6 +170,7 @@ def within_session(
     uow: ReadUnitOfWork,
     session_id: str | None,
     operation: Callable[Concatenate[ReadUnitOfWork, P], T],
+    /,
     *args: P.args,
     **kwargs: P.kwargs,
 ) -> T:
@@ -183,7 +185,7 @@ def within_session(
 
 
 def timed(
-    uow: UnitOfWork, operation: Callable[Concatenate[UnitOfWork, P], T], *args: P.args, **kwargs: P.kwargs
+    uow: UnitOfWork, operation: Callable[Concatenate[UnitOfWork, P], T], /, *args: P.args, **kwargs: P.kwargs
 ) -> tuple[T, datetime]:
     """Run an operation, and say what time it was.
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, TypeAlias
+from typing import Annotated, Final, TypeAlias
 
 import typer
 
@@ -27,7 +27,7 @@ Lease: TypeAlias = Annotated[
     str, typer.Option("--lease-seconds", metavar="TIME", help="How long the claim holds: 900, 15m, 2h.")
 ]
 
-_LEASE = "15m"
+_LEASE: Final = f"{tickets.DEFAULT_LEASE_SECONDS:g}"
 
 
 @command(

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 import pytest
-import typer
+import typer.main
 import typer.testing
 from typer.testing import CliRunner
 

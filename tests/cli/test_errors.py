@@ -15,11 +15,13 @@ from tests.conftest import needs_postgres
 from vibeweaver_store import Store, errors
 from vibeweaver_store.cli.errors import EXIT_CODES, exit_code, without_passwords
 from vibeweaver_store.errors import (
+    AlreadyClaimed,
     AlreadyExists,
     CorruptData,
     IllegalTransition,
     ImportRejected,
     InvalidInput,
+    LeaseLost,
     MigrationFailed,
     NetworkFileSystemWarning,
     NotFound,
@@ -31,14 +33,17 @@ from vibeweaver_store.errors import (
 )
 from vibeweaver_store.models import Session
 from vibeweaver_store.testing import PostgresServer
+from vibeweaver_store.testing.row_factory import EPOCH
 
 CODES: list[tuple[StoreError, int]] = [
     (StoreError("what"), 1),
     (NotFound("session", "x"), 3),
+    (AlreadyClaimed("ticket", "x", "worker", EPOCH), 4),
     (AlreadyExists("session", "x"), 4),
     (InvalidInput("what"), 4),
     (IllegalTransition("rule", "x", "fired", "fired"), 4),
     (ImportRejected("file.mid", "what"), 4),
+    (LeaseLost("x", "what"), 4),
     (StaleWrite("session", "x", 1, Session(version=2)), 4),
     (StoreBusy("what"), 5),
     (StoreUnavailable("what"), 6),

@@ -10,20 +10,28 @@ import vibeweaver_store
 import vibeweaver_store.cli.db_backup  # its commands are db's
 import vibeweaver_store.cli.db_check  # likewise
 import vibeweaver_store.cli.import_databases  # its commands are import's
+import vibeweaver_store.cli.job_work  # its commands are jobs'
 import vibeweaver_store.cli.session_search  # its commands are sessions'
+import vibeweaver_store.cli.ticket_work  # its commands are tickets'
 from vibeweaver_store.cli import (
     arenas,
+    coordination,
     db,
     history,
     imports,
+    jobs,
     journal,
     markers,
     messages,
+    projects,
     rules,
     sessions,
     snapshots,
     stats,
+    tickets,
     weave,
+    worker_types,
+    workers,
     workspaces,
 )
 from vibeweaver_store.cli.context import Database, Debug
@@ -63,7 +71,8 @@ def _root(
 weave.add_to(app)
 _MODULES = (
     *(imports, workspaces, sessions, arenas, messages, journal),
-    *(rules, markers, history, snapshots, stats, db),
+    *(rules, markers, history, snapshots, stats),
+    *(projects, worker_types, tickets, workers, coordination, jobs, db),
 )
 for _module in _MODULES:
     app.add_typer(_module.group)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Annotated, Final, TypeAlias
 
 import typer
@@ -11,19 +10,15 @@ from rich.text import Text
 
 from vibeweaver_store.cli.context import command, new_group
 from vibeweaver_store.cli.invocation import Cli
-from vibeweaver_store.cli.options import LIMIT, Cursor, Limit, OwnId, SessionId, read_file, within
+from vibeweaver_store.cli.options import LIMIT, Cursor, Limit, OwnId, SessionId, text_or_stdin, within
 from vibeweaver_store.cli.output import print_made, print_page
 from vibeweaver_store.cli.table import Cell, Column
 from vibeweaver_store.cli.tail import LINES, Follow, Lines, print_line
 from vibeweaver_store.cli.text import instant
-from vibeweaver_store.errors import InvalidInput
 from vibeweaver_store.models import Message, MessageRole
 from vibeweaver_store.services import messages
 
 group = new_group("messages", "List, add and follow what was said in a session.")
-
-MAX_BYTES: Final = 16 * 1024 * 1024
-"""The longest message that is read from stdin."""
 
 COLUMNS: Final = (
     Column("ID", "dim", right=True),
@@ -98,7 +93,7 @@ def add(
     ] = False,
 ) -> None:
     """Add a message to the end of a session's conversation, and print its id."""
-    content = _read_stdin() if text == "-" else text
+    content = text_or_stdin(text)
     with cli.store() as store:
         made = store.run(
             messages.append,
@@ -148,10 +143,3 @@ def message_cells(message: Message) -> Sequence[Cell]:
     role = Text(message.role.value, style=_STYLES[message.role])
     of = "" if message.instance_id is None else str(message.instance_id)
     return str(message.id), instant(message.created_at), role, of, message.content
-
-
-def _read_stdin() -> str:
-    try:
-        return read_file(Path("-"), MAX_BYTES).decode()
-    except UnicodeDecodeError as error:
-        raise InvalidInput("-: what stands on stdin is no UTF-8") from error

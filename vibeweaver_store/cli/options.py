@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Annotated, Any, Concatenate, Literal, ParamSpec, TypeAlias, TypeVar
+from typing import Annotated, Any, Concatenate, Final, Literal, ParamSpec, TypeAlias, TypeVar
 
 import orjson
 import typer
@@ -13,8 +14,8 @@ import typer
 from vibeweaver_store.errors import InvalidInput
 from vibeweaver_store.models import Priority
 from vibeweaver_store.paging import DEFAULT_LIMIT
-from vibeweaver_store.services import sessions
-from vibeweaver_store.unit_of_work import ReadUnitOfWork
+from vibeweaver_store.services import projects, sessions
+from vibeweaver_store.unit_of_work import ReadUnitOfWork, UnitOfWork
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -29,9 +30,21 @@ Yes: TypeAlias = Annotated[bool, typer.Option("--yes", "-y", metavar="", help="D
 OwnId: TypeAlias = Annotated[
     str | None, typer.Option("--id", metavar="ID", help="An id of your own.", show_default="a new UUID")
 ]
+ProjectName: TypeAlias = Annotated[
+    str, typer.Argument(metavar="PROJECT", help="The project's name.", show_default=False)
+]
+OfProject: TypeAlias = Annotated[
+    str | None, typer.Option("--project", metavar="PROJECT", help="Only of this project.", show_default=False)
+]
 PriorityName: TypeAlias = Literal["critical", "high", "normal", "low", "idle"]
 
 LIMIT = DEFAULT_LIMIT
+
+MAX_TEXT_BYTES: Final = 16 * 1024 * 1024
+"""The longest text that is read from stdin."""
+
+_DURATION: Final = re.compile(r"(\d+(?:\.\d+)?)([smhd]?)", re.ASCII)
+_SECONDS_OF: Final = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86_400}
 
 
 def priority_name(priority: Priority) -> str:
@@ -70,6 +83,35 @@ def parse_instant(text: str | None, *, option: str) -> datetime | None:
     return instant
 
 
+def parse_duration(text: str, *, option: str) -> timedelta:
+    """Read a length of time that was given on the line: ``30s``, ``5m``, ``2h``, ``7d``, or plain seconds.
+
+    Raises:
+        InvalidInput: it is no such length, or longer than time itself.
+    """
+    found = _DURATION.fullmatch(text.strip())
+    if found is None:
+        raise InvalidInput(f"{option}: {text!r} is no length of time; write it as 30s, 5m, 2h, 7d, or in seconds")
+    try:
+        return timedelta(seconds=float(found[1]) * _SECONDS_OF[found[2]])
+    except OverflowError as error:
+        raise InvalidInput(f"{option}: {text} is longer than time itself") from error
+
+
+def text_or_stdin(given: str) -> str:
+    """Return a text that was given on the line, or all that stands on stdin where it is ``-``.
+
+    Raises:
+        InvalidInput: what stands on stdin is no UTF-8, or longer than 16 MiB.
+    """
+    if given != "-":
+        return given
+    try:
+        return read_file(Path("-"), MAX_TEXT_BYTES).decode()
+    except UnicodeDecodeError as error:
+        raise InvalidInput("-: what stands on stdin is no UTF-8") from error
+
+
 def read_file(path: Path, limit_bytes: int) -> bytes:
     """Read a file, or stdin where the path is ``-``.
 
@@ -104,3 +146,50 @@ def within(
     """
     sessions.get(uow, session_id)
     return operation(uow, session_id, *args, **kwargs)
+
+
+def within_project(
+    uow: ReadUnitOfWork,
+    project: str | None,
+    operation: Callable[Concatenate[ReadUnitOfWork, P], T],
+    /,
+    *args: P.args,
+    **kwargs: P.kwargs,
+) -> T:
+    """Read something of a project where one is named, and say so where there is none of that name.
+
+    Raises:
+        NotFound: there is no such project.
+    """
+    if project is not None:
+        projects.get(uow, project)
+    return operation(uow, *args, **kwargs)
+
+
+def within_session(
+    uow: ReadUnitOfWork,
+    session_id: str | None,
+    operation: Callable[Concatenate[ReadUnitOfWork, P], T],
+    /,
+    *args: P.args,
+    **kwargs: P.kwargs,
+) -> T:
+    """Read something of a session where one is named, as :func:`within_project` does of a project.
+
+    Raises:
+        NotFound: there is no such session.
+    """
+    if session_id is not None:
+        sessions.get(uow, session_id)
+    return operation(uow, *args, **kwargs)
+
+
+def timed(
+    uow: UnitOfWork, operation: Callable[Concatenate[UnitOfWork, P], T], /, *args: P.args, **kwargs: P.kwargs
+) -> tuple[T, datetime]:
+    """Run an operation, and say what time it was.
+
+    Raises:
+        StoreError: whatever the operation raises.
+    """
+    return operation(uow, *args, **kwargs), uow.now()

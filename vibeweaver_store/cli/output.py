@@ -73,6 +73,13 @@ def print_card(pairs: Mapping[str, str]) -> None:
         out.print(line, soft_wrap=True)
 
 
+def print_text(text: str, *, indent: int = 2) -> None:
+    """Print a text of several lines, each with nothing in it that could move the cursor."""
+    out = console()
+    for line in text.replace("\r\n", "\n").removesuffix("\n").split("\n"):
+        out.print(Text(f"{' ' * indent}{shown(line)}".rstrip()), soft_wrap=True)
+
+
 def print_items(
     cli: Cli, items: Sequence[T], columns: Sequence[Column], row: Callable[[T], Sequence[Cell]], *, none: str
 ) -> None:

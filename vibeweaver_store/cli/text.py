@@ -45,6 +45,16 @@ def clock(seconds: float) -> str:
     return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"
 
 
+def lasting(seconds: float) -> str:
+    """Return how long something lasted, as exactly as one cares for: 850 ms, 4.2 s, 2:42, 1:02:03, 3 d 4:05:06."""
+    if (milliseconds := round(seconds * 1000)) < 1000:
+        return f"{milliseconds} ms"
+    if (tenths := round(seconds, 1)) < 60:
+        return f"{number(tenths)} s"
+    days, rest = divmod(round(seconds), 86_400)
+    return f"{days:,} d {clock(rest)}" if days else clock(rest)
+
+
 def instant(value: datetime | None) -> str:
     """Return an instant to the second, in UTC."""
     return "" if value is None else f"{value:%Y-%m-%d %H:%M:%SZ}"

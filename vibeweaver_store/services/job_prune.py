@@ -13,7 +13,7 @@ from vibeweaver_store.errors import InvalidInput
 from vibeweaver_store.json_values import shown
 from vibeweaver_store.models.job import FINAL_OF_JOBS, Job, JobStatus
 from vibeweaver_store.paging import check_limit
-from vibeweaver_store.unit_of_work import UnitOfWork
+from vibeweaver_store.unit_of_work import ReadUnitOfWork, UnitOfWork
 
 
 def prune(uow: UnitOfWork, older_than: Mapping[JobStatus | str, timedelta] | timedelta, *, limit: int = 1000) -> int:
@@ -39,6 +39,25 @@ def prune(uow: UnitOfWork, older_than: Mapping[JobStatus | str, timedelta] | tim
     return limit - remaining
 
 
+def prunable(uow: ReadUnitOfWork, older_than: Mapping[JobStatus | str, timedelta] | timedelta) -> int:
+    """Return how many jobs :func:`prune` would delete by now, were it called until none is left.
+
+    Raises:
+        InvalidInput: a span or a status is refused, as ``prune`` does.
+    """
+    counts = [
+        sa.select(sa.func.count()).where(*_over(status, before)).scalar_subquery()
+        for status, before in _ended_before(uow.now(), older_than).items()
+    ]
+    return sum(uow.execute(sa.select(*counts)).one()) if counts else 0
+
+
+def _over(status: JobStatus, before: datetime) -> tuple[sa.ColumnElement[bool], ...]:
+    # That it has ended at all follows, and is said for the index of those that have.
+    ended = col(Job.completed_at)
+    return col(Job.status) == status, ended.is_not(None), ended < before
+
+
 def _ended_before(now: datetime, older_than: object) -> dict[JobStatus, datetime]:
     spans = older_than if isinstance(older_than, Mapping) else dict.fromkeys(FINAL_OF_JOBS, older_than)
     before: dict[JobStatus, datetime] = {}
@@ -58,7 +77,7 @@ def _ended_before(now: datetime, older_than: object) -> dict[JobStatus, datetime
 def _delete(uow: UnitOfWork, status: JobStatus, before: datetime, limit: int) -> int:
     oldest = (
         sa.select(col(Job.id))
-        .where(col(Job.status) == status, col(Job.completed_at) < before)
+        .where(*_over(status, before))
         .order_by(col(Job.completed_at), col(Job.id))
         .limit(limit)
         .with_for_update(skip_locked=True)

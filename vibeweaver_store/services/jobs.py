@@ -13,7 +13,7 @@ from vibeweaver_store.services.job_ends import DEFAULT_BACKOFF, Backoff, complet
 from vibeweaver_store.services.job_leases import AsyncLease, Lease
 from vibeweaver_store.services.job_lookup import active_for_session, attempts, count, page
 from vibeweaver_store.services.job_overrides import cancel, delete, retry, retry_many
-from vibeweaver_store.services.job_prune import prune
+from vibeweaver_store.services.job_prune import prunable, prune
 from vibeweaver_store.services.job_queue import Enqueued, NewJob, enqueue, enqueue_many
 from vibeweaver_store.services.job_rows import DEFAULT_LEASE_SECONDS, JOBS_TOPIC, Ended, find, get
 from vibeweaver_store.services.job_stats import JobCount, JobDurations, JobStats, stats
@@ -49,6 +49,7 @@ __all__ = [
     "heartbeat",
     "next_due",
     "page",
+    "prunable",
     "prune",
     "retry",
     "retry_many",

@@ -1,0 +1,451 @@
+"""``jobs`` on the line; ``jobs work`` has its own tests."""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from tests.cli.conftest import Line, run_at_terminal
+from vibeweaver_store import Job, Session, Store, actions, jobs, rules, triggers
+from vibeweaver_store.cli import jobs as jobs_cli
+from vibeweaver_store.testing import JobAttemptFactory, JobFactory
+
+FUTURE = datetime(2999, 1, 1, 18, 30, tzinfo=UTC)
+STAMP = r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\dZ"
+
+
+# --- enqueuing -------------------------------------------------------------------------------------------------
+
+
+def test_enqueue_prints_the_id(line_on_both: Line) -> None:
+    line_on_both("sessions", "create", "late set", "--id", "jam")
+    words = ["--priority", "-5", "--max-attempts", 7, "--session", "jam", "--unique-key", "bar 7", "--id", "mine"]
+    done = line_on_both("jobs", "enqueue", "render", '{"bar": 7}', *words)
+    document = line_on_both("jobs", "show", "mine", "--json").document["job"]
+
+    assert (done.code, done.out, done.err) == (0, "mine\n", "")
+    assert (document["type"], document["data"], document["status"]) == ("render", {"bar": 7}, "pending")
+    assert (document["priority"], document["max_attempts"]) == (-5, 7)
+    assert (document["session_id"], document["unique_key"]) == ("jam", "bar 7")
+
+
+def test_enqueue_prints_the_whole_for_programs(line: Line) -> None:
+    document = line("jobs", "enqueue", "render", "--json").document
+
+    assert document["new"] is True
+    assert (document["job"]["type"], document["job"]["data"]) == ("render", None)
+
+
+def test_the_data_come_from_stdin(line: Line, look: Store) -> None:
+    done = line("jobs", "enqueue", "render", "-", stdin='["♫",\n 1]\n')
+
+    assert look.query(jobs.get, done.out.strip()).data == ["♫", 1]
+
+
+@pytest.mark.parametrize(
+    ("words", "seconds"),
+    [(["--delay", "30s"], 30), (["--delay", "90"], 90), (["--delay", "1.5h"], 5400), (["--delay", "7d"], 604_800)],
+    ids=str,
+)
+def test_a_delay_is_a_length_of_time(line: Line, words: list[str], seconds: int) -> None:
+    document = line("jobs", "enqueue", "render", *words, "--json").document["job"]
+    waits = datetime.fromisoformat(document["scheduled_at"]) - datetime.fromisoformat(document["created_at"])
+
+    assert waits == timedelta(seconds=seconds)
+
+
+def test_a_job_may_be_put_off_until_a_time(line: Line) -> None:
+    document = line("jobs", "enqueue", "render", "--at", "2999-01-01T19:30:00+01:00", "--json").document["job"]
+
+    assert document["scheduled_at"] == "2999-01-01T18:30:00.000000Z"
+    assert f"scheduled  {FUTURE:%Y-%m-%d %H:%M:%SZ}\n" in line("jobs", "show", document["id"]).out
+
+
+def test_a_unique_key_that_is_taken_gives_the_job_which_is_there(line_on_both: Line) -> None:
+    first = line_on_both("jobs", "enqueue", "index", "--unique-key", "nightly")
+    again = line_on_both("jobs", "enqueue", "index", "--unique-key", "nightly")
+    document = line_on_both("jobs", "enqueue", "index", "--unique-key", "nightly", "--json").document
+
+    assert (again.code, again.out) == (0, first.out)
+    assert again.err == "nothing was enqueued: index of key nightly is pending already\n"
+    assert (document["new"], document["job"]["id"]) == (False, first.out.strip())
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "told"),
+    [
+        ([" "], 4, "type: "),
+        (["render", "{bar}"], 4, "DATA: '{bar}' is no JSON"),
+        (["render", "--delay", "soon"], 4, "--delay: 'soon' is no length of time"),
+        (["render", "--delay=-5s"], 4, "--delay: '-5s' is no length of time"),
+        (["render", "--delay", f"{10**12}d"], 4, "--delay: 1000000000000d is longer than time itself"),
+        (["render", "--at", "tomorrow"], 4, "--at: 'tomorrow' is no time"),
+        (["render", "--at", "2999-01-01T00:00:00Z", "--delay", "5m"], 4, ""),
+        (["render", "--max-attempts", "0"], 4, "max_attempts: "),
+        (["render", "--session", "nobody"], 3, "no session 'nobody'"),
+        (["render", "--unique-key", " "], 4, "unique_key: "),
+        (["render", "--id", "mine"], 4, "job 'mine' exists already"),
+    ],
+    ids=lambda each: " ".join(each) if isinstance(each, list) else "",
+)
+def test_enqueue_refuses_what_cannot_be(line: Line, look: Store, *, words: list[str], code: int, told: str) -> None:
+    look.run(jobs.enqueue, "render", job_id="mine")
+    done = line("jobs", "enqueue", *words)
+
+    assert done.code == code
+    assert done.error.startswith(told)
+    assert look.query(jobs.count) == 1
+
+
+# --- listing and showing ---------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def queue(look: Store, jam: Session) -> None:
+    """A job in each status, of two types, one of them of a session."""
+    given: list[dict[str, Any]] = [
+        {"id": "waits", "type": "index", "session_id": "jam"},
+        {"id": "runs", "status": "processing", "progress": {"done": 3, "total": 12, "note": "bass"}},
+        {"id": "done", "status": "completed", "result": {"url": "a.wav"}},
+        {"id": "broke", "status": "failed", "attempts": 3, "unique_key": "bar 7"},
+        {"id": "off", "status": "cancelled", "type": "index"},
+    ]
+    with look.begin() as uow:
+        for day, each in enumerate(given, 1):
+            JobFactory.create(uow=uow, created_at=datetime(2026, 1, day, tzinfo=UTC), **each)
+        JobAttemptFactory.create(uow=uow, job_id="broke", error="no\x1b[2J disk", duration_ms=4200)
+        JobAttemptFactory.create(uow=uow, job_id="broke", attempt=2, error="it broke", duration_ms=162_000)
+        JobAttemptFactory.create(uow=uow, job_id="done", duration_ms=850)
+
+
+@pytest.mark.usefixtures("queue")
+@pytest.mark.parametrize(
+    ("words", "found"),
+    [
+        ([], ["off", "broke", "done", "runs", "waits"]),
+        (["--status", "failed"], ["broke"]),
+        (["--type", "index"], ["off", "waits"]),
+        (["--type", "index", "--status", "pending"], ["waits"]),
+        (["--session", "jam"], ["waits"]),
+        (["--session", "jam", "--status", "failed"], []),
+    ],
+    ids=str,
+)
+def test_jobs_are_listed_by_status_type_and_session(line: Line, words: list[str], found: list[str]) -> None:
+    assert [each["id"] for each in line("jobs", "list", *words, "--json").documents] == found
+
+
+@pytest.mark.usefixtures("queue")
+def test_list_shows_how_each_stands(line: Line) -> None:
+    done = line("jobs", "list")
+
+    title, *rows = (re.split(r"  +", row) for row in done.out.splitlines())
+    assert (done.code, done.err) == (0, "")
+    assert title == ["TYPE", "STATUS", "PRIORITY", "TRIES", "CREATED", "ERROR", "ID"]
+    assert rows[1] == ["render", "failed", "0", "3/3", "2026-01-04 00:00:00Z", "it broke", "broke"]
+    assert [row[1] for row in rows] == ["cancelled", "failed", "completed", "processing", "pending"]
+
+
+@pytest.mark.usefixtures("queue")
+def test_a_list_goes_on_from_its_cursor(line: Line) -> None:
+    first = line("jobs", "list", "--json", "--limit", 4)
+    (cursor,) = re.findall(r"^next cursor: (.+)$", first.err, re.MULTILINE)
+    second = line("jobs", "list", "--json", "--limit", 4, "--cursor", cursor)
+
+    assert [each["id"] for each in [*first.documents, *second.documents]] == ["off", "broke", "done", "runs", "waits"]
+
+
+def test_an_empty_list_hints_at_the_way_on(line: Line) -> None:
+    done = line("jobs", "list")
+
+    assert (done.code, done.out) == (0, "")
+    assert "jobs enqueue" in done.err
+
+
+def test_a_list_fits_a_terminal_and_keeps_ids_whole(sqlite_path: Any, look: Store) -> None:
+    job = look.run(jobs.enqueue, "render the whole of the second movement").job
+    with look.begin() as uow:
+        JobFactory.create(uow=uow, status="failed", error="many words " * 20)
+    _, shown = run_at_terminal("--db", sqlite_path, "jobs", "list", variables={"NO_COLOR": "1"})
+    rows = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", shown).splitlines()
+
+    assert f"  {job.id}" in rows
+    assert max(map(len, rows)) <= 80
+
+
+@pytest.mark.usefixtures("queue")
+@pytest.mark.parametrize(
+    ("job", "told"),
+    [
+        ("waits", ["status     pending", "attempts   0 of 3", "session    jam", f"scheduled  {STAMP}, due"]),
+        ("runs", ["progress  3 of 12 (25%): bass", f"lease     expired {STAMP}", "worker    worker-1"]),
+        ("done", ["status    completed", 'result    {"url":"a.wav"}', f"ended     {STAMP}"]),
+        ("broke", ["unique key  bar 7", "error       it broke", r"attempts    3 of 3", r'data        \{"bar":\d+\}']),
+    ],
+)
+def test_show_tells_what_there_is_to_tell(line: Line, job: str, told: list[str]) -> None:
+    done = line("jobs", "show", job)
+
+    assert (done.code, done.err) == (0, "")
+    for each in told:
+        pattern = each if "\\" in each else re.escape(each).replace(re.escape(STAMP), STAMP)
+        assert re.search(f"^{pattern}$", done.out, re.MULTILINE), each
+
+
+@pytest.mark.usefixtures("queue")
+def test_show_lists_the_attempts(line: Line) -> None:
+    _, _, table = line("jobs", "show", "broke").out.partition("\n2 attempts\n")
+
+    assert [re.split(r"  +", row.strip()) for row in table.splitlines()] == [
+        ["N", "WORKER", "STARTED", "TOOK", "ERROR"],
+        ["1", "worker-1", "2026-01-01 00:00:00Z", "4.2 s", "no\\x1b[2J disk"],
+        ["2", "worker-1", "2026-01-01 00:00:00Z", "2:42", "it broke"],
+    ]
+    assert line("jobs", "show", "done").out.splitlines()[-1].split()[-3:] == ["850", "ms", "done"]
+
+
+def test_show_tells_when_the_next_try_is(line: Line, look: Store) -> None:
+    with look.begin() as uow:
+        JobFactory.create(
+            uow=uow, id="again", attempts=1, scheduled_at=FUTURE, ready=False, error="it broke", data=None
+        )
+        JobFactory.create(uow=uow, id="held", status="processing", lease_expires_at=FUTURE, progress={"done": 7})
+    out = line("jobs", "show", "again").out
+
+    assert "next try  2999-01-01 18:30:00Z\n" in out
+    assert "data" not in out
+    held = line("jobs", "show", "held").out
+    assert "lease     until 2999-01-01 18:30:00Z\n" in held
+    assert "progress  7\n" in held
+
+
+@pytest.mark.usefixtures("queue")
+def test_show_tells_programs_all_of_it(line: Line) -> None:
+    document = line("jobs", "show", "broke", "--json").document
+
+    assert list(document) == ["job", "attempts"]
+    assert (document["job"]["id"], document["job"]["attempts"]) == ("broke", 3)
+    assert [each["duration_ms"] for each in document["attempts"]] == [4200, 162_000]
+
+
+# --- again and off ---------------------------------------------------------------------------------------------
+
+
+@pytest.mark.usefixtures("queue")
+def test_retry_has_one_done_again_and_shows_it(line: Line) -> None:
+    done = line("jobs", "retry", "broke")
+
+    assert (done.code, done.err) == (0, "")
+    assert re.search(f"^next try +{STAMP}, due$", done.out, re.MULTILINE)
+    assert "attempts    3 of 4\n" in done.out
+    assert line("jobs", "retry", "off", "--json").document["status"] == "pending"
+
+
+@pytest.mark.usefixtures("queue")
+@pytest.mark.parametrize(
+    ("words", "found"),
+    [
+        (["failed"], ["broke"]),
+        (["cancelled"], ["off"]),
+        (["failed", "--type", "render"], ["broke"]),
+        (["failed", "--type", "index"], []),
+        (["failed", "--session", "jam"], []),
+    ],
+    ids=str,
+)
+def test_retry_has_all_of_a_kind_done_again(line: Line, look: Store, words: list[str], found: list[str]) -> None:
+    done = line("jobs", "retry", "--yes", "--json", "--status", *words)
+
+    assert (done.code, done.document) == (0, {"retried": len(found)})
+    pending = {each.id for each in look.query(jobs.page, status="pending").items}
+    assert pending == {"waits", *found}
+
+
+def test_retry_counts_asks_and_goes_on_until_all_are_done(
+    line: Line, look: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with look.begin() as uow:
+        JobFactory.create_batch(5, uow=uow, status="failed")
+    monkeypatch.setattr(jobs_cli, "BATCH", 2)
+    asked = line("jobs", "retry", "--status", "failed", stdin="y\n")
+    done = line("jobs", "retry", "--status", "failed", "-y")
+
+    assert (asked.code, asked.error.partition("?")[0]) == (2, "Try 5 jobs again")
+    assert (done.code, done.out, done.err) == (0, "", "retried 5 jobs\n")
+    assert look.query(jobs.count, status="pending") == 5
+
+
+def test_retry_leaves_one_whose_key_is_taken_and_says_so(line: Line, look: Store) -> None:
+    with look.begin() as uow:
+        JobFactory.create(uow=uow, id="old", status="failed", unique_key="bar 7")
+        JobFactory.create(uow=uow, status="failed")
+        JobFactory.create(uow=uow, unique_key="bar 7")
+    one, many = line("jobs", "retry", "old"), line("jobs", "retry", "--status", "failed", "-y")
+
+    assert (one.code, one.error) == (4, "job 'bar 7' exists already")
+    assert (many.code, many.out) == (0, "")
+    assert many.err.startswith("retried 1 job; 1 was left: ")
+
+
+def test_retry_of_none_does_not_ask(line: Line) -> None:
+    done = line("jobs", "retry", "--status", "failed")
+
+    assert (done.code, done.out, done.err) == (0, "", "retried 0 jobs\n")
+
+
+@pytest.mark.parametrize(
+    "words", [[], ["broke", "--status", "failed"], ["broke", "--type", "render"], ["--type", "render"]], ids=str
+)
+def test_retry_wants_either_one_or_a_status(line: Line, words: list[str]) -> None:
+    done = line("jobs", "retry", *words)
+
+    assert (done.code, done.error.partition(":")[0]) == (2, "say which")
+
+
+@pytest.mark.usefixtures("queue")
+def test_cancel_calls_one_off_and_shows_it(line: Line, look: Store) -> None:
+    done = line("jobs", "cancel", "runs", "--reason", "the set is over")
+
+    assert (done.code, done.err) == (0, "")
+    assert "status    cancelled\n" in done.out
+    assert "the set is over" in done.out
+    assert [each.error for each in look.query(jobs.attempts, "runs")] != [None]
+
+
+@pytest.mark.usefixtures("queue")
+def test_cancel_shows_the_rules_that_fired(line: Line, look: Store) -> None:
+    for job_id in ("waits", "later"):
+        if job_id == "later":
+            look.run(jobs.enqueue, "index", session_id="jam", job_id="later")
+        look.run(rules.add, "jam", triggers.JobComplete(job_id=job_id), actions.Notify(message="it is off"))
+    done = line("jobs", "cancel", "waits")
+    document = line("jobs", "cancel", "later", "--json").document
+
+    assert done.code == 0
+    assert "\n1 rule fired\n" in done.out
+    assert 'notify:"it is off"' in done.out
+    assert document["job"]["status"] == "cancelled"
+    assert [each["rule"]["action"]["message"] for each in document["firings"]] == ["it is off"]
+
+
+@pytest.mark.usefixtures("queue")
+@pytest.mark.parametrize(
+    ("words", "code", "told"),
+    [
+        (["list", "--status", "asleep"], 4, "status: "),
+        (["list", "--session", "nobody"], 3, "no session 'nobody'"),
+        (["show", "nobody"], 3, "no job 'nobody'"),
+        (["retry", "nobody"], 3, "no job 'nobody'"),
+        (["retry", "done"], 4, "job 'done' is completed and cannot become pending"),
+        (["retry", "--status", "completed"], 2, "Invalid value for '--status'"),
+        (["retry", "--status", "failed", "--session", "nobody"], 3, "no session 'nobody'"),
+        (["cancel", "nobody"], 3, "no job 'nobody'"),
+        (["cancel", "done"], 4, "job 'done' is completed and cannot become cancelled"),
+        (["stats", "--since", "yesterday"], 4, "--since: 'yesterday' is no time"),
+        (["prune", "--older-than", "long"], 4, "--older-than: 'long' is no length of time"),
+        (["prune", "--older-than", f"{10**6}d"], 4, "older_than: "),
+        (["prune", "--older-than", "7d", "--status", "asleep"], 4, "older_than: 'asleep' is none of"),
+        (["prune", "--older-than", "7d", "--status", "pending"], 4, "older_than: "),
+        (["prune"], 2, "Missing option '--older-than'"),
+    ],
+    ids=lambda each: " ".join(each) if isinstance(each, list) else "",
+)
+def test_what_cannot_be_is_refused(line: Line, *, words: list[str], code: int, told: str) -> None:
+    done = line("jobs", *words)
+
+    assert done.code == code
+    assert done.error.startswith(told)
+
+
+# --- all of them -----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.usefixtures("queue")
+def test_stats_are_tables(line: Line) -> None:
+    done = line("jobs", "stats")
+
+    counts, durations, rest = done.out.split("\n\n")
+    assert (done.code, done.err) == (0, "")
+    assert [row.split() for row in counts.splitlines()] == [
+        ["TYPE", "PENDING", "PROCESSING", "COMPLETED", "FAILED", "CANCELLED"],
+        ["index", "1", "0", "0", "0", "1"],
+        ["render", "0", "1", "1", "1", "0"],
+    ]
+    assert [re.split(r"  +", row.strip()) for row in durations.splitlines()] == [
+        ["how long an attempt takes that succeeds"],
+        ["TYPE", "ATTEMPTS", "P50", "P95", "P99"],
+        ["render", "1", "850 ms", "850 ms", "850 ms"],
+    ]
+    oldest, expired = rest.splitlines()
+    assert re.fullmatch(r"oldest pending  \d+ d \d+:\d\d(:\d\d)?", oldest)
+    assert expired == "expired leases  1"
+
+
+@pytest.mark.usefixtures("queue")
+def test_stats_are_one_document_for_programs(line: Line) -> None:
+    document = line("jobs", "stats", "--json").document
+    later = line("jobs", "stats", "--since", "2999-01-01T00:00:00Z", "--json").document
+
+    assert {(each["type"], each["status"]): each["count"] for each in document["counts"]} == {
+        ("index", "pending"): 1,
+        ("index", "cancelled"): 1,
+        ("render", "processing"): 1,
+        ("render", "completed"): 1,
+        ("render", "failed"): 1,
+    }
+    assert document["durations"] == [{"type": "render", "attempts": 1, "p50_ms": 850, "p95_ms": 850, "p99_ms": 850}]
+    assert document["oldest_pending_seconds"] > 0
+    assert document["expired_leases"] == 1
+    assert later["durations"] == []
+
+
+def test_stats_of_nothing(line: Line) -> None:
+    done = line("jobs", "stats")
+
+    assert (done.code, done.out, done.err) == (0, "", "no jobs\n")
+    assert line("jobs", "stats", "--json").document["counts"] == []
+
+
+@pytest.fixture
+def past(look: Store) -> None:
+    """Jobs that ended at the year's beginning, three completed and two failed, and one that ended now."""
+    with look.begin() as uow:
+        JobFactory.create_batch(3, uow=uow, status="completed")
+        JobFactory.create_batch(2, uow=uow, status="failed")
+        JobFactory.create(uow=uow, id="new", status="completed", completed_at=datetime.now(UTC))
+        JobFactory.create(uow=uow, id="waits")
+
+
+def ids(look: Store) -> list[Job]:
+    return look.query(jobs.page).items
+
+
+@pytest.mark.usefixtures("past")
+def test_prune_counts_asks_and_goes_on_until_all_are_gone(
+    line: Line, look: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(jobs_cli, "BATCH", 2)
+    asked = line("jobs", "prune", "--older-than", "1h", stdin="y\n")
+    done = line("jobs", "prune", "--older-than", "1h", "--yes")
+
+    assert (asked.code, asked.error.partition("?")[0]) == (2, "Delete 5 jobs that ended more than 1h ago")
+    assert (done.code, done.out, done.err) == (0, "", "deleted 5 jobs\n")
+    assert {each.id for each in ids(look)} == {"new", "waits"}
+
+
+@pytest.mark.usefixtures("past")
+def test_prune_may_be_of_a_status(line: Line, look: Store) -> None:
+    failed = line("jobs", "prune", "--older-than", "1h", "--status", "failed", "-y", "--json")
+    both = line("jobs", "prune", "--older-than", "0", "--status", "failed", "--status", "completed", "-y", "--json")
+
+    assert (failed.document, both.document) == ({"deleted": 2}, {"deleted": 4})
+    assert {each.id for each in ids(look)} == {"waits"}
+
+
+def test_prune_of_none_does_not_ask(line: Line) -> None:
+    done = line("jobs", "prune", "--older-than", "7d")
+
+    assert (done.code, done.out, done.err) == (0, "", "deleted 0 jobs\n")

@@ -1,0 +1,213 @@
+"""``tickets``: list, show, make, comment on and delete them. How they move on stands in ``ticket_work``."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Annotated, Final
+
+import typer
+from rich.text import Text
+
+from vibeweaver_store.cli.asking import confirm
+from vibeweaver_store.cli.context import command, new_group
+from vibeweaver_store.cli.errors import LineError
+from vibeweaver_store.cli.invocation import Cli
+from vibeweaver_store.cli.options import (
+    LIMIT,
+    Cursor,
+    Limit,
+    OfProject,
+    ProjectName,
+    Yes,
+    text_or_stdin,
+    within_project,
+)
+from vibeweaver_store.cli.output import hint, print_deleted, print_document, print_made, print_page
+from vibeweaver_store.cli.table import Cell, Column
+from vibeweaver_store.cli.text import counted, instant, shown
+from vibeweaver_store.cli.ticket_page import TicketId, claim, done_count, move, print_ticket_page, status
+from vibeweaver_store.models import Ticket
+from vibeweaver_store.services import comments, tickets
+
+group = new_group("tickets", "Make, list, show, move on, comment on and delete tickets.")
+
+_COLUMNS: Final = (
+    Column("TICKET", "bold"),
+    Column("TITLE", narrow="fold"),
+    Column("DONE", "green", right=True),
+    Column("NEXT", "cyan", narrow="fold"),
+    Column("HELD BY", narrow="fold"),
+    Column("PROJECT", "dim", narrow="below"),
+    Column("CREATED", "dim", narrow="below"),
+)
+
+
+@command(
+    group,
+    "list",
+    example="""
+tickets list --project band/song --open
+tickets list --stage reviewer --json | jq -r .ticket_id
+tickets list --text bridge --closed
+""",
+)
+def list_(
+    cli: Cli,
+    *,
+    project: OfProject = None,
+    is_open: Annotated[
+        bool | None, typer.Option("--open/--closed", metavar="", help="Only such ones.", show_default=False)
+    ] = None,
+    stage: Annotated[
+        str | None, typer.Option(metavar="STAGE", help="Only those of which it is next.", show_default=False)
+    ] = None,
+    text: Annotated[
+        str | None, typer.Option(metavar="TEXT", help="Only with it in the title.", show_default=False)
+    ] = None,
+    limit: Limit = LIMIT,
+    cursor: Cursor = None,
+) -> None:
+    """List tickets, newest first."""
+    with cli.store() as store, store.read() as uow:
+        now = uow.now()
+        page = within_project(
+            uow,
+            project,
+            tickets.page,
+            project=project,
+            open=is_open,
+            stage=stage,
+            text=text,
+            limit=limit,
+            cursor=cursor,
+        )
+
+    def row(ticket: Ticket) -> Sequence[Cell]:
+        closed = ticket.closed_at is not None
+        following = Text(status(ticket), style="dim") if closed else ticket.next_stage or "all done"
+        return (
+            ticket.ticket_id,
+            ticket.title,
+            f"{done_count(ticket)}/{len(ticket.execution_plan)}",
+            following,
+            claim(ticket, now),
+            ticket.project_id,
+            instant(ticket.created_at),
+        )
+
+    print_page(cli, page, _COLUMNS, row, none="no such tickets; make one: vibeweaver-store tickets create --help")
+
+
+@command(group, "show", example="tickets show T-1\ntickets show T-1 --json | jq -r '.comments[].content'")
+def show(cli: Cli, ticket: TicketId) -> None:
+    """Show a ticket, its plan, and its comments, oldest first.
+
+    Of the plan: ✓ done, ▶ next (and who holds it until when), · open.
+    """
+    with cli.store() as store, store.read() as uow:
+        now = uow.now()
+        found = tickets.get(uow, ticket)
+    if cli.json:
+        print_document(found)
+    else:
+        print_ticket_page(found.ticket, found.comments, now)
+
+
+@command(
+    group,
+    "create",
+    example="""
+tickets create T-1 band/song --title "Bridge" --description "Write one." --plan writer,reviewer
+tickets create T-2 band/song --title "Outro" --description - --stage writer --stage tester
+""",
+)
+def create(
+    cli: Cli,
+    ticket: Annotated[str, typer.Argument(metavar="TICKET", help="An id of your own.", show_default=False)],
+    project: ProjectName,
+    *,
+    title: Annotated[str, typer.Option(metavar="TEXT", help="What it is, in a line.", show_default=False)],
+    description: Annotated[
+        str, typer.Option(metavar="TEXT", help="What is to be done; - for stdin.", show_default=False)
+    ],
+    plan: Annotated[
+        str | None,
+        typer.Option(metavar="A,B,…", help="The worker types it goes through.", show_default=False),
+    ] = None,
+    stage: Annotated[
+        list[str] | None,
+        typer.Option(metavar="TYPE", help="The same one by one; may be repeated.", show_default=False),
+    ] = None,
+) -> None:
+    """Make a ticket with its description as the first comment, and print its id."""
+    stages = _stages(plan, stage)
+    content = text_or_stdin(description)
+    with cli.store() as store:
+        made = store.run(tickets.create, ticket, project, title, content, stages)
+    print_made(cli, made, made.ticket_id)
+
+
+def _stages(plan: str | None, stages: list[str] | None) -> list[str]:
+    if (plan is None) == (not stages):
+        raise LineError("say by which stages it goes, with either --plan writer,reviewer or --stage once a stage")
+    return [part.strip() for part in plan.split(",")] if plan is not None else list(stages or ())
+
+
+@command(group, "update", example='tickets update T-1 --title "Bridge and outro"')
+def update(
+    cli: Cli,
+    ticket: TicketId,
+    title: Annotated[str, typer.Option(metavar="TEXT", help="Its new title.", show_default=False)],
+) -> None:
+    """Change the title of a ticket, and show it."""
+    move(cli, tickets.update, ticket, title=title)
+
+
+@command(group, "next-stage", example="tickets next-stage T-1")
+def next_stage(cli: Cli, ticket: TicketId) -> None:
+    """Print the stage of a ticket that is next; nothing where none is left."""
+    with cli.store() as store:
+        following = store.query(tickets.next_stage, ticket)
+    if cli.json:
+        print_document({"ticket_id": ticket, "next_stage": following})
+    elif following is None:
+        hint(f"no stage of ticket {ticket} is left")
+    else:
+        typer.echo(shown(following))
+
+
+@command(
+    group,
+    "comment",
+    example="""
+tickets comment T-1 "The second verse drags." --worker worker-3 --stage reviewer
+tickets comment T-1 - < review.md
+""",
+)
+def comment(
+    cli: Cli,
+    ticket: TicketId,
+    text: Annotated[str, typer.Argument(metavar="TEXT", help="What is written; - for stdin.", show_default=False)],
+    *,
+    worker: Annotated[str | None, typer.Option(metavar="ID", help="The worker who writes.", show_default=False)] = None,
+    worker_type: Annotated[str | None, typer.Option(metavar="TYPE", help="Its role.", show_default=False)] = None,
+    stage: Annotated[
+        str | None, typer.Option(metavar="STAGE", help="The stage that it is about.", show_default=False)
+    ] = None,
+) -> None:
+    """Write a comment on a ticket, closed or not, and print its number."""
+    content = text_or_stdin(text)
+    with cli.store() as store:
+        made = store.run(comments.add, ticket, content, worker_id=worker, worker_type=worker_type, stage=stage)
+    print_made(cli, made, made.id)
+
+
+@command(group, "delete", example="tickets delete T-1 --yes")
+def delete(cli: Cli, ticket: TicketId, yes: Yes = False) -> None:
+    """Delete a ticket with its comments. What it told coordinators stays."""
+    with cli.store() as store:
+        found = store.query(tickets.get, ticket)
+        goes = counted(len(found.comments), "comment")
+        confirm(f"Delete ticket {ticket} ({found.ticket.title!r}) with its {goes}?", yes=yes)
+        store.run(tickets.delete, ticket)
+    print_deleted(cli, "ticket", ticket)

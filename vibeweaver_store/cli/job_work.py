@@ -16,7 +16,7 @@ from vibeweaver_store.cli.invocation import Cli
 from vibeweaver_store.cli.jobs import group
 from vibeweaver_store.cli.options import parse_duration
 from vibeweaver_store.cli.output import hint, print_document
-from vibeweaver_store.cli.text import clock, counted, instant, shown
+from vibeweaver_store.cli.text import counted, instant, lasting, shown
 from vibeweaver_store.errors import InvalidInput
 from vibeweaver_store.services.jobs import DEFAULT_LEASE_SECONDS, Ended
 from vibeweaver_store.worker import DEFAULT_GRACE_SECONDS, Worker
@@ -98,7 +98,7 @@ def _load(place: str) -> Mapping[str, Any]:
 
 def _print_ended(cli: Cli, ended: Ended) -> None:
     if cli.json:
-        print_document({"job": ended.job, "firings": [firing.rule.id for firing in ended.firings]})
+        print_document(ended)
         sys.stdout.flush()
         return
     job = ended.job
@@ -106,6 +106,6 @@ def _print_ended(cli: Cli, ended: Ended) -> None:
     error = f": {job.error}" if job.error else ""
     fired = f", fired {counted(len(ended.firings), 'rule')}" if ended.firings else ""
     typer.echo(
-        shown(f"{instant(job.updated_at)}  {job.type}  {job.id}  {job.status.value} in {clock(seconds)}{fired}{error}")
+        shown(f"{instant(job.updated_at)}  {job.type}  {job.id}  {job.status.value} in {lasting(seconds)}{fired}{error}")
     )
     sys.stdout.flush()

@@ -105,7 +105,6 @@ def _print_ended(cli: Cli, ended: Ended) -> None:
     seconds = 0.0 if job.started_at is None else (job.updated_at - job.started_at).total_seconds()
     error = f": {job.error}" if job.error else ""
     fired = f", fired {counted(len(ended.firings), 'rule')}" if ended.firings else ""
-    typer.echo(
-        shown(f"{instant(job.updated_at)}  {job.type}  {job.id}  {job.status.value} in {lasting(seconds)}{fired}{error}")
-    )
+    told = f"{job.status.value} in {lasting(seconds)}{fired}{error}"
+    typer.echo(shown(f"{instant(job.updated_at)}  {job.type}  {job.id}  {told}"))
     sys.stdout.flush()

@@ -12,7 +12,8 @@ from tests.driven import DRIVES, opened
 from tests.services.lasting import lasting_database
 from tests.services.scene import Scene, build_scene, make
 from vibeweaver_store import Session, Store
-from vibeweaver_store.testing import SessionFactory
+from vibeweaver_store.columns import new_id
+from vibeweaver_store.testing import SessionFactory, SettableClock
 
 EACH_DRIVE = [
     pytest.param((drive, *backend.values), marks=backend.marks, id=f"{drive}-{backend.values[0]}")
@@ -79,6 +80,21 @@ def lasting_store(lasting: tuple[str, str], lasting_database_of_module: str) -> 
 
 
 @pytest.fixture(scope="module")
+def timed_clock() -> SettableClock:
+    """The clock of the store that a module's tests share; it only ever goes on."""
+    return SettableClock()
+
+
+@pytest.fixture(scope="module")
+def timed_store(
+    lasting: tuple[str, str], lasting_database_of_module: str, timed_clock: SettableClock
+) -> Iterator[Store]:
+    """As ``lasting_store``, by a clock that tests set: for what time brings about."""
+    with opened(lasting[0], lasting_database_of_module, clock=timed_clock) as store:
+        yield store
+
+
+@pytest.fixture(scope="module")
 def lasting_other(lasting_database_of_module: str) -> Iterator[Store]:
     """A second store on the database of the first: what it reads was committed."""
     with Store.open(lasting_database_of_module) as opened:
@@ -101,3 +117,9 @@ def jam(store: Store) -> Session:
 def lasting_scene(lasting_store: Store) -> Scene:
     """Some of everything, made anew for each test on the shared store."""
     return build_scene(lasting_store)
+
+
+@pytest.fixture
+def kind() -> str:
+    """A type of jobs that no other test has."""
+    return f"render {new_id()}"

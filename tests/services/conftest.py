@@ -13,6 +13,7 @@ from tests.driven import DRIVES, opened
 from tests.services.lasting import lasting_database
 from tests.services.scene import Scene, build_scene, make
 from vibeweaver_store import Session, Store
+from vibeweaver_store.columns import new_id
 from vibeweaver_store.models import METADATA
 from vibeweaver_store.testing import SessionFactory, SettableClock
 
@@ -133,3 +134,9 @@ def lasting_scene(lasting_store: Store, _scenes_made: Iterator[int]) -> Scene:
             for table in reversed(METADATA.sorted_tables):
                 uow.execute(sa.delete(table))
     return build_scene(lasting_store)
+
+
+@pytest.fixture
+def kind() -> str:
+    """A type of jobs that no other test has."""
+    return f"render {new_id()}"

@@ -32,13 +32,10 @@ _EXPIRED_LAST: Final = "the lease expired on the last attempt"
 _SPENT: Final = col(Job.attempts) >= col(Job.max_attempts)
 
 
-def soonest(uow: ReadUnitOfWork, types: Sequence[str] | None = None) -> tuple[datetime | None, datetime | None]:
-    """Return when the next job comes due that is not ready, and when the next lease expires; of all types or some."""
-    of_types = [] if types is None else [col(Job.type).in_(types)]
-    due = sa.select(col(Job.scheduled_at)).where(NOT_READY, *of_types).order_by(col(Job.scheduled_at), col(Job.id))
-    expires = (
-        sa.select(col(Job.lease_expires_at)).where(HELD, *of_types).order_by(col(Job.lease_expires_at), col(Job.id))
-    )
+def soonest(uow: ReadUnitOfWork) -> tuple[datetime | None, datetime | None]:
+    """Return when the next job comes due that is not ready, and when the next lease expires."""
+    due = sa.select(col(Job.scheduled_at)).where(NOT_READY).order_by(col(Job.scheduled_at), col(Job.id))
+    expires = sa.select(col(Job.lease_expires_at)).where(HELD).order_by(col(Job.lease_expires_at), col(Job.id))
     first = uow.execute(sa.select(due.limit(1).scalar_subquery(), expires.limit(1).scalar_subquery())).one()
     return first[0], first[1]
 
@@ -58,14 +55,13 @@ def catch_up(uow: UnitOfWork) -> list[Ended]:
 
 def _make_ready(uow: UnitOfWork) -> None:
     due = (
-        sa.select(col(Job.id))
+        select(col(Job.id))
         .where(NOT_READY, col(Job.scheduled_at) <= uow.now())
         .order_by(col(Job.scheduled_at), col(Job.id))
         .limit(_AT_ONCE)
         .with_for_update(key_share=True, skip_locked=True)
-        .cte("due")
     )
-    _write(uow, col(Job.id).in_(sa.select(due.c.id)), {"ready": True})
+    _write(uow, uow.exec(due).all(), {"ready": True})
 
 
 def _take_back(uow: UnitOfWork) -> list[Ended]:
@@ -111,19 +107,19 @@ def _lock_expired(uow: UnitOfWork, ids: Sequence[str]) -> Sequence[Any]:
     statement = (
         sa.select(*columns)
         .where(col(Job.id).in_(ids), HELD, col(Job.lease_expires_at) <= uow.now())
-        .order_by(col(Job.lease_expires_at), col(Job.id))
         .with_for_update(key_share=True, skip_locked=True)
     )
-    return uow.execute(statement).all()
+    return sorted(uow.execute(statement), key=lambda job: (job.lease_expires_at, job.id))
 
 
 def _end(uow: UnitOfWork, expired: Sequence[Any], changes: dict[str, Any]) -> None:
     if not expired:
         return
-    _write(uow, col(Job.id).in_([job.id for job in expired]), {**UNHELD, **changes})
+    _write(uow, [job.id for job in expired], {**UNHELD, **changes})
     # The attempt ended when its lease did, whenever that is found out.
     record_attempts(uow, [attempt_of(job, job.lease_expires_at, changes["error"]) for job in expired])
 
 
-def _write(uow: UnitOfWork, where: sa.ColumnElement[bool], changes: dict[str, Any]) -> None:
-    uow.exec(sa.update(Job).where(where).values(**changes), execution_options={"synchronize_session": False})
+def _write(uow: UnitOfWork, ids: Sequence[str], changes: dict[str, Any]) -> None:
+    statement = sa.update(Job).where(col(Job.id).in_(ids)).values(**changes)
+    uow.exec(statement, execution_options={"synchronize_session": False})

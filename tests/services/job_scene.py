@@ -180,6 +180,7 @@ LOOKUPS: dict[str, Mutator] = {
     ),
     "jobs.attempts": lambda uow, at: jobs.attempts(uow, at.failed_id),
     "jobs.next_due": lambda uow, _: jobs.next_due(uow),
+    "jobs.next_due of types": lambda uow, _: jobs.next_due(uow, ["render", "mix"]),
     "jobs.stats": lambda uow, _: jobs.stats(uow),
     "jobs.stats since": lambda uow, _: jobs.stats(uow, since=later(ATTEMPTED - 20)),
 }

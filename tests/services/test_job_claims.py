@@ -213,8 +213,9 @@ def test_a_lease_that_expired_is_taken_back_though_another_type_is_claimed(
 def test_a_job_whose_last_lease_expired_has_failed(timed_store: Store, timed_clock: SettableClock, kind: str) -> None:
     job = claimed(timed_store, kind, max_attempts=1)
     timed_clock.advance(hours=1)
-    assert timed_store.run(jobs.claim, [kind], "worker-2") == jobs.Claimed([], [])
+    claim = timed_store.run(jobs.claim, [kind], "worker-2")
     found = timed_store.query(jobs.get, job.id)
+    assert claim == jobs.Claimed([], [jobs.Ended(found, [])])
     assert (found.status, found.completed_at) == (JobStatus.FAILED, timed_clock.instant)
     assert found.error == "the lease expired on the last attempt"
     assert story(timed_store, job.id) == [(1, "worker-1", "the lease expired on the last attempt")]
@@ -227,10 +228,11 @@ def test_such_a_failure_fires_the_rules_of_its_session(
     job = claimed(timed_store, kind, max_attempts=1, session_id=session.id)
     rule = timed_store.run(rules.add, session.id, triggers.JobComplete(job_id=job.id), actions.Play())
     timed_clock.advance(hours=1)
-    firings = timed_store.run(jobs.claim, ["other"], "worker-2").firings
-    assert [(firing.rule.id, firing.signal.type) for firing in firings] == [(rule.id, "job_finished")]
+    (ended,) = timed_store.run(jobs.claim, ["other"], "worker-2").ended
+    assert (ended.job.id, ended.job.status) == (job.id, JobStatus.FAILED)
+    assert [(firing.rule.id, firing.signal.type) for firing in ended.firings] == [(rule.id, "job_finished")]
     assert lasting_other.query(history.count, session.id) == 1
-    assert timed_store.run(jobs.claim, ["other"], "worker-2").firings == []
+    assert timed_store.run(jobs.claim, ["other"], "worker-2").ended == []
 
 
 def test_a_lease_that_expired_and_has_attempts_left_fires_nothing(
@@ -241,7 +243,7 @@ def test_a_lease_that_expired_and_has_attempts_left_fires_nothing(
     timed_store.run(rules.add, session.id, triggers.JobComplete(job_id=job.id), actions.Play())
     timed_clock.advance(hours=1)
     claimed_again = timed_store.run(jobs.claim, [kind], "worker-2")
-    assert (ids(claimed_again.jobs), claimed_again.firings) == ([job.id], [])
+    assert (ids(claimed_again.jobs), claimed_again.ended) == ([job.id], [])
 
 
 def test_many_that_expired_at_once_are_seen_to_together(store: Store, clock: SettableClock) -> None:
@@ -295,16 +297,17 @@ def test_what_came_due_and_what_expired_is_seen_to_in_a_few_statements(store: St
 
 def test_next_is_due_what_comes_first_of_schedules_and_leases(store: Store, clock: SettableClock) -> None:
     assert store.query(jobs.next_due) is None
-    enqueue(store, "render")
-    assert store.query(jobs.next_due) is None  # it is there already
+    there = enqueue(store, "render")
+    assert store.query(jobs.next_due) == there.scheduled_at  # it has passed: there is something now
+    assert store.query(jobs.next_due, ["mix"]) is None
     later = enqueue(store, "render", delay=10 * SECOND)
-    assert store.query(jobs.next_due) == later.scheduled_at
+    assert store.query(jobs.next_due, ["mix"]) == later.scheduled_at
     job = store.run(jobs.claim, ["render"], "worker-1", lease_seconds=5).jobs[0]
     assert store.query(jobs.next_due) == job.lease_expires_at
     store.run(jobs.heartbeat, job, lease_seconds=20)
     assert store.query(jobs.next_due) == later.scheduled_at
     clock.advance(seconds=15)
-    assert store.query(jobs.next_due) == later.scheduled_at  # it has passed: there is something now
+    assert store.query(jobs.next_due) == later.scheduled_at
 
 
 def test_next_due_is_one_statement(timed_store: Store) -> None:

@@ -178,8 +178,8 @@ def set_progress(uow: UnitOfWork, job: Job, done: int, total: int | None = None,
 def next_due(uow: ReadUnitOfWork, types: Sequence[str] | None = None) -> datetime | None:
     """Return when a claim will next have something to do: a job is ready, a job comes due, or a lease expires.
 
-    ``None`` where there is neither. A time that has passed means that there is something now. What comes due and expires
-    is of all types, as what a claim sees to is; so it takes three looks at indexes, however many jobs there are.
+    ``None`` where there is neither. A time that has passed means that there is something now. What comes due and
+    expires is of all types, as what a claim sees to is: three looks at indexes, however many jobs there are.
 
     Args:
         uow: the unit of work to read in.
@@ -190,6 +190,5 @@ def next_due(uow: ReadUnitOfWork, types: Sequence[str] | None = None) -> datetim
     """
     wanted = _checked_types(types)
     of_types = [] if wanted is None else [col(Job.type).in_(wanted)]
-    ready = sa.select(col(Job.scheduled_at)).where(READY, *of_types).limit(1)  # any: its time has come
-    times = (uow.execute(ready).scalar(), *soonest(uow))
-    return min((at for at in times if at is not None), default=None)
+    ready = sa.select(col(Job.scheduled_at)).where(READY, *of_types)  # any of them: its time has come
+    return min((at for at in soonest(uow, ready) if at is not None), default=None)

@@ -18,7 +18,6 @@ from vibeweaver_store.services.job_rows import (
     Ended,
     attempt_of,
     fire_finished,
-    get,
     record_attempts,
 )
 from vibeweaver_store.unit_of_work import ReadUnitOfWork, UnitOfWork
@@ -32,12 +31,11 @@ _EXPIRED_LAST: Final = "the lease expired on the last attempt"
 _SPENT: Final = col(Job.attempts) >= col(Job.max_attempts)
 
 
-def soonest(uow: ReadUnitOfWork) -> tuple[datetime | None, datetime | None]:
-    """Return when the next job comes due that is not ready, and when the next lease expires."""
+def soonest(uow: ReadUnitOfWork, *others: sa.Select[tuple[datetime]]) -> Sequence[datetime | None]:
+    """Return when the next job comes due that is not ready, when the next lease expires, and the first of others."""
     due = sa.select(col(Job.scheduled_at)).where(NOT_READY).order_by(col(Job.scheduled_at), col(Job.id))
     expires = sa.select(col(Job.lease_expires_at)).where(HELD).order_by(col(Job.lease_expires_at), col(Job.id))
-    first = uow.execute(sa.select(due.limit(1).scalar_subquery(), expires.limit(1).scalar_subquery())).one()
-    return first[0], first[1]
+    return uow.execute(sa.select(*[each.limit(1).scalar_subquery() for each in (due, expires, *others)])).one()
 
 
 def catch_up(uow: UnitOfWork) -> list[Ended]:
@@ -85,8 +83,8 @@ def _take_back(uow: UnitOfWork) -> list[Ended]:
     again = [job for job in expired if not job.spent]
     now = uow.now()
     _end(uow, again, {"status": JobStatus.PENDING, "ready": True, "error": _EXPIRED, "updated_at": now})
-    _end(uow, spent, {"status": JobStatus.FAILED, "completed_at": now, "error": _EXPIRED_LAST, "updated_at": now})
-    return [Ended(get(uow, job.id), fire_finished(uow, job.id, job.session_id)) for job in spent]
+    over = {"status": JobStatus.FAILED, "completed_at": now, "error": _EXPIRED_LAST, "updated_at": now}
+    return [Ended(job, fire_finished(uow, job.id, job.session_id)) for job in _end(uow, spent, over)]
 
 
 def _hold(uow: UnitOfWork, session_ids: set[str]) -> set[str]:
@@ -112,14 +110,16 @@ def _lock_expired(uow: UnitOfWork, ids: Sequence[str]) -> Sequence[Any]:
     return sorted(uow.execute(statement), key=lambda job: (job.lease_expires_at, job.id))
 
 
-def _end(uow: UnitOfWork, expired: Sequence[Any], changes: dict[str, Any]) -> None:
+def _end(uow: UnitOfWork, expired: Sequence[Any], changes: dict[str, Any]) -> list[Job]:
+    """End attempts whose lease expired, and return their jobs as they are then, in the order given."""
     if not expired:
-        return
-    _write(uow, [job.id for job in expired], {**UNHELD, **changes})
+        return []
+    written = {job.id: job for job in _write(uow, [job.id for job in expired], {**UNHELD, **changes})}
     # The attempt ended when its lease did, whenever that is found out.
     record_attempts(uow, [attempt_of(job, job.lease_expires_at, changes["error"]) for job in expired])
+    return [written[job.id] for job in expired]
 
 
-def _write(uow: UnitOfWork, ids: Sequence[str], changes: dict[str, Any]) -> None:
-    statement = sa.update(Job).where(col(Job.id).in_(ids)).values(**changes)
-    uow.exec(statement, execution_options={"synchronize_session": False})
+def _write(uow: UnitOfWork, ids: Sequence[str], changes: dict[str, Any]) -> Sequence[Job]:
+    statement = sa.update(Job).where(col(Job.id).in_(ids)).values(**changes).returning(Job)
+    return uow.execute(statement, execution_options={"synchronize_session": False}).scalars().all()

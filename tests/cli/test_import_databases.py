@@ -202,12 +202,13 @@ def test_an_ensemble_is_brought_in_again_and_taken_out(line_on_both: Line, tmp_p
     again = line_on_both("import", "vibe-ensemble", file, "--json")
 
     assert (tried.code, first.code, again.code) == (0, 0, 0)
-    assert {**tried.document, "dry_run": False, "imports": [1], "seconds": 0} == {**first.document, "seconds": 0}
+    (key,) = first.document["imports"]
+    assert {**tried.document, "dry_run": False, "imports": [key], "seconds": 0} == {**first.document, "seconds": 0}
     assert (first.document["new"], again.document["new"], again.document["duplicate"]) == (10, 0, 10)
-    asked = line_on_both("import", "undo", 1)
+    asked = line_on_both("import", "undo", key)
     assert "worker types, 1 ticket, 2 comments, 2 workers, 2 coordination events?" in asked.err
-    assert line_on_both("import", "undo", 1, "--yes").err == (
-        "undid import 1: removed 0 sessions, 0 messages, 0 journal events, 0 workspaces, 1 project, 2 worker types, "
+    assert line_on_both("import", "undo", key, "--yes").err == (
+        f"undid import {key}: removed 0 sessions, 0 messages, 0 journal events, 0 workspaces, 1 project, 2 worker types, "
         "1 ticket, 2 comments, 2 workers, 2 coordination events\n"
     )
     with Store.open(database) as store:
@@ -222,11 +223,10 @@ def test_of_an_ensemble_it_is_told_what_was_left_out_and_what_is_kept(line: Line
     done = line("import", "vibe-ensemble", file)
 
     assert done.code == 4
-    assert done.err.splitlines() == [
-        f"vibeweaver-store: {file}: tickets 'T-2': execution_plan: must name each stage once ('writer' comes twice) "
-        "(got ['writer', 'writer'])",
-        f"vibeweaver-store: {file}: comments 3: its ticket was left out",
-    ]
+    of_ticket, of_comment = done.err.splitlines()
+    refused = "execution_plan: must name each stage once ('writer' comes twice)"
+    assert of_ticket.startswith(f"vibeweaver-store: {file}: tickets 'T-2': {refused}")
+    assert of_comment == f"vibeweaver-store: {file}: comments 3: its ticket was left out"
     with look.begin() as uow:
         CommentFactory.create(uow=uow, ticket_id="T-1")
     assert line("import", "undo", 1, "--yes").err.endswith("; kept 1 project, 1 ticket that others use\n")

@@ -70,6 +70,7 @@ EXPECTED = {
         "ait42",
         "vibeweaver",
         "lulu",
+        "vibe-ensemble",
         "memva",
         "list",
         "show",

@@ -208,8 +208,8 @@ def test_an_ensemble_is_brought_in_again_and_taken_out(line_on_both: Line, tmp_p
     asked = line_on_both("import", "undo", key)
     assert "worker types, 1 ticket, 2 comments, 2 workers, 2 coordination events?" in asked.err
     assert line_on_both("import", "undo", key, "--yes").err == (
-        f"undid import {key}: removed 0 sessions, 0 messages, 0 journal events, 0 workspaces, 1 project, 2 worker types, "
-        "1 ticket, 2 comments, 2 workers, 2 coordination events\n"
+        f"undid import {key}: removed 0 sessions, 0 messages, 0 journal events, 0 workspaces, 1 project, "
+        "2 worker types, 1 ticket, 2 comments, 2 workers, 2 coordination events\n"
     )
     with Store.open(database) as store:
         assert not any(content(store).values())

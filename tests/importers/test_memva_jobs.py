@@ -136,7 +136,9 @@ def test_what_does_not_agree_is_made_to(store: Store, other: Store, path: Path) 
     )
     columns = ("status", "started_at", "completed_at", "attempts", "max_attempts")
     rest = {"result": '"done"', "error": "it broke", "priority": None, "scheduled_at": None}
-    rows = [{"id": f"{n:03}", **dict(zip(columns, each, strict=True)), **rest} for n, each in enumerate(every)]
+    rows: list[dict[str, Any]] = [
+        {"id": f"{n:03}", **dict(zip(columns, each, strict=True)), **rest} for n, each in enumerate(every)
+    ]
 
     assert import_memva(store, memva_database(path, jobs=rows)).problems == []
 

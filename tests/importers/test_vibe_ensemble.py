@@ -551,7 +551,10 @@ def test_of_equal_comments_and_events_as_many_come_as_there_are(
     store: Store, other: Store, path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(foreign_database, "BATCH_ROWS", 2)
-    same = {"comments": [{"content": "+1"}] * 3, "events": [{"ticket_id": "T-1", "stage": "writer"}] * 3}
+    same: dict[str, Any] = {
+        "comments": [{"content": "+1"}] * 3,
+        "events": [{"ticket_id": "T-1", "stage": "writer"}] * 3,
+    }
     import_vibe_ensemble(store, vibe_ensemble_database(path, projects=SONG, tickets=ONE, **same))
     write_rows(path, OF_VIBE_ENSEMBLE, **same)
 

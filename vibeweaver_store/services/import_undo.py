@@ -185,7 +185,8 @@ def _remove_jobs(uow: UnitOfWork, import_id: int) -> tuple[int, int]:
     """Remove the jobs of an import that nobody here has taken up, and return how many went and how many stay."""
     own = col(Job.import_id) == import_id
     # Who ends one meanwhile writes an attempt of it: wait for it here, and see it in the next statement.
-    uow.exec(select(col(Job.id)).where(own).order_by(col(Job.id)).with_for_update())
+    brought = col(Job.id).in_(select(col(Job.id)).where(own))
+    uow.exec(select(col(Job.id)).where(brought).order_by(col(Job.id)).with_for_update())
     attempted = select(sa.true()).where(col(JobAttempt.job_id) == col(Job.id)).exists()
     removed = uow.exec(sa.delete(Job).where(own, col(Job.status) != JobStatus.PROCESSING, ~attempted)).rowcount
     return removed, uow.exec(sa.update(Job).where(own).values(import_id=None)).rowcount

@@ -212,8 +212,9 @@ def _create_workers() -> None:
     )
     _index("ix_workers_by_started_at", "workers", "started_at", "worker_id")
     _index("ix_workers_by_project", "workers", "project_id", "started_at", "worker_id")
-    _index("ix_workers_by_last_activity", "workers", "status", "last_activity", "worker_id")
     _index("ix_workers_by_status", "workers", "status", "started_at", "worker_id")
+    living = "status IN ('spawning', 'active', 'idle')"
+    _index("ix_workers_living", "workers", "last_activity", "worker_id", where=living)
 
 
 def _create_coordination_events() -> None:

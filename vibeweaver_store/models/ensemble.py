@@ -83,6 +83,9 @@ WORKER_TRANSITIONS: Final[Mapping[WorkerStatus, tuple[WorkerStatus, ...]]] = {
 
 FINAL_OF_WORKERS: Final = (WorkerStatus.FINISHED, WorkerStatus.FAILED)
 
+WORKER_IS_LIVING: Final = "status IN ('spawning', 'active', 'idle')"
+"""A worker that is in such a status has not ended; put as here, an index of these rows serves it."""
+
 
 class CoordinationEventType(enum.StrEnum):
     """What a coordinator must act on.
@@ -247,9 +250,15 @@ class EnsembleWorker(Base, table=True):
         # page
         sa.Index("ix_workers_by_started_at", "started_at", "worker_id"),
         sa.Index("ix_workers_by_project", "project_id", "started_at", "worker_id"),
-        # stale and reap, and page(status=…)
-        sa.Index("ix_workers_by_last_activity", "status", "last_activity", "worker_id"),
+        # page(status=…)
         sa.Index("ix_workers_by_status", "status", "started_at", "worker_id"),
+        # stale and reap: few among all that ever ended.
+        sa.Index(
+            "ix_workers_living",
+            *("last_activity", "worker_id"),
+            sqlite_where=sa.text(WORKER_IS_LIVING),
+            postgresql_where=sa.text(WORKER_IS_LIVING),
+        ),
         brought_by_import("workers"),
         STRICT,
     )

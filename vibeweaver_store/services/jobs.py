@@ -1,3 +1,53 @@
-"""Jobs: background work that is claimed under a lease, retried, and completed once."""
+"""Jobs: background work that is claimed under a lease, retried, and completed once.
+
+The whole of it under one name; what is written here stands in ``job_queue``, ``job_claims``, ``job_ends``,
+``job_overrides``, ``job_lookup``, ``job_stats`` and ``job_prune``. Of seed 004, ``createJob`` is :func:`enqueue`,
+``getNextJob`` is :func:`claim`, and ``updateJobStatus`` is :func:`complete`, :func:`fail` and :func:`cancel`.
+"""
 
 from __future__ import annotations
+
+from vibeweaver_store.services.job_claims import MAX_TYPES, Claimed, claim, heartbeat, next_due, set_progress
+from vibeweaver_store.services.job_ends import DEFAULT_BACKOFF, Backoff, complete, fail, hand_back
+from vibeweaver_store.services.job_lookup import active_for_session, attempts, count, page
+from vibeweaver_store.services.job_overrides import cancel, delete, retry, retry_many
+from vibeweaver_store.services.job_prune import prune
+from vibeweaver_store.services.job_queue import Enqueued, NewJob, enqueue, enqueue_many
+from vibeweaver_store.services.job_rows import DEFAULT_LEASE_SECONDS, JOBS_TOPIC, Ended, find, get
+from vibeweaver_store.services.job_stats import JobCount, JobDurations, JobStats, stats
+
+__all__ = [
+    "DEFAULT_BACKOFF",
+    "DEFAULT_LEASE_SECONDS",
+    "JOBS_TOPIC",
+    "MAX_TYPES",
+    "Backoff",
+    "Claimed",
+    "Ended",
+    "Enqueued",
+    "JobCount",
+    "JobDurations",
+    "JobStats",
+    "NewJob",
+    "active_for_session",
+    "attempts",
+    "cancel",
+    "claim",
+    "complete",
+    "count",
+    "delete",
+    "enqueue",
+    "enqueue_many",
+    "fail",
+    "find",
+    "get",
+    "hand_back",
+    "heartbeat",
+    "next_due",
+    "page",
+    "prune",
+    "retry",
+    "retry_many",
+    "set_progress",
+    "stats",
+]

@@ -1,0 +1,117 @@
+"""What time brings by itself: jobs come due, and leases expire. Claims see to it, so that nobody runs a reaper."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any, Final
+
+import sqlalchemy as sa
+from sqlmodel import col, select
+
+from vibeweaver_store.models.job import Job, JobStatus
+from vibeweaver_store.models.session import Session
+from vibeweaver_store.services.job_rows import HELD, NOT_READY, UNHELD, attempt_of, fire_finished, record_attempts
+from vibeweaver_store.services.rule_firing import Firing
+from vibeweaver_store.unit_of_work import ReadUnitOfWork, UnitOfWork
+
+_AT_ONCE: Final = 1000
+"""How many jobs one call makes ready, and how many leases it sees to."""
+
+_EXPIRED: Final = "the lease expired"
+_EXPIRED_LAST: Final = "the lease expired on the last attempt"
+
+_SPENT: Final = col(Job.attempts) >= col(Job.max_attempts)
+
+
+def soonest(uow: ReadUnitOfWork) -> tuple[datetime | None, datetime | None]:
+    """Return when the next job comes due that is not ready, and when the next lease expires."""
+    due = sa.select(col(Job.scheduled_at)).where(NOT_READY).order_by(col(Job.scheduled_at), col(Job.id))
+    expires = sa.select(col(Job.lease_expires_at)).where(HELD).order_by(col(Job.lease_expires_at), col(Job.id))
+    first = uow.execute(sa.select(due.limit(1).scalar_subquery(), expires.limit(1).scalar_subquery())).one()
+    return first[0], first[1]
+
+
+def catch_up(uow: UnitOfWork) -> list[Firing]:
+    """Make ready what has come due, and see to leases that have expired; return what fires for jobs that failed so.
+
+    Where there is nothing to do, it is one statement.
+    """
+    now = uow.now()
+    due, expires = soonest(uow)
+    firings = _take_back(uow) if expires is not None and expires <= now else []
+    if due is not None and due <= now:
+        _make_ready(uow)
+    return firings
+
+
+def _make_ready(uow: UnitOfWork) -> None:
+    due = (
+        sa.select(col(Job.id))
+        .where(NOT_READY, col(Job.scheduled_at) <= uow.now())
+        .order_by(col(Job.scheduled_at), col(Job.id))
+        .limit(_AT_ONCE)
+        .with_for_update(key_share=True, skip_locked=True)
+        .cte("due")
+    )
+    _write(uow, col(Job.id).in_(sa.select(due.c.id)), {"ready": True})
+
+
+def _take_back(uow: UnitOfWork) -> list[Firing]:
+    """Take jobs back from whoever let the lease expire: to be tried again, or failed where no attempt is left.
+
+    Sessions come before their jobs, as everywhere. One that somebody holds is passed over, with its jobs that are to
+    fail, until the next claim: who claims waits for nobody.
+    """
+    seen = uow.execute(
+        sa.select(col(Job.id), col(Job.session_id), _SPENT)
+        .where(HELD, col(Job.lease_expires_at) <= uow.now())
+        .order_by(col(Job.lease_expires_at), col(Job.id))
+        .limit(_AT_ONCE)
+    ).all()
+    to_hold = {session_id for _, session_id, spent in seen if spent and session_id is not None}
+    passed_over = to_hold - _hold(uow, to_hold)
+    ids = [key for key, session_id, spent in seen if not (spent and session_id in passed_over)]
+    expired = _lock_expired(uow, ids)
+    # Seen without a lock, a job may have been claimed and have expired once more: its session is not held then.
+    spent = [job for job in expired if job.spent and (job.session_id is None or job.session_id in to_hold)]
+    again = [job for job in expired if not job.spent]
+    now = uow.now()
+    _end(uow, again, {"status": JobStatus.PENDING, "ready": True, "error": _EXPIRED, "updated_at": now})
+    _end(uow, spent, {"status": JobStatus.FAILED, "completed_at": now, "error": _EXPIRED_LAST, "updated_at": now})
+    return [firing for job in spent for firing in fire_finished(uow, job.id, job.session_id)]
+
+
+def _hold(uow: UnitOfWork, session_ids: set[str]) -> set[str]:
+    if not session_ids:
+        return set()
+    free = select(col(Session.id)).where(col(Session.id).in_(session_ids)).order_by(col(Session.id))
+    return set(uow.exec(free.with_for_update(key_share=True, skip_locked=True)))
+
+
+def _lock_expired(uow: UnitOfWork, ids: Sequence[str]) -> Sequence[Any]:
+    """Lock those of some jobs whose lease has expired still, and return what an attempt's row is made of."""
+    if not ids:
+        return []
+    columns = [
+        *(col(Job.id), col(Job.session_id), col(Job.attempts), col(Job.worker_id), col(Job.started_at)),
+        *(col(Job.lease_expires_at), _SPENT.label("spent")),
+    ]
+    statement = (
+        sa.select(*columns)
+        .where(col(Job.id).in_(ids), HELD, col(Job.lease_expires_at) <= uow.now())
+        .with_for_update(key_share=True, skip_locked=True)
+    )
+    return sorted(uow.execute(statement), key=lambda job: (job.lease_expires_at, job.id))
+
+
+def _end(uow: UnitOfWork, expired: Sequence[Any], changes: dict[str, Any]) -> None:
+    if not expired:
+        return
+    _write(uow, col(Job.id).in_([job.id for job in expired]), {**UNHELD, **changes})
+    # The attempt ended when its lease did, whenever that is found out.
+    record_attempts(uow, [attempt_of(job, job.lease_expires_at, changes["error"]) for job in expired])
+
+
+def _write(uow: UnitOfWork, where: sa.ColumnElement[bool], changes: dict[str, Any]) -> None:
+    uow.exec(sa.update(Job).where(where).values(**changes), execution_options={"synchronize_session": False})

@@ -1,0 +1,194 @@
+"""The rows of jobs: found, held under a lease, written. What other services build on; callers find it in ``jobs``."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any, Final
+
+import sqlalchemy as sa
+from sqlmodel import col, select
+
+from vibeweaver_store.columns import FiniteFloat, Id, require
+from vibeweaver_store.errors import InvalidInput, LeaseLost, NotFound
+from vibeweaver_store.json_values import shown
+from vibeweaver_store.models.job import FINAL_OF_JOBS, Job, JobAttempt, JobStatus
+from vibeweaver_store.models.signals import JobFinished
+from vibeweaver_store.services import sessions
+from vibeweaver_store.services.rule_firing import Firing, fire
+from vibeweaver_store.unit_of_work import ReadUnitOfWork, UnitOfWork
+
+JOBS_TOPIC: Final = "jobs"
+"""What is announced by whoever puts a job where a worker may claim it, now or later."""
+
+DEFAULT_LEASE_SECONDS: Final = 60.0
+
+NOT_READY: Final = col(Job.ready) == sa.false()
+READY: Final = col(Job.ready) == sa.true()
+HELD: Final = col(Job.lease_expires_at).is_not(None)
+
+UNHELD: Final[dict[str, Any]] = {"lease_token": None, "lease_expires_at": None}
+"""What is written where nobody holds a job any more."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """A job as it is after an attempt at it has ended, or after it was cancelled.
+
+    Attributes:
+        job: the job as it is now; ``pending`` where it is to be tried again.
+        firings: the rules of its session that fire because it is over; the caller is to do their actions.
+    """
+
+    job: Job
+    firings: list[Firing]
+
+
+def get(uow: ReadUnitOfWork, job_id: str) -> Job:
+    """Return a job by its id.
+
+    Raises:
+        NotFound: there is none.
+        InvalidInput: the id is no text, or blank.
+    """
+    job = find(uow, job_id)
+    if job is None:
+        raise NotFound("job", job_id)
+    return job
+
+
+def find(uow: ReadUnitOfWork, job_id: str) -> Job | None:
+    """Return a job by its id, or ``None``.
+
+    Raises:
+        InvalidInput: the id is no text, or blank.
+    """
+    key = require(Id, job_id, field="job_id")
+    return uow.exec(select(Job).where(col(Job.id) == key)).one_or_none()
+
+
+# --- time ------------------------------------------------------------------------------------------------------
+
+
+def later(now: datetime, span: timedelta, *, field: str) -> datetime:
+    """Return the instant that comes a span after another.
+
+    Raises:
+        InvalidInput: it would lie beyond the year 9999, or before the year 1.
+    """
+    try:
+        return now + span
+    except OverflowError:
+        raise InvalidInput(f"{field}: {span} from now lies beyond the calendar", field=field) from None
+
+
+def lease_end(now: datetime, lease_seconds: float) -> datetime:
+    """Return when a lease of so many seconds from now ends.
+
+    Raises:
+        InvalidInput: the seconds are no number, not above 0, less than a microsecond, or beyond the calendar.
+    """
+    seconds: float = require(FiniteFloat, lease_seconds, field="lease_seconds")
+    try:
+        span = timedelta(seconds=seconds)
+    except OverflowError:
+        span = timedelta.max
+    if span <= timedelta():
+        raise InvalidInput(
+            f"lease_seconds: must be a microsecond or more (got {shown(lease_seconds)})", field="lease_seconds"
+        )
+    return later(now, span, field="lease_seconds")
+
+
+# --- leases ----------------------------------------------------------------------------------------------------
+
+
+def lease_of(job: Job) -> tuple[str, str]:
+    """Return the id of a job and the token of the lease that it was claimed under.
+
+    Raises:
+        InvalidInput: it is no job as it was claimed: one without a lease.
+    """
+    if not isinstance(job, Job):
+        raise InvalidInput(f"job: must be a Job, as claim returns it (got {shown(job)})", field="job")
+    if job.lease_token is None:
+        raise InvalidInput(f"job: {job.id!r} has no lease; hand over the Job that claim returned", field="job")
+    return require(Id, job.id, field="job"), require(Id, job.lease_token, field="job")
+
+
+def write_held(uow: UnitOfWork, job: Job, changes: dict[str, Any]) -> Job:
+    """Write changes of a job that is held, in one statement that checks that it is; return it as it is then.
+
+    Raises:
+        LeaseLost: it is not held any more by who claimed it; nothing was written.
+        NotFound: there is no such job any more.
+        InvalidInput: it is no job as it was claimed.
+    """
+    key, token = lease_of(job)
+    now = uow.now()
+    is_held = (col(Job.id) == key, col(Job.lease_token) == token, col(Job.lease_expires_at) > now)
+    statement = sa.update(Job).where(*is_held).values(**changes, updated_at=now).returning(Job)
+    written: Job | None = uow.execute(statement, execution_options={"synchronize_session": False}).scalar_one_or_none()
+    if written is None:
+        raise LeaseLost(key, _why_lost(get(uow, key), token))
+    return written
+
+
+def _why_lost(found: Job, token: str) -> str:
+    if found.lease_token == token:
+        return f"it expired at {found.lease_expires_at:%Y-%m-%d %H:%M:%SZ}"
+    if found.status is JobStatus.PROCESSING:
+        return f"it was taken over by {found.worker_id!r}"
+    if found.status is JobStatus.CANCELLED:
+        return "the job was cancelled"
+    if found.status in FINAL_OF_JOBS:
+        return f"the job has ended as {found.status}"
+    return "it expired or was given back, and the job is pending again"
+
+
+def hold_session(uow: UnitOfWork, job_id: str, session_id: str | None) -> None:
+    """Hold the session of a job, before the job: the other way round, deleting the session would be a deadlock.
+
+    Raises:
+        NotFound: the session is gone, and the job with it.
+    """
+    if session_id is None:
+        return
+    try:
+        sessions.hold(uow, session_id, active=False)
+    except NotFound:
+        raise NotFound("job", job_id) from None
+
+
+# --- attempts --------------------------------------------------------------------------------------------------
+
+
+def record_attempt(uow: UnitOfWork, job: Job, *, error: str | None) -> None:
+    """Write down that the attempt at a job that was under way has ended now; ``error`` says why without success."""
+    record_attempts(uow, [attempt_of(job, uow.now(), error)])
+
+
+def attempt_of(job: Any, ended_at: datetime, error: str | None) -> dict[str, Any]:
+    """Return the row of an attempt that has ended, from a row of its job."""
+    # A clock that was put back, or another machine's, does not make it end before it began.
+    duration = max(timedelta(), ended_at - job.started_at)
+    return {
+        "job_id": job.id,
+        "attempt": job.attempts,
+        "worker_id": job.worker_id,
+        "started_at": job.started_at,
+        "ended_at": ended_at,
+        "duration_ms": duration // timedelta(milliseconds=1),
+        "error": error,
+    }
+
+
+def record_attempts(uow: UnitOfWork, attempts: Sequence[dict[str, Any]]) -> None:
+    """Write down attempts that have ended."""
+    uow.execute(sa.insert(JobAttempt), attempts, execution_options={"render_nulls": True})
+
+
+def fire_finished(uow: UnitOfWork, job_id: str, session_id: str | None) -> list[Firing]:
+    """Fire the rules that wait for a job, in the session that it belongs to."""
+    return [] if session_id is None else fire(uow, session_id, JobFinished(job_id=job_id))

@@ -429,7 +429,8 @@ def test_a_key_that_is_taken_in_another_project_is_left_out_and_nothing_comes_to
         TicketFactory.create(uow=uow, ticket_id="T-1", project_id="ours" if table == "tickets" else None)
         EnsembleWorkerFactory.create(uow=uow, worker_id="w-1", project_id="ours" if table == "workers" else None)
     keys = {"ticket_id": "T-1"} if table == "tickets" else {"worker_id": "w-1"}
-    vibe_ensemble_database(path, projects=SONG, events=[keys], **{table: [keys]})
+    vibe_ensemble_database(path, projects=SONG, events=[keys])
+    write_rows(path, OF_VIBE_ENSEMBLE, **{table: [keys]})
     if table == "tickets":
         write_rows(path, OF_VIBE_ENSEMBLE, comments=[{"content": "of another ticket"}])
     before = {**content(other), "projects": []}

@@ -35,7 +35,7 @@ from vibeweaver_store.importers.transcript_lines import UNTITLED, Said, fitting_
 from vibeweaver_store.json_values import shown
 from vibeweaver_store.models import AgentStatus, Job, MessageRole, Session, SessionKind, SessionStatus
 from vibeweaver_store.models.session import FINAL
-from vibeweaver_store.services import journal, messages, sessions, workspaces
+from vibeweaver_store.services import jobs, journal, messages, sessions, workspaces
 from vibeweaver_store.services.journal import NewEvent
 from vibeweaver_store.services.journal_lines import columns_of
 from vibeweaver_store.services.messages import NewMessage
@@ -90,8 +90,8 @@ def import_memva(
             bringing.bring(partial(_bring_session, source, redact, session))
         for events in in_batches(source.rows("events", order_by=["timestamp"])):
             bringing.bring(partial(_bring_events, events, redact))
-        for jobs in in_batches(source.rows("jobs", order_by=["created_at"])):
-            bringing.bring(partial(_bring_jobs, jobs, redact))
+        for rows in in_batches(source.rows("jobs", order_by=["created_at"])):
+            bringing.bring(partial(_bring_jobs, rows, redact))
     return run.report
 
 
@@ -254,7 +254,7 @@ def _bring_jobs(rows: Sequence[ForeignRow], redact: bool, uow: UnitOfWork, part:
     part.counts.new += len(fresh)
     part.counts.duplicate += len(there)
     if any(job.ready for job in fresh):
-        uow.announce("jobs")
+        uow.announce(jobs.JOBS_TOPIC)
 
 
 def _hold_sessions(uow: UnitOfWork, named: Iterable[str | None]) -> set[str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
-from typing import Any, Final, NamedTuple
+from typing import Any, NamedTuple
 
 import sqlalchemy as sa
 from sqlmodel import col, select
@@ -18,10 +18,8 @@ from vibeweaver_store.importers.transcript_lines import fitting_id
 from vibeweaver_store.importers.vibe_ensemble_rows import mark_of_event, read_event
 from vibeweaver_store.json_values import shown
 from vibeweaver_store.models import CoordinationEvent, EnsembleWorker, Project, Ticket
+from vibeweaver_store.services.ensemble_rows import append_events, hold_events
 from vibeweaver_store.unit_of_work import UnitOfWork
-
-_EVENTS_LOCK: Final = 0x656E73656D626C65
-"""What writers of coordination events wait for each other by, on PostgreSQL."""
 
 
 class Named(NamedTuple):
@@ -62,9 +60,7 @@ class Events:
         ours = _projects_here(uow, [event for _, event in read])
         named = {project for _, event in read for each in (ours, self._theirs) for project in each.of(event)}
         projects = hold_projects(uow, named)
-        if uow.backend == "postgresql":
-            # Ids are drawn when rows are written and seen when they are committed; in one order, if writers wait here.
-            uow.execute(sa.select(sa.func.pg_advisory_xact_lock(_EVENTS_LOCK)))
+        hold_events(uow)
         there = _brought_before(uow, [event for _, event in read])
         self._tally.begin()
         fresh = []
@@ -78,10 +74,9 @@ class Events:
                 of_it = (*ours.of(event), *self._theirs.of(event))
                 event.project_id = next((project for project in of_it if project in projects), None)
                 fresh.append(event)
-        uow.insert(*fresh)
-        part.counts.new += len(fresh)
         if fresh:
-            uow.announce("coordination")
+            append_events(uow, *fresh)
+        part.counts.new += len(fresh)
 
     def _clash(self, event: CoordinationEvent, ours: Named) -> str | None:
         for kind, there, here in zip(("ticket", "worker"), self._theirs.of(event), ours.of(event), strict=True):

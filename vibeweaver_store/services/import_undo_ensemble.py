@@ -8,6 +8,7 @@ import sqlalchemy as sa
 from sqlmodel import col, select
 
 from vibeweaver_store.models import Comment, CoordinationEvent, EnsembleWorker, Project, Ticket, WorkerType
+from vibeweaver_store.services.ensemble_rows import RELEASED
 from vibeweaver_store.unit_of_work import UnitOfWork
 
 _IN_PROJECTS: Final = (Ticket, WorkerType, EnsembleWorker, CoordinationEvent)
@@ -63,7 +64,7 @@ def _remove_workers(uow: UnitOfWork, import_id: int) -> int:
     """Remove the workers of an import; what they hold is given back."""
     own = col(EnsembleWorker.import_id) == import_id
     held = sa.update(Ticket).where(col(Ticket.claimed_by).in_(select(col(EnsembleWorker.worker_id)).where(own)))
-    released = held.values(claimed_by=None, claim_expires_at=None, updated_at=uow.now())
+    released = held.values(**RELEASED, updated_at=uow.now())
     uow.exec(released, execution_options=_PLAIN)
     return uow.exec(sa.delete(EnsembleWorker).where(own)).rowcount
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from contextlib import closing
+import threading
+from contextlib import closing, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TypeVar
@@ -21,7 +22,7 @@ from tests.importers.foreign_files import (
     write_rows,
 )
 from tests.importers.undoing import content, undo_all
-from vibeweaver_store import ImportRejected, Store
+from vibeweaver_store import ImportRejected, Store, StoreError
 from vibeweaver_store.importers import foreign_database
 from vibeweaver_store.importers.runs import ImportReport
 from vibeweaver_store.importers.vibe_ensemble import import_vibe_ensemble
@@ -723,3 +724,24 @@ def test_rows_without_the_constraints_of_the_seed_do_no_harm(store: Store, other
 
     assert (len(rows_of(other, Ticket)), said(other)) == (1, ["a"])
     assert report.counts.new == 3
+
+
+def test_two_who_bring_in_a_file_at_once_make_no_double(store: Store, other: Store, path: Path) -> None:
+    import_vibe_ensemble(store, whole_ensemble(path))
+    since = {"comments": [{"content": "Louder."}] * 20, "events": [{"ticket_id": "T-1", "stage": "writer"}] * 20}
+    write_rows(path, OF_VIBE_ENSEMBLE, **since)
+    together = threading.Barrier(2)
+
+    def bring(into: Store) -> None:
+        together.wait()
+        with suppress(StoreError):  # the older one is refused once it is taken over
+            import_vibe_ensemble(into, path)
+
+    running = [threading.Thread(target=bring, args=(each,)) for each in (store, other)]
+    for each in running:
+        each.start()
+    for each in running:
+        each.join()
+
+    import_vibe_ensemble(store, path)
+    assert (len(said(other)), len(rows_of(other, CoordinationEvent))) == (22, 22)

@@ -18,7 +18,7 @@ _IN_PROJECTS: Final = (Ticket, WorkerType, EnsembleWorker, CoordinationEvent)
 def hold_ensembles(uow: UnitOfWork, import_id: int) -> None:
     """Let nobody add to the projects and tickets that an import is about, until the unit of work ends.
 
-    In one order, projects before tickets, so that two who undo at once do not wait for each other in a circle.
+    In the order in which others lock them, see ``ensemble_rows``, so that nobody waits for each other in a circle.
     """
     commented: Any = select(col(Comment.ticket_id)).where(col(Comment.import_id) == import_id)
     tickets: Any = sa.union(select(col(Ticket.ticket_id)).where(col(Ticket.import_id) == import_id), commented)
@@ -27,7 +27,12 @@ def hold_ensembles(uow: UnitOfWork, import_id: int) -> None:
         *[select(col(table.project_id)).where(col(table.import_id) == import_id) for table in _IN_PROJECTS],
         select(col(Ticket.project_id)).where(col(Ticket.ticket_id).in_(commented)),
     )
-    for key, concerned in ((col(Project.repository_name), projects), (col(Ticket.ticket_id), tickets)):
+    workers: Any = select(col(EnsembleWorker.worker_id)).where(col(EnsembleWorker.import_id) == import_id)
+    for key, concerned in (
+        (col(Project.repository_name), projects),
+        (col(EnsembleWorker.worker_id), workers),
+        (col(Ticket.ticket_id), tickets),
+    ):
         uow.exec(select(key).where(key.in_(concerned)).order_by(key).with_for_update())
 
 

@@ -1,4 +1,4 @@
-"""``import ait42``, ``vibeweaver``, ``lulu`` and ``memva`` on the line."""
+"""``import ait42``, ``vibeweaver``, ``lulu``, ``vibe-ensemble`` and ``memva`` on the line."""
 
 from __future__ import annotations
 
@@ -10,17 +10,22 @@ import pytest
 
 from tests.cli.conftest import Line, run_at_terminal
 from tests.importers.foreign_files import (
+    OF_VIBE_ENSEMBLE,
     OF_VIBEWEAVER,
     ait42_file,
     ait42_message,
     ait42_session,
     lulu_database,
     memva_database,
+    vibe_ensemble_database,
+    whole_ensemble,
     whole_jam,
     write_rows,
 )
+from tests.importers.undoing import content
 from vibeweaver_store import Store, sessions
 from vibeweaver_store.services import imports, messages
+from vibeweaver_store.testing import CommentFactory
 
 
 def ids(store: Store) -> set[str]:
@@ -46,14 +51,17 @@ def test_a_database_of_each_application_comes_in(line: Line, look: Store, tmp_pa
     jams = whole_jam(tmp_path / "vibeweaver.db")
     prompt = '{"type":"user","message":{"content":"Go."}}'
     events = [{"uuid": "e1", "memva_session_id": "two", "data": prompt}]
-    memva = memva_database(tmp_path / "memva.db", sessions=[{"id": "two"}], events=events)
+    memva = memva_database(tmp_path / "memva.db", sessions=[{"id": "two"}], events=events, jobs=[{"id": "job"}])
+    ensemble = whole_ensemble(tmp_path / "ensemble.db")
 
-    for name, file in (("vibeweaver", jams), ("lulu", lulu), ("memva", memva)):
+    for name, file in (("vibeweaver", jams), ("lulu", lulu), ("memva", memva), ("vibe-ensemble", ensemble)):
         done = line("import", name, file)
         assert (done.code, done.err) == (0, "")
 
     assert ids(look) == {"jam-1", "one", "two"}
-    assert {each.importer for each in look.query(imports.page).items} == {"vibeweaver", "lulu", "memva"}
+    assert {each.importer for each in look.query(imports.page).items} == {
+        *("vibeweaver", "lulu", "memva", "vibe-ensemble"),
+    }
 
 
 def test_the_report_is_a_card(line: Line, lulu: Path) -> None:
@@ -103,7 +111,7 @@ def test_what_was_brought_in_can_be_undone(line: Line, look: Store, lulu: Path) 
     assert ids(look) == set()
 
 
-@pytest.mark.parametrize("name", ["vibeweaver", "lulu", "memva"])
+@pytest.mark.parametrize("name", ["vibeweaver", "lulu", "memva", "vibe-ensemble"])
 def test_a_database_of_another_kind_is_one_error(line: Line, tmp_path: Path, name: str) -> None:
     file = tmp_path / "notes.txt"
     file.write_text("not a database " * 100)
@@ -137,10 +145,16 @@ def with_secrets(tmp_path: Path) -> dict[str, list[Any]]:
         "vibeweaver": ["vibeweaver", jams],
         "lulu": ["lulu", lulu_database(tmp_path / "lulu.db", sessions=[{"id": "one"}], messages=said)],
         "memva": ["memva", memva_database(tmp_path / "memva.db", sessions=[{"id": "one"}], events=events)],
+        "vibe-ensemble": [
+            "vibe-ensemble",
+            vibe_ensemble_database(
+                tmp_path / "ensemble.db", projects=[{"repository_name": "band/song", "short_description": SECRET}]
+            ),
+        ],
     }
 
 
-@pytest.mark.parametrize("name", ["ait42", "vibeweaver", "lulu", "memva"])
+@pytest.mark.parametrize("name", ["ait42", "vibeweaver", "lulu", "memva", "vibe-ensemble"])
 def test_secrets_are_kept_only_when_told_to(line: Line, with_secrets: dict[str, list[Any]], name: str) -> None:
     words = ["import", *with_secrets[name], "--json"]
 
@@ -172,9 +186,50 @@ def test_nothing_but_the_report_is_shown_at_a_terminal(sqlite_path: Path, lulu: 
     assert '"new":3' in shown
 
 
-@pytest.mark.parametrize("name", ["ait42", "vibeweaver", "lulu", "memva"])
+@pytest.mark.parametrize("name", ["ait42", "vibeweaver", "lulu", "memva", "vibe-ensemble"])
 def test_no_file_is_wrong_usage(line: Line, name: str) -> None:
     assert line("import", name).code == 2
+
+
+# --- vibe-ensemble ---------------------------------------------------------------------------------------------
+
+
+def test_an_ensemble_is_brought_in_again_and_taken_out(line_on_both: Line, tmp_path: Path, database: str) -> None:
+    file = whole_ensemble(tmp_path / "ensemble.db")
+
+    tried = line_on_both("import", "vibe-ensemble", file, "--dry-run", "--json")
+    first = line_on_both("import", "vibe-ensemble", file, "--json")
+    again = line_on_both("import", "vibe-ensemble", file, "--json")
+
+    assert (tried.code, first.code, again.code) == (0, 0, 0)
+    (key,) = first.document["imports"]
+    assert {**tried.document, "dry_run": False, "imports": [key], "seconds": 0} == {**first.document, "seconds": 0}
+    assert (first.document["new"], again.document["new"], again.document["duplicate"]) == (10, 0, 10)
+    asked = line_on_both("import", "undo", key)
+    assert "worker types, 1 ticket, 2 comments, 2 workers, 2 coordination events?" in asked.err
+    assert line_on_both("import", "undo", key, "--yes").err == (
+        f"undid import {key}: removed 0 sessions, 0 messages, 0 journal events, 0 workspaces, 1 project, "
+        "2 worker types, 1 ticket, 2 comments, 2 workers, 2 coordination events\n"
+    )
+    with Store.open(database) as store:
+        assert not any(content(store).values())
+
+
+def test_of_an_ensemble_it_is_told_what_was_left_out_and_what_is_kept(line: Line, look: Store, tmp_path: Path) -> None:
+    file = whole_ensemble(tmp_path / "ensemble.db")
+    broken = {"ticket_id": "T-2", "execution_plan": '["writer","writer"]'}
+    write_rows(file, OF_VIBE_ENSEMBLE, tickets=[broken], comments=[{"ticket_id": "T-2", "content": "a"}])
+
+    done = line("import", "vibe-ensemble", file)
+
+    assert done.code == 4
+    of_ticket, of_comment = done.err.splitlines()
+    refused = "execution_plan: must name each stage once ('writer' comes twice)"
+    assert of_ticket.startswith(f"vibeweaver-store: {file}: tickets 'T-2': {refused}")
+    assert of_comment == f"vibeweaver-store: {file}: comments 3: its ticket was left out"
+    with look.begin() as uow:
+        CommentFactory.create(uow=uow, ticket_id="T-1")
+    assert line("import", "undo", 1, "--yes").err.endswith("; kept 1 project, 1 ticket that others use\n")
 
 
 # --- AIT42 -----------------------------------------------------------------------------------------------------

@@ -287,7 +287,9 @@ def test_an_undo_tells_as_json_what_went_and_what_was_kept(line: Line, look: Sto
     done = line("import", "undo", 1, "--yes", "--json")
 
     (told,) = done.documents
-    gone = dict.fromkeys(["sessions", "workspaces", "spaces"], 0)
+    ensemble = ["projects", "worker_types", "tickets", "comments", "workers", "coordination_events", "jobs"]
+    gone = dict.fromkeys(["sessions", "workspaces", "spaces", *ensemble], 0)
+    gone |= dict.fromkeys(["kept_projects", "kept_tickets", "kept_jobs"], 0)
     assert told == {"import": 1, "messages": 4, "journal_events": 4, "kept": 1, **gone}
 
 

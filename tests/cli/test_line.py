@@ -90,6 +90,7 @@ EXPECTED = {
         "ait42",
         "vibeweaver",
         "lulu",
+        "vibe-ensemble",
         "memva",
         "list",
         "show",

@@ -11,6 +11,9 @@ from typing import Any
 
 EARLY = "2025-01-13T10:00:00Z"
 LATE = "2025-01-13T12:30:00Z"
+AT_TEN = "2025-01-13 10:00:00"
+"""As ``datetime('now')`` gives it; it is UTC."""
+HALF_PAST_TWELVE = "2025-01-13 12:30:00"
 
 VIBEWEAVER = """
 CREATE TABLE sessions (
@@ -94,6 +97,75 @@ CREATE TABLE jobs (
 );
 """
 
+VIBE_ENSEMBLE = """
+CREATE TABLE IF NOT EXISTS projects (
+    repository_name TEXT PRIMARY KEY,
+    path TEXT NOT NULL,
+    short_description TEXT,
+    created_at TEXT NOT NULL DEFAULT (datetime('now')),
+    updated_at TEXT NOT NULL DEFAULT (datetime('now'))
+);
+CREATE TABLE IF NOT EXISTS worker_types (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    project_id TEXT NOT NULL,
+    worker_type TEXT NOT NULL,
+    short_description TEXT,
+    system_prompt TEXT NOT NULL,
+    created_at TEXT NOT NULL DEFAULT (datetime('now')),
+    updated_at TEXT NOT NULL DEFAULT (datetime('now')),
+    FOREIGN KEY (project_id) REFERENCES projects(repository_name) ON DELETE CASCADE,
+    UNIQUE(project_id, worker_type)
+);
+CREATE TABLE IF NOT EXISTS tickets (
+    ticket_id TEXT PRIMARY KEY,
+    project_id TEXT NOT NULL,
+    title TEXT NOT NULL,
+    execution_plan TEXT NOT NULL, -- JSON array of worker types
+    last_completed_stage TEXT NOT NULL DEFAULT 'Planned',
+    created_at TEXT NOT NULL DEFAULT (datetime('now')),
+    updated_at TEXT NOT NULL DEFAULT (datetime('now')),
+    closed_at TEXT NULL,
+    FOREIGN KEY (project_id) REFERENCES projects(repository_name) ON DELETE CASCADE
+);
+CREATE TABLE IF NOT EXISTS comments (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    ticket_id TEXT NOT NULL,
+    worker_type TEXT,
+    worker_id TEXT,
+    stage_number INTEGER,
+    content TEXT NOT NULL,
+    created_at TEXT NOT NULL DEFAULT (datetime('now')),
+    FOREIGN KEY (ticket_id) REFERENCES tickets(ticket_id) ON DELETE CASCADE
+);
+CREATE TABLE IF NOT EXISTS workers (
+    worker_id TEXT PRIMARY KEY,
+    project_id TEXT NOT NULL,
+    worker_type TEXT NOT NULL,
+    status TEXT NOT NULL{statuses},
+    pid INTEGER,
+    queue_name TEXT NOT NULL,
+    started_at TEXT NOT NULL DEFAULT (datetime('now')),
+    last_activity TEXT NOT NULL DEFAULT (datetime('now')),
+    FOREIGN KEY (project_id) REFERENCES projects(repository_name) ON DELETE CASCADE
+);
+CREATE TABLE IF NOT EXISTS events (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    event_type TEXT NOT NULL{event_types},
+    ticket_id TEXT,
+    worker_id TEXT,
+    stage TEXT,
+    reason TEXT,
+    created_at TEXT NOT NULL DEFAULT (datetime('now')),
+    processed BOOLEAN NOT NULL DEFAULT 0
+);
+"""
+"""Without its CHECKs it takes damaged values, too: see :func:`vibe_ensemble_database`."""
+
+_CHECKS_OF_VIBE_ENSEMBLE = {
+    "statuses": " CHECK (status IN ('spawning', 'active', 'idle', 'finished', 'failed'))",
+    "event_types": " CHECK (event_type IN ('ticket_stage_completed', 'worker_stopped'))",
+}
+
 OF_VIBEWEAVER: Mapping[str, Mapping[str, Any]] = {
     "sessions": {
         "name": "late set",
@@ -141,6 +213,40 @@ OF_MEMVA: Mapping[str, Mapping[str, Any]] = {
         "project_name": "memva",
         "data": "{}",
     },
+    "jobs": {
+        "type": "session-runner",
+        "data": "{}",
+        "status": "pending",
+        "scheduled_at": EARLY,
+        "created_at": EARLY,
+        "updated_at": LATE,
+    },
+}
+OF_VIBE_ENSEMBLE: Mapping[str, Mapping[str, Any]] = {
+    "projects": {"path": "/srv/song", "created_at": AT_TEN, "updated_at": HALF_PAST_TWELVE},
+    "worker_types": {
+        "project_id": "band/song",
+        "system_prompt": "You write.",
+        "created_at": AT_TEN,
+        "updated_at": HALF_PAST_TWELVE,
+    },
+    "tickets": {
+        "project_id": "band/song",
+        "title": "A chorus",
+        "execution_plan": '["writer","reviewer"]',
+        "created_at": AT_TEN,
+        "updated_at": HALF_PAST_TWELVE,
+    },
+    "comments": {"ticket_id": "T-1", "created_at": AT_TEN},
+    "workers": {
+        "project_id": "band/song",
+        "worker_type": "writer",
+        "status": "idle",
+        "queue_name": "writers",
+        "started_at": AT_TEN,
+        "last_activity": HALF_PAST_TWELVE,
+    },
+    "events": {"event_type": "ticket_stage_completed", "created_at": AT_TEN},
 }
 
 
@@ -175,6 +281,32 @@ def lulu_database(path: Path, **tables: Iterable[Mapping[str, Any]]) -> Path:
 def memva_database(path: Path, **tables: Iterable[Mapping[str, Any]]) -> Path:
     write_rows(make_database(path, MEMVA), OF_MEMVA, **tables)
     return path
+
+
+def vibe_ensemble_database(path: Path, *, checked: bool = True, **tables: Iterable[Mapping[str, Any]]) -> Path:
+    """One as the seed has it, or, not ``checked``, without its CHECKs."""
+    checks = _CHECKS_OF_VIBE_ENSEMBLE if checked else dict.fromkeys(_CHECKS_OF_VIBE_ENSEMBLE, "")
+    write_rows(make_database(path, VIBE_ENSEMBLE.format(**checks)), OF_VIBE_ENSEMBLE, **tables)
+    return path
+
+
+def whole_ensemble(path: Path) -> Path:
+    """A vibe-ensemble database with a project that has some of everything: ten rows."""
+    return vibe_ensemble_database(
+        path,
+        projects=[{"repository_name": "band/song"}],
+        worker_types=[{"worker_type": "writer"}, {"worker_type": "reviewer", "system_prompt": "You review."}],
+        tickets=[{"ticket_id": "T-1", "last_completed_stage": "writer"}],
+        comments=[
+            {"content": "Four bars.", "stage_number": 0},
+            {"content": "Written.", "worker_type": "writer", "worker_id": "w-1", "stage_number": 1},
+        ],
+        workers=[{"worker_id": "w-1", "pid": 4711}, {"worker_id": "w-2", "status": "failed"}],
+        events=[
+            {"ticket_id": "T-1", "worker_id": "w-1", "stage": "writer", "processed": 1},
+            {"event_type": "worker_stopped", "worker_id": "w-2", "reason": "out of memory"},
+        ],
+    )
 
 
 def whole_jam(path: Path, session_id: str = "jam-1") -> Path:

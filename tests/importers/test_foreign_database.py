@@ -14,7 +14,15 @@ from pathlib import Path
 
 import pytest
 
-from tests.importers.foreign_files import LULU, OF_LULU, VIBEWEAVER, lulu_database, make_database, write_rows
+from tests.importers.foreign_files import (
+    LULU,
+    OF_LULU,
+    VIBEWEAVER,
+    lulu_database,
+    make_database,
+    memva_database,
+    write_rows,
+)
 from vibeweaver_store import ImportRejected, Store, StoreBusy
 from vibeweaver_store.importers import foreign_database, lulu, memva, vibeweaver
 from vibeweaver_store.importers.foreign_database import ForeignDatabase, in_batches, opened
@@ -265,6 +273,38 @@ def test_a_text_beyond_ascii_finds_its_rows(path: Path) -> None:
     with opened(path, "lulu", lulu.LAYOUT) as source:
         (session,) = source.rows("sessions")
         assert [row.key for row in source.rows("messages", session_id=session.key)] == ["m"]
+
+
+def test_rows_are_found_by_any_of_several_values(path: Path) -> None:
+    said = [{"id": str(n), "session_id": key} for n, key in enumerate(["one", "two", "ä", "one", None, "three"])]
+    make_database(path, LULU.replace("session_id TEXT NOT NULL", "session_id TEXT"))
+    write_rows(path, OF_LULU, sessions=SESSIONS, messages=said)
+
+    with opened(path, "lulu", lulu.LAYOUT) as source:
+        assert [row.key for row in source.rows("messages", session_id=["ä", "one", None, b"two", 5])] == ["0", "2", "3"]
+        assert list(source.rows("messages", session_id=[])) == []
+
+
+def test_strays_are_the_rows_whose_parent_is_not_there(path: Path) -> None:
+    said = [{"id": str(n), "session_id": key} for n, key in enumerate(["one", "nobody", None])]
+    make_database(path, LULU.replace("session_id TEXT NOT NULL", "session_id TEXT"))
+    write_rows(path, OF_LULU, sessions=SESSIONS, messages=said)
+
+    with opened(path, "lulu", lulu.LAYOUT) as source:
+        assert [row.key for row in source.strays("messages")] == ["1", "2"]
+        assert [row.key for row in source.strays("sessions", parent="messages", by="id")] == ["one", "two"]
+
+
+@pytest.mark.parametrize("missing", [True, False])
+def test_a_table_that_may_be_missing_has_no_rows_then(path: Path, missing: bool) -> None:
+    memva_database(path, jobs=[{"id": "job"}])
+    if missing:
+        with closing(sqlite3.connect(path)) as theirs:
+            theirs.execute("DROP TABLE jobs")
+
+    with opened(path, "memva", memva.LAYOUT) as source:
+        assert ids(source, "jobs") == ([] if missing else ["job"])
+        assert list(source.rows("jobs", status="failed", order_by=["created_at"])) == []
 
 
 def test_progress_is_told_in_bytes_of_the_file(path: Path) -> None:

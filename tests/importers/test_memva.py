@@ -341,14 +341,6 @@ def test_undone_it_leaves_nothing_and_can_be_done_again(store: Store, other: Sto
     assert import_memva(store, path).counts.new == 3
 
 
-def test_jobs_are_not_read(store: Store, path: Path) -> None:
-    at = "2025-01-13T10:00:00Z"
-    job = {"id": "job", "type": "claude-code-session", "data": "{}", "status": "pending", "created_at": at}
-    memva_database(path, sessions=ONE, jobs=[{**job, "updated_at": at}])
-
-    assert import_memva(store, path).counts.read == 1
-
-
 def test_an_import_is_recorded(store: Store, other: Store, path: Path) -> None:
     import_memva(store, memva_database(path, sessions=ONE, events=[prompt(1, "Go."), event(2, "no JSON")]))
 

@@ -553,7 +553,8 @@ def test_an_undo_finds_what_it_removes_by_an_index(store: Store) -> None:
             step
             for each in sent
             for step in sqlite_plan(store, each)
-            if step.startswith("SCAN") and "SUBQUERY" not in step
+            # A virtual table is the plan of a ticket, taken apart.
+            if step.startswith("SCAN") and "SUBQUERY" not in step and "VIRTUAL TABLE" not in step
         ]
         assert scans == []
     used = {index for each in sent for index in indexes_of(store, each)}

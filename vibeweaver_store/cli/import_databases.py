@@ -1,7 +1,4 @@
-"""``import ait42``, ``vibeweaver``, ``lulu`` and ``memva``: what other applications keep, in files of theirs.
-
-``import vibe-ensemble`` belongs here, too, once there are tables for what it brings.
-"""
+"""``import ait42``, ``vibeweaver``, ``lulu``, ``vibe-ensemble`` and ``memva``: what others keep, in files of theirs."""
 
 from __future__ import annotations
 
@@ -24,6 +21,7 @@ from vibeweaver_store.importers.lulu import import_lulu
 from vibeweaver_store.importers.memva import import_memva
 from vibeweaver_store.importers.runs import ImportReport, Progress
 from vibeweaver_store.importers.transcripts import size_of
+from vibeweaver_store.importers.vibe_ensemble import import_vibe_ensemble
 from vibeweaver_store.importers.vibeweaver import import_vibeweaver
 from vibeweaver_store.store import Store
 
@@ -94,6 +92,20 @@ def lulu(cli: Cli, file: DatabaseFile, no_redact: NoRedact = False, dry_run: Dry
     _run(cli, [file], run, dry_run=dry_run)
 
 
+@command(
+    group,
+    "vibe-ensemble",
+    example="import vibe-ensemble vibe-ensemble.db\nimport vibe-ensemble vibe-ensemble.db --dry-run",
+)
+def vibe_ensemble(cli: Cli, file: DatabaseFile, no_redact: NoRedact = False, dry_run: DryRun = False) -> None:
+    """Bring in a vibe-ensemble database: projects with worker types, tickets, comments, workers, and events.
+
+    Do it again for what came since. What is there already is left as it is.
+    """
+    run = partial(import_vibe_ensemble, path=file, redact=not no_redact, dry_run=dry_run)
+    _run(cli, [file], run, dry_run=dry_run)
+
+
 @command(group, "memva", example="import memva memva.db\nimport memva memva.db --dry-run")
 def memva(
     cli: Cli,
@@ -101,9 +113,10 @@ def memva(
     no_redact: NoRedact = False,
     dry_run: DryRun = False,
 ) -> None:
-    """Bring in a memva database: agents' sessions, their journal and messages. Its jobs are left.
+    """Bring in a memva database: agents' sessions, their journal and messages, and jobs.
 
-    Do it again for the events that came since.
+    Do it again for the events and jobs that came since. A job that was at work has lost its worker:
+    it waits again, or has failed where it was its last attempt.
     """
     run = partial(import_memva, path=file, redact=not no_redact, dry_run=dry_run)
     _run(cli, [file], run, dry_run=dry_run)

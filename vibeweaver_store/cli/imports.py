@@ -179,20 +179,35 @@ def undo(
             if cli.json:
                 print_lines([{"import": each, **asdict(undone)}])
             else:
-                kept = f"; kept {counted(undone.kept, 'session')} that others use" if undone.kept else ""
-                hint(f"undid import {each}: removed {_listed([undone])}{kept}")
+                hint(f"undid import {each}: removed {_listed([undone])}{_kept(undone)}")
 
 
 def _listed(each: Sequence[Brought | imports.Undone]) -> str:
-    return ", ".join(
-        counted(sum(getattr(one, name) for one in each), what)
-        for name, what in (
-            ("sessions", "session"),
-            ("messages", "message"),
-            ("journal_events", "journal event"),
-            ("workspaces", "workspace"),
-        )
-    )
+    """Return what there is of each kind; of the rarer ones, where there is any."""
+    counts = [(sum(getattr(one, name) for one in each), name, what) for name, what in _KINDS.items()]
+    return ", ".join(counted(count, what) for count, name, what in counts if count or name in _ALWAYS_TOLD)
+
+
+def _kept(undone: imports.Undone) -> str:
+    kinds = {"session": undone.kept, "project": undone.kept_projects, "ticket": undone.kept_tickets}
+    kept = ", ".join(counted(count, what) for what, count in {**kinds, "job": undone.kept_jobs}.items() if count)
+    return f"; kept {kept} that others use" if kept else ""
+
+
+_ALWAYS_TOLD: Final = frozenset({"sessions", "messages", "journal_events", "workspaces"})
+_KINDS: Final = {
+    "sessions": "session",
+    "messages": "message",
+    "journal_events": "journal event",
+    "workspaces": "workspace",
+    "projects": "project",
+    "worker_types": "worker type",
+    "tickets": "ticket",
+    "comments": "comment",
+    "workers": "worker",
+    "coordination_events": "coordination event",
+    "jobs": "job",
+}
 
 
 def _row(each: Import) -> Sequence[str]:

@@ -25,7 +25,8 @@ Layout: TypeAlias = Mapping[str, Sequence[str]]
 """The columns that an application's tables must have, by table; others may be there, too.
 
 What goes by several names has a bar between them, and is called by the first: ``state|state_capnp``. A column that may
-be missing, and is ``None`` then, ends with a question mark: ``updated_at?``. The first column is the table's key.
+be missing, and is ``None`` then, ends with a question mark: ``updated_at?``; so does a table that may be missing, and
+has no rows then: ``jobs?``. The first column is the table's key.
 """
 
 
@@ -115,23 +116,24 @@ class ForeignDatabase:
     def rows(self, table: str, *, order_by: Sequence[str] = (), **where: object) -> Iterator[ForeignRow]:
         """Yield the rows of a table that have these values, ordered by columns, then as they were inserted.
 
-        Those of a table ``WITHOUT ROWID`` do not say that, and are ordered by its primary key.
+        A list of values stands for any of them. The rows of a table ``WITHOUT ROWID`` do not say when they were
+        inserted, and are ordered by its primary key.
 
         Raises:
             ImportRejected: the file is damaged.
         """
         columns = self._tables[table].c
-        statement = self._select(table).where(*[columns[name] == _bound(value) for name, value in where.items()])
+        statement = self._select(table).where(*[_has(columns[name], value) for name, value in where.items()])
         return self._fetched(table, statement.order_by(*[columns[name] for name in order_by], *_as_inserted(columns)))
 
-    def strays(self, table: str) -> Iterator[ForeignRow]:
-        """Yield the rows of a table whose session, which ``session_id`` names, is not there.
+    def strays(self, table: str, *, parent: str = "sessions", by: str = "session_id") -> Iterator[ForeignRow]:
+        """Yield the rows of a table whose parent is not there: the row of another table whose key a column names.
 
         Raises:
             ImportRejected: the file is damaged.
         """
-        columns, session = self._tables[table].c, self._tables["sessions"].c
-        there = sa.select(sa.true()).where(session.id == columns.session_id).exists()
+        columns, key = self._tables[table].c, next(iter(self._tables[parent].c))
+        there = sa.select(sa.true()).where(key == columns[by]).exists()
         return self._fetched(table, self._select(table).where(~there).order_by(*_as_inserted(columns)))
 
     def _select(self, table: str) -> sa.Select[Any]:
@@ -152,6 +154,10 @@ class ForeignDatabase:
 
 def _as_inserted(columns: Iterable[Any]) -> list[sa.ColumnElement[Any]]:
     return [each for each in columns if each.name.startswith(_ORDER)]
+
+
+def _has(column: sa.ColumnElement[Any], value: object) -> sa.ColumnElement[bool]:
+    return column.in_([_bound(each) for each in value]) if isinstance(value, list) else column == _bound(value)
 
 
 def _bound(value: object) -> Any:
@@ -265,8 +271,11 @@ def _tables(path: Path, application: str, connection: sa.Connection, layout: Lay
     names = {name.lower(): name for name in connection.execute(_TABLE_NAMES).scalars()}
     found = {}
     for wanted, columns in layout.items():
-        ours, *others = wanted.split("|")
+        ours, *others = wanted.removesuffix("?").split("|")
         table = next((names[name] for name in (ours, *others) if name in names), None)
+        if table is None and wanted.endswith("?"):
+            found[ours] = _without_rows(columns)
+            continue
         if table is None:
             raise ImportRejected(path, f"this is no {application} database: it has no table {ours}")
         missing = f"this is no {application} database: table {table} has no column"
@@ -277,6 +286,11 @@ def _tables(path: Path, application: str, connection: sa.Connection, layout: Lay
 _TABLE_NAMES: Final[sa.Select[Any]] = (
     sa.select(sa.column("name")).select_from(sa.table("sqlite_master")).where(sa.column("type") == "table")
 )
+
+
+def _without_rows(columns: Sequence[str]) -> sa.Subquery:
+    names = [wanted.removesuffix("?").partition("|")[0] for wanted in columns]
+    return sa.select(*[sa.null().label(name) for name in names]).where(sa.false()).subquery()
 
 
 def _selected(path: Path, missing: str, connection: sa.Connection, table: str, columns: Sequence[str]) -> sa.Subquery:

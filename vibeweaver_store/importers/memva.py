@@ -1,6 +1,6 @@
-"""Brings in a database of memva (seed 004): agents' sessions, their journal, and what can be read of it as messages.
+"""Brings in a database of memva (seed 004): agents' sessions, their journal, and their background jobs.
 
-Its background jobs stay behind: the store has none yet.
+What can be read of the journal becomes messages, too.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from sqlmodel import col, select
 
 from vibeweaver_store.columns import Id, PathText, parse_enum, require
 from vibeweaver_store.errors import InvalidInput
+from vibeweaver_store.importers import memva_jobs
 from vibeweaver_store.importers.foreign_database import (
     ForeignDatabase,
     ForeignRow,
@@ -32,9 +33,9 @@ from vibeweaver_store.importers.redaction import Redactor
 from vibeweaver_store.importers.runs import ImportReport, Progress, running
 from vibeweaver_store.importers.transcript_lines import UNTITLED, Said, fitting_id, said_in, source_session_of, title_of
 from vibeweaver_store.json_values import shown
-from vibeweaver_store.models import AgentStatus, MessageRole, Session, SessionKind, SessionStatus
+from vibeweaver_store.models import AgentStatus, Job, MessageRole, Session, SessionKind, SessionStatus
 from vibeweaver_store.models.session import FINAL
-from vibeweaver_store.services import journal, messages, sessions, workspaces
+from vibeweaver_store.services import jobs, journal, messages, sessions, workspaces
 from vibeweaver_store.services.journal import NewEvent
 from vibeweaver_store.services.journal_lines import columns_of
 from vibeweaver_store.services.messages import NewMessage
@@ -49,6 +50,7 @@ LAYOUT: Final[Layout] = {
         *("uuid", "session_id", "event_type", "timestamp", "is_sidechain", "parent_uuid", "cwd", "project_name"),
         *("data", "memva_session_id"),
     ),
+    "jobs?": memva_jobs.COLUMNS,
 }
 
 _PROMPTS_LOOKED_AT: Final = 20
@@ -57,17 +59,20 @@ _PROMPTS_LOOKED_AT: Final = 20
 def import_memva(
     store: Store, path: Path, *, redact: bool = True, dry_run: bool = False, progress: Progress | None = None
 ) -> ImportReport:
-    """Bring in a memva database: a unit of work a session, then the events, up to 500 or 2 MiB a unit of work.
+    """Bring in a memva database: a unit of work a session, then events and jobs, up to 500 or 2 MiB a unit of work.
 
-    Sessions and events each count as an item; ``messages`` counts what can be read of the events. Events come in the
-    order of their times, equal ones as they were inserted. An event whose memva session is not there is kept in the
-    journal without one. What is there already stays as it is, and what came since is added to it. What cannot be read
-    is left out and told of, the rest goes in. memva's background jobs are not read.
+    Sessions, events and jobs each count as an item; ``messages`` counts what can be read of the events. Events come in
+    the order of their times, equal ones as they were inserted. An event whose memva session is not there is kept in the
+    journal without one. Jobs keep their ids and times, and belong to the session that their data name, where it is
+    here; one that was at work has lost its worker, and waits again, or has failed where it was at its last attempt.
+    What is there already stays as it is, and what came since is added to it. What cannot be read is left out and told
+    of, the rest goes in.
 
     Args:
         store: where to.
         path: the file; it is only read.
-        redact: strike credentials and ids of organizations out of sessions and events before they are stored.
+        redact: strike credentials and ids of organizations out of sessions, events and jobs before they are
+            stored.
         dry_run: tell what would be done, and write nothing.
         progress: is told how much of the file was dealt with, in bytes.
 
@@ -85,6 +90,8 @@ def import_memva(
             bringing.bring(partial(_bring_session, source, redact, session))
         for events in in_batches(source.rows("events", order_by=["timestamp"])):
             bringing.bring(partial(_bring_events, events, redact))
+        for rows in in_batches(source.rows("jobs", order_by=["created_at"])):
+            bringing.bring(partial(_bring_jobs, rows, redact))
     return run.report
 
 
@@ -222,3 +229,35 @@ def _message(event: _Event, said: Said) -> NewMessage:
         created_at=event.at,
         import_id=event.new.import_id,
     )
+
+
+# --- jobs ------------------------------------------------------------------------------------------------------
+
+
+def _bring_jobs(rows: Sequence[ForeignRow], redact: bool, uow: UnitOfWork, part: Part) -> None:
+    redactor = Redactor(redact)
+    read: dict[str, tuple[Job, str | None]] = {}
+    for row in rows:
+        job = part.attempt(row, partial(memva_jobs.read_job, row, redactor, part.import_id, uow.now()))
+        if job is not None and job.id in read:
+            part.counts.duplicate += 1
+        elif job is not None:
+            read[job.id] = job, memva_jobs.session_named(row)
+    part.counts.redacted += redactor.count
+    here = _hold_sessions(uow, {session_id for _, session_id in read.values()})
+    there = set(uow.exec(select(col(Job.id)).where(col(Job.id).in_(read)))) if read else set()
+    fresh = [job for job, _ in read.values() if job.id not in there]
+    for job in fresh:
+        session_id = read[job.id][1]
+        job.session_id = session_id if session_id in here else None
+    uow.insert(*fresh)
+    part.counts.new += len(fresh)
+    part.counts.duplicate += len(there)
+    if any(job.ready for job in fresh):
+        uow.announce(jobs.JOBS_TOPIC)
+
+
+def _hold_sessions(uow: UnitOfWork, named: Iterable[str | None]) -> set[str]:
+    """Return which sessions are here, and let nobody delete them until the unit of work ends."""
+    found = select(col(Session.id)).where(col(Session.id).in_(list(named))).order_by(col(Session.id))
+    return set(uow.exec(found.with_for_update(read=True, key_share=True)))

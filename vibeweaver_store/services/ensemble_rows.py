@@ -186,8 +186,8 @@ def release_claims(uow: UnitOfWork, worker_ids: Iterable[str]) -> None:
 # --- events ----------------------------------------------------------------------------------------------------
 
 
-def append_events(uow: UnitOfWork, *events: CoordinationEvent) -> None:
-    """Write events, whose projects are held; the key of a single one is filled in.
+def hold_events(uow: UnitOfWork) -> None:
+    """Let nobody else write events until the unit of work ends, so that what is looked up of them stays true.
 
     On PostgreSQL ids are drawn when rows are written and seen when they are committed. Writers wait for each other
     until the unit of work ends, so that ids are in the order of commits: a coordinator that takes the oldest events
@@ -195,6 +195,11 @@ def append_events(uow: UnitOfWork, *events: CoordinationEvent) -> None:
     """
     if uow.backend == "postgresql":
         uow.execute(sa.select(sa.func.pg_advisory_xact_lock(_EVENTS_LOCK)))
+
+
+def append_events(uow: UnitOfWork, *events: CoordinationEvent) -> None:
+    """Write events, whose projects are held; the key of a single one is filled in. See :func:`hold_events`."""
+    hold_events(uow)
     if len(events) == 1:
         uow.insert(*events)
     else:

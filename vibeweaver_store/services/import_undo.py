@@ -19,6 +19,9 @@ from vibeweaver_store.models import (
     Import,
     ImportStatus,
     Instance,
+    Job,
+    JobAttempt,
+    JobStatus,
     JournalEvent,
     Marker,
     Message,
@@ -29,6 +32,7 @@ from vibeweaver_store.models import (
 )
 from vibeweaver_store.models.session import new_revision
 from vibeweaver_store.services.import_rows import break_off, key_of, same_source
+from vibeweaver_store.services.import_undo_ensemble import hold_ensembles, remove_ensembles
 from vibeweaver_store.services.session_rows import topic
 from vibeweaver_store.unit_of_work import UnitOfWork
 
@@ -57,6 +61,16 @@ class Undone:
         workspaces: how many workspaces, which had no sessions any more.
         spaces: how many generation stats, to which no sample was added since.
         kept: how many sessions were kept that it had made, since others have put something into them.
+        projects: how many projects.
+        worker_types: how many worker types.
+        tickets: how many tickets.
+        comments: how many comments.
+        workers: how many workers of ensembles; the tickets that they held are given back.
+        coordination_events: how many coordination events.
+        jobs: how many background jobs.
+        kept_projects: how many projects were kept that it had made, since something of others is in them.
+        kept_tickets: how many tickets were kept that it had made, since others were at work on them.
+        kept_jobs: how many jobs were kept that it had brought, since they were taken up here.
     """
 
     sessions: int
@@ -65,16 +79,30 @@ class Undone:
     workspaces: int
     spaces: int
     kept: int
+    projects: int = 0
+    worker_types: int = 0
+    tickets: int = 0
+    comments: int = 0
+    workers: int = 0
+    coordination_events: int = 0
+    jobs: int = 0
+    kept_projects: int = 0
+    kept_tickets: int = 0
+    kept_jobs: int = 0
 
 
 def undo(uow: UnitOfWork, import_id: int) -> Undone:
     """Remove what an import brought, and nothing else. Its source is read from the beginning the next time.
 
     Its messages, journal events and instances go, and what it brought to sessions that were there before it. A session
-    that it made goes with all that hangs on it, unless messages, journal events or instances of another origin remain
-    in it, or history, rules, markers or snapshots that were made after the import ended: then it is kept, and from then
-    on belongs to the import by which the rest came, if any. An arena that is kept keeps its totals, and loses a winner
-    that goes. A workspace that it made goes where it has no sessions any more; else it is handed on likewise.
+    that it made goes with all that hangs on it, unless messages, journal events, instances or jobs of another origin
+    remain in it, or history, rules, markers or snapshots that were made after the import ended: then it is kept, and
+    from then on belongs to the import by which the rest came, if any. An arena that is kept keeps its totals, and loses
+    a winner that goes. A workspace that it made goes where it has no sessions any more; else it is handed on likewise.
+
+    So it is with ensembles: a ticket goes unless others have commented on it, have an event that names it, have closed
+    it with an outcome, or hold it; a worker type unless an open ticket or a worker needs it; a project unless something
+    is left in it. Workers go, and what they hold is given back. A job goes unless it was taken up here.
 
     Two things are not as they were: where one of several imports of a source is undone, what it had brought comes again
     at the end of the conversation, behind what the others brought; and a session that it changed, but did not make,
@@ -90,6 +118,7 @@ def undo(uow: UnitOfWork, import_id: int) -> Undone:
     found = _hold(uow, import_id)
     messages, journal_events = _remove(uow, Message, import_id), _remove(uow, JournalEvent, import_id)
     _remove_instances(uow, import_id)
+    jobs, kept_jobs = _remove_jobs(uow, import_id)
     _remove_grown(uow, _grown(found))
     sessions, kept = _remove_sessions(uow, found)
     undone = Undone(
@@ -99,6 +128,9 @@ def undo(uow: UnitOfWork, import_id: int) -> Undone:
         workspaces=_remove_workspaces(uow, import_id),
         spaces=_remove_spaces(uow, found.report.get(SPACES)),
         kept=kept,
+        jobs=jobs,
+        kept_jobs=kept_jobs,
+        **remove_ensembles(uow, import_id),
     )
     break_off(uow, found)
     uow.exec(sa.update(Import).where(*same_source(found)).values(offset_bytes=0))
@@ -112,7 +144,7 @@ def undo(uow: UnitOfWork, import_id: int) -> Undone:
 
 
 def _hold(uow: UnitOfWork, import_id: int) -> Import:
-    """Return an import, and let nobody add to it, or to the sessions that it is about, until the unit of work ends.
+    """Return an import, and let nobody add to it, or to what it is about, until the unit of work ends.
 
     Raises:
         NotFound: there is no such import.
@@ -128,10 +160,12 @@ def _hold(uow: UnitOfWork, import_id: int) -> Import:
         select(col(Message.session_id)).where(col(Message.import_id) == import_id),
         select(col(JournalEvent.session_id)).where(col(JournalEvent.import_id) == import_id),
         select(col(Instance.session_id)).where(col(Instance.import_id) == import_id),
+        select(col(Job.session_id)).where(col(Job.import_id) == import_id),
         *([select(col(Session.id)).where(col(Session.id).in_(list(grown)))] if (grown := _grown(found)) else []),
     )
     # In one order, so that two who undo at once do not wait for each other in a circle.
     uow.exec(select(col(Session.id)).where(col(Session.id).in_(concerned)).order_by(col(Session.id)).with_for_update())
+    hold_ensembles(uow, import_id)
     return found
 
 
@@ -145,6 +179,17 @@ def _remove_instances(uow: UnitOfWork, import_id: int) -> None:
     gone = select(col(Instance.session_id), col(Instance.instance_id)).where(own)
     uow.exec(sa.update(Arena).where(won.in_(gone)).values(winner_instance_id=None))
     uow.exec(sa.delete(Instance).where(own))
+
+
+def _remove_jobs(uow: UnitOfWork, import_id: int) -> tuple[int, int]:
+    """Remove the jobs of an import that nobody here has taken up, and return how many went and how many stay."""
+    own = col(Job.import_id) == import_id
+    # Who ends one meanwhile writes an attempt of it: wait for it here, and see it in the next statement.
+    brought = col(Job.id).in_(select(col(Job.id)).where(own))
+    uow.exec(select(col(Job.id)).where(brought).order_by(col(Job.id)).with_for_update())
+    attempted = select(sa.true()).where(col(JobAttempt.job_id) == col(Job.id)).exists()
+    removed = uow.exec(sa.delete(Job).where(own, col(Job.status) != JobStatus.PROCESSING, ~attempted)).rowcount
+    return removed, uow.exec(sa.update(Job).where(own).values(import_id=None)).rowcount
 
 
 def _grown(of: Import) -> Mapping[str, Mapping[str, list[Any]]]:
@@ -182,7 +227,7 @@ def _remove_sessions(uow: UnitOfWork, of: Import) -> tuple[int, int]:
     added = [
         *[
             select(sa.true()).where(col(table.session_id) == col(Session.id))
-            for table in (Message, JournalEvent, Instance)
+            for table in (Message, JournalEvent, Instance, Job)
         ],
         *[
             select(sa.true()).where(col(row.session_id) == col(Session.id), made > ended)
@@ -198,7 +243,8 @@ def _remove_sessions(uow: UnitOfWork, of: Import) -> tuple[int, int]:
     removed = uow.exec(sa.delete(Session).where(own, *untouched).returning(col(Session.id))).scalars().all()
     for session_id in removed:
         uow.announce(topic(session_id))
-    rest = sa.func.coalesce(_import_of_first(Message), _import_of_first(JournalEvent))
+    job = select(col(Job.import_id)).where(col(Job.session_id) == col(Session.id), col(Job.import_id).is_not(None))
+    rest = sa.func.coalesce(_import_of_first(Message), _import_of_first(JournalEvent), job.limit(1).scalar_subquery())
     handed_on = sa.update(Session).where(own).values(import_id=rest, version=col(Session.version) + 1)
     return len(removed), uow.exec(handed_on).rowcount
 

@@ -8,9 +8,9 @@ The whole of it under one name: what is written here, and what stands in ``impor
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 import sqlalchemy as sa
 from sqlalchemy.orm import aliased
@@ -18,7 +18,21 @@ from sqlmodel import col, select
 
 from vibeweaver_store.columns import Count, JsonObject, Name, PathText, Text, parse_enum, require
 from vibeweaver_store.errors import IllegalTransition, InvalidInput
-from vibeweaver_store.models import Import, ImportStatus, JournalEvent, Message, Session, Workspace
+from vibeweaver_store.models import (
+    Comment,
+    CoordinationEvent,
+    EnsembleWorker,
+    Import,
+    ImportStatus,
+    Job,
+    JournalEvent,
+    Message,
+    Project,
+    Session,
+    Ticket,
+    WorkerType,
+    Workspace,
+)
 from vibeweaver_store.paging import DEFAULT_LIMIT, Order, Page, fetch, ordered
 from vibeweaver_store.services.import_rows import break_off, find, get, key_of
 from vibeweaver_store.services.import_undo import GROWN, LATEST, SPACES, Undone, undo
@@ -50,6 +64,13 @@ class Brought:
     messages: int
     journal_events: int
     workspaces: int
+    projects: int = 0
+    worker_types: int = 0
+    tickets: int = 0
+    comments: int = 0
+    workers: int = 0
+    coordination_events: int = 0
+    jobs: int = 0
 
 
 # --- a run -----------------------------------------------------------------------------------------------------
@@ -204,8 +225,13 @@ def brought(uow: ReadUnitOfWork, import_id: int) -> Brought:
         InvalidInput: the id is no whole number.
     """
     get(uow, import_id)
-    tables = {"sessions": Session, "messages": Message, "journal_events": JournalEvent, "workspaces": Workspace}
-    return Brought(**{name: _count(uow, table, import_id) for name, table in tables.items()})
+    return Brought(**{table.__tablename__: _count(uow, table, import_id) for table in _BROUGHT})
+
+
+_BROUGHT: Final[Sequence[Any]] = (
+    *(Session, Message, JournalEvent, Workspace),
+    *(Project, WorkerType, Ticket, Comment, EnsembleWorker, CoordinationEvent, Job),
+)
 
 
 def _count(uow: ReadUnitOfWork, table: Any, import_id: int) -> int:

@@ -87,7 +87,9 @@ def _flag_check(column: str) -> sa.CheckConstraint:
 
 
 def _index(name: str, table: str, *columns_of_it: Any, where: str | None = None, **options: Any) -> None:
-    partial: dict[str, Any] = {} if where is None else {"sqlite_where": sa.text(where), "postgresql_where": sa.text(where)}
+    partial: dict[str, Any] = (
+        {} if where is None else {"sqlite_where": sa.text(where), "postgresql_where": sa.text(where)}
+    )
     op.create_index(name, table, [*columns_of_it], **partial, **options)
 
 

@@ -38,7 +38,7 @@ from vibeweaver_store.models import Job
 from vibeweaver_store.models.job import DEFAULT_MAX_ATTEMPTS, FINAL_OF_JOBS
 from vibeweaver_store.services import jobs
 
-group = new_group("jobs", "Enqueue, list, show, retry, cancel, sum up and prune background work.")
+group = new_group("jobs", "Enqueue, list, show, retry, cancel and prune background work.")
 
 JobId: TypeAlias = Annotated[str, typer.Argument(metavar="JOB", help="The job's id.", show_default=False)]
 OfType: TypeAlias = Annotated[
@@ -67,7 +67,7 @@ _COLUMNS: Final = (
     "enqueue",
     example="""
 jobs enqueue render '{"bar": 7}' --priority 5 --delay 30s
-jobs enqueue index --unique-key nightly --at 2026-12-01T03:00:00Z
+jobs enqueue index --unique-key nightly --delay 2h
 """,
 )
 def enqueue(
@@ -79,7 +79,7 @@ def enqueue(
     *,
     priority: Annotated[int, typer.Option(metavar="N", help="The higher goes first.")] = 0,
     delay: Annotated[
-        str | None, typer.Option(metavar="TIME", help="Not before then: 30s, 5m, 2h, 7d.", show_default=False)
+        str | None, typer.Option(metavar="TIME", help="How long it waits: 30s, 5m, 2h, 7d.", show_default=False)
     ] = None,
     at: Annotated[
         str | None, typer.Option(metavar="TIME", help="Not before then: 2026-01-23T18:30:00Z.", show_default=False)
@@ -194,7 +194,7 @@ def _retry_many(cli: Cli, status: str, job_type: str | None, session: str | None
     with cli.store() as store:
         count = store.query(within_session, session, jobs.count, status=status, type=job_type, session_id=session)
         if count:
-            confirm(f"Try {counted(count, 'job')} again?", yes=yes)
+            confirm(f"Try {counted(count, f'{status} job')} again?", yes=yes)
         # Bounded by what was counted: one that fails again meanwhile is not retried for ever.
         retried = _in_batches(store, count, jobs.retry_many, status=status, type=job_type, session_id=session)
     if cli.json:
@@ -245,7 +245,7 @@ def stats(
     "prune",
     example="""
 jobs prune --older-than 7d --yes
-jobs prune --older-than 30d --status failed --status cancelled
+jobs prune --older-than 30d --status failed
 """,
 )
 def prune(

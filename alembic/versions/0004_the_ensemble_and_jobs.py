@@ -275,6 +275,7 @@ def _create_jobs() -> None:
         _not_blank("type"),
         _not_blank("unique_key"),
         sa.CheckConstraint("attempts >= 0 AND max_attempts > 0 AND attempts <= max_attempts", name="attempts"),
+        sa.CheckConstraint("status <> 'pending' OR attempts < max_attempts", name="pending_has_attempts_left"),
         sa.CheckConstraint(
             "(status IN ('completed', 'failed', 'cancelled')) = (completed_at IS NOT NULL)", name="final_has_time"
         ),

@@ -12,7 +12,7 @@ from tests.driven import DRIVES, opened
 from tests.services.lasting import lasting_database
 from tests.services.scene import Scene, build_scene, make
 from vibeweaver_store import Session, Store
-from vibeweaver_store.testing import SessionFactory
+from vibeweaver_store.testing import SessionFactory, SettableClock
 
 EACH_DRIVE = [
     pytest.param((drive, *backend.values), marks=backend.marks, id=f"{drive}-{backend.values[0]}")
@@ -75,6 +75,21 @@ def drive(request: pytest.FixtureRequest) -> str:
 def lasting_store(lasting: tuple[str, str], lasting_database_of_module: str) -> Iterator[Store]:
     """A store that a module's tests share: for refusals, which write nothing, and for what looks at one session."""
     with opened(lasting[0], lasting_database_of_module) as store:
+        yield store
+
+
+@pytest.fixture(scope="module")
+def timed_clock() -> SettableClock:
+    """The clock of the store that a module's tests share; it only ever goes on."""
+    return SettableClock()
+
+
+@pytest.fixture(scope="module")
+def timed_store(
+    lasting: tuple[str, str], lasting_database_of_module: str, timed_clock: SettableClock
+) -> Iterator[Store]:
+    """As ``lasting_store``, by a clock that tests set: for what time brings about."""
+    with opened(lasting[0], lasting_database_of_module, clock=timed_clock) as store:
         yield store
 
 

@@ -92,6 +92,8 @@ class Job(Base, table=True):
         sa.CheckConstraint("type <> ''", name="type"),
         sa.CheckConstraint("unique_key <> ''", name="unique_key"),
         sa.CheckConstraint("attempts >= 0 AND max_attempts > 0 AND attempts <= max_attempts", name="attempts"),
+        # Else a claim, which counts an attempt, would break the rule above: all claims would fail by it.
+        sa.CheckConstraint("status <> 'pending' OR attempts < max_attempts", name="pending_has_attempts_left"),
         # A job has an end if and only if it is final.
         sa.CheckConstraint(
             f"(status IN ({', '.join(repr(str(status)) for status in FINAL_OF_JOBS)})) = (completed_at IS NOT NULL)",

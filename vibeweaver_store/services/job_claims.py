@@ -23,6 +23,10 @@ from vibeweaver_store.unit_of_work import ReadUnitOfWork, UnitOfWork
 MAX_TYPES: Final = 100
 """Of how many types one call claims."""
 
+_OTHERS: Final = 20
+_TAKEN_BY_OTHERS: Final = 100
+"""How many others may be taking as many jobs at the same moment, or how many jobs, where that is more."""
+
 
 @dataclass(frozen=True, slots=True)
 class Claimed:
@@ -115,25 +119,19 @@ def _most_urgent(uow: ReadUnitOfWork, types: list[str] | None, limit: int) -> An
         of_type = [] if types is None else [col(Job.type) == types[0]]
         best = sa.select(col(Job.id)).where(READY, *of_type).order_by(*order).limit(limit)
         return best.with_for_update(key_share=True, skip_locked=True)
-    parts = sa.union_all(
-        *[
-            sa.select(col(Job.id), col(Job.priority), col(Job.scheduled_at)).where(READY, col(Job.type) == each)
-            for each in types
-        ]
-    )
+    columns = (col(Job.id), col(Job.priority), col(Job.scheduled_at))
+    parts = [sa.select(*columns).where(READY, col(Job.type) == each) for each in types]
+    merged_order: tuple[Any, ...] = (sa.desc("priority"), "scheduled_at", "id")
     if uow.backend == "sqlite":
-        return parts.order_by(sa.desc("priority"), "scheduled_at", "id").limit(limit)
-    # PostgreSQL locks no row of a UNION. Each is locked as it comes out of the merge, until there are enough: what was
-    # locked and not taken would be passed over by others.
-    merged = parts.subquery("merged")
-    return (
-        sa.select(col(Job.id))
-        .join(merged, merged.c.id == col(Job.id))
-        .where(READY)
-        .order_by(merged.c.priority.desc(), merged.c.scheduled_at, merged.c.id)
-        .limit(limit)
-        .with_for_update(of=Job, key_share=True, skip_locked=True)
-    )
+        return sa.union_all(*parts).order_by(*merged_order).limit(limit)
+    # PostgreSQL locks no row of a UNION. Each is locked by itself as it comes out of the merge, until there are enough:
+    # what was locked and not taken would be passed over by others. Without a limit of its own, each part would be read
+    # and sorted whole.
+    limited = [part.order_by(*order).limit(limit + max(limit * _OTHERS, _TAKEN_BY_OTHERS)).subquery() for part in parts]
+    merged = sa.union_all(*[sa.select(part) for part in limited]).order_by(*merged_order).subquery("merged")
+    one = sa.select(col(Job.id)).where(col(Job.id) == merged.c.id, READY)
+    locked = one.with_for_update(key_share=True, skip_locked=True).lateral("locked")
+    return sa.select(locked.c.id).select_from(merged.join(locked, sa.true())).limit(limit)
 
 
 def heartbeat(uow: UnitOfWork, job: Job, *, lease_seconds: float = DEFAULT_LEASE_SECONDS) -> Job:
@@ -178,16 +176,10 @@ def set_progress(uow: UnitOfWork, job: Job, done: int, total: int | None = None,
     return write_held(uow, job, {"progress": progress})
 
 
-def next_due(uow: ReadUnitOfWork, types: Sequence[str] | None = None) -> datetime | None:
-    """Return when there will next be something to claim that nobody has to announce: a job comes due, a lease expires.
+def next_due(uow: ReadUnitOfWork) -> datetime | None:
+    """Return when a claim will next have something to see to that nobody announces: a job comes due, a lease expires.
 
-    ``None`` where there is neither. A time that has passed means that there is something now.
-
-    Args:
-        uow: the unit of work to read in.
-        types: which types of jobs, 1 to 100, or ``None`` for all.
-
-    Raises:
-        InvalidInput: the types are refused.
+    ``None`` where there is neither. A time that has passed means that there is something now. It is of jobs of all
+    types, as what a claim sees to is; so it takes two looks at indexes, however many jobs there are.
     """
-    return min((at for at in soonest(uow, _checked_types(types)) if at is not None), default=None)
+    return min((at for at in soonest(uow) if at is not None), default=None)

@@ -24,13 +24,10 @@ _EXPIRED_LAST: Final = "the lease expired on the last attempt"
 _SPENT: Final = col(Job.attempts) >= col(Job.max_attempts)
 
 
-def soonest(uow: ReadUnitOfWork, types: Sequence[str] | None = None) -> tuple[datetime | None, datetime | None]:
-    """Return when the next job comes due that is not ready, and when the next lease expires; of all types or some."""
-    of_types = [] if types is None else [col(Job.type).in_(types)]
-    due = sa.select(col(Job.scheduled_at)).where(NOT_READY, *of_types).order_by(col(Job.scheduled_at), col(Job.id))
-    expires = (
-        sa.select(col(Job.lease_expires_at)).where(HELD, *of_types).order_by(col(Job.lease_expires_at), col(Job.id))
-    )
+def soonest(uow: ReadUnitOfWork) -> tuple[datetime | None, datetime | None]:
+    """Return when the next job comes due that is not ready, and when the next lease expires."""
+    due = sa.select(col(Job.scheduled_at)).where(NOT_READY).order_by(col(Job.scheduled_at), col(Job.id))
+    expires = sa.select(col(Job.lease_expires_at)).where(HELD).order_by(col(Job.lease_expires_at), col(Job.id))
     first = uow.execute(sa.select(due.limit(1).scalar_subquery(), expires.limit(1).scalar_subquery())).one()
     return first[0], first[1]
 
@@ -103,10 +100,9 @@ def _lock_expired(uow: UnitOfWork, ids: Sequence[str]) -> Sequence[Any]:
     statement = (
         sa.select(*columns)
         .where(col(Job.id).in_(ids), HELD, col(Job.lease_expires_at) <= uow.now())
-        .order_by(col(Job.lease_expires_at), col(Job.id))
         .with_for_update(key_share=True, skip_locked=True)
     )
-    return uow.execute(statement).all()
+    return sorted(uow.execute(statement), key=lambda job: (job.lease_expires_at, job.id))
 
 
 def _end(uow: UnitOfWork, expired: Sequence[Any], changes: dict[str, Any]) -> None:

@@ -187,7 +187,6 @@ def _key_is_taken() -> sa.ColumnElement[bool]:
         sa.select(sa.literal(1))
         .where(
             col(holder.completed_at).is_(None),
-            col(holder.unique_key).is_not(None),
             col(holder.type) == col(Job.type),
             col(holder.unique_key) == col(Job.unique_key),
             col(holder.id) != col(Job.id),

@@ -23,6 +23,7 @@ from vibeweaver_store.services.job_rows import JOBS_TOPIC, later
 from vibeweaver_store.unit_of_work import ReadUnitOfWork, UnitOfWork
 
 _BATCH: Final = 1000
+_TYPES_A_STATEMENT: Final = 100
 _TRIES: Final = 20
 """How often a key is tried that is taken when it is written, and free when its holder is looked for."""
 
@@ -199,14 +200,17 @@ def _write(uow: UnitOfWork, rows: Sequence[Job]) -> set[str]:
 
 
 def _active(uow: ReadUnitOfWork, keys: set[Any]) -> dict[tuple[str, str] | None, Job]:
-    if not keys:
-        return {}
-    found = select(Job).where(
-        col(Job.completed_at).is_(None),
-        col(Job.unique_key).is_not(None),
-        sa.tuple_(col(Job.type), col(Job.unique_key)).in_(sorted(keys)),
-    )
-    return {_key(job): job for job in uow.exec(found)}
+    of_types: dict[str, list[str]] = {}
+    for kind, key in keys:
+        of_types.setdefault(kind, []).append(key)
+    remaining = iter(of_types.items())
+    found: list[Job] = []
+    while chunk := list(islice(remaining, _TYPES_A_STATEMENT)):
+        # Each part says again what the index is of: SQLite takes it for none of them else.
+        active = col(Job.completed_at).is_(None)
+        parts = [sa.and_(active, col(Job.type) == kind, col(Job.unique_key).in_(each)) for kind, each in chunk]
+        found += uow.exec(select(Job).where(sa.or_(*parts)))
+    return {_key(job): job for job in found}
 
 
 def _refuse_taken_ids(uow: ReadUnitOfWork, ids: Sequence[str]) -> None:

@@ -10,6 +10,7 @@ from sqlmodel import col, select
 
 from vibeweaver_store.columns import Id, PathText, Text, require
 from vibeweaver_store.errors import NotFound
+from vibeweaver_store.models import Base
 from vibeweaver_store.models.ensemble import Comment, CoordinationEvent, EnsembleWorker, Project, Ticket, WorkerType
 from vibeweaver_store.paging import DEFAULT_LIMIT, Order, Page, fetch
 from vibeweaver_store.services.arguments import UNSET, Unset
@@ -154,28 +155,28 @@ def delete(uow: UnitOfWork, repository_name: str) -> DeletedProject:
     held = select(col(Project.repository_name)).where(col(Project.repository_name) == key).with_for_update()
     if uow.exec(held).first() is None:
         raise NotFound("project", key)
-    worker_types = _delete(uow, col(WorkerType.id), col(WorkerType.project_id) == key)
-    workers = _delete(uow, col(EnsembleWorker.worker_id), col(EnsembleWorker.project_id) == key)
+    worker_types = _delete(uow, WorkerType, col(WorkerType.project_id) == key)
+    workers = _delete(uow, EnsembleWorker, col(EnsembleWorker.project_id) == key)
     tickets = select(col(Ticket.ticket_id)).where(col(Ticket.project_id) == key)
-    # So that nobody comments on one meanwhile.
-    uow.exec(tickets.order_by(col(Ticket.ticket_id)).with_for_update())
-    comments = _delete(uow, col(Comment.id), col(Comment.ticket_id).in_(tickets))
+    uow.exec(tickets.with_for_update())  # so that nobody comments on one meanwhile
+    comments = _delete(uow, Comment, col(Comment.ticket_id).in_(tickets))
+    event_id = col(CoordinationEvent.id)
+    # As those lock them who take them.
+    events = select(event_id).where(col(CoordinationEvent.project_id) == key).order_by(event_id).with_for_update()
     deleted = DeletedProject(
         worker_types=worker_types,
-        tickets=_delete(uow, col(Ticket.ticket_id), col(Ticket.project_id) == key),
+        tickets=_delete(uow, Ticket, col(Ticket.project_id) == key),
         comments=comments,
         workers=workers,
-        coordination_events=_delete(uow, col(CoordinationEvent.id), col(CoordinationEvent.project_id) == key),
+        coordination_events=_delete(uow, CoordinationEvent, event_id.in_(events)),
     )
-    uow.exec(sa.delete(Project).where(col(Project.repository_name) == key))
+    _delete(uow, Project, col(Project.repository_name) == key)
     return deleted
 
 
-def _delete(uow: UnitOfWork, key: Any, which: sa.ColumnElement[bool]) -> int:
-    """Delete rows of a table, locked by their keys in order; return how many."""
-    held = sa.select(key).where(which).order_by(key).with_for_update()
-    statement = sa.delete(key.class_).where(key.in_(held))
-    return uow.exec(statement, execution_options={"synchronize_session": False}).rowcount
+def _delete(uow: UnitOfWork, table: type[Base], which: sa.ColumnElement[bool]) -> int:
+    """Delete rows of a table; return how many."""
+    return uow.exec(sa.delete(table).where(which), execution_options={"synchronize_session": False}).rowcount
 
 
 def _key(repository_name: object) -> str:

@@ -13,6 +13,7 @@ from vibeweaver_store.models.ensemble import PLANNED, Comment, CoordinationEvent
 from vibeweaver_store.services.ensemble_rows import (
     RELEASED,
     append_events,
+    hold_project,
     hold_project_of,
     hold_worker_types,
     lock_living_worker,
@@ -98,7 +99,7 @@ def reopen_stage(
         comment: why; kept with the stage.
 
     Raises:
-        NotFound: there is no such ticket, or the project has no longer a worker type that a stage is to be done by.
+        NotFound: there is no such ticket, or the project no longer has the worker type of a stage that is to be done.
         IllegalTransition: it was not completed, or the ticket is closed; ``allowed`` lists the stages that were.
         InvalidInput: a value is blank or of a wrong type.
     """
@@ -109,7 +110,8 @@ def reopen_stage(
     if seen is None:
         raise NotFound("ticket", key)
     _require_done(seen, again)
-    # Before the ticket, as whoever deletes a worker type does. A plan never changes.
+    # Before the ticket, as whoever deletes a project or a worker type does. A plan never changes.
+    hold_project(uow, seen.project_id)
     place = seen.execution_plan.index(again)
     hold_worker_types(uow, seen.project_id, seen.execution_plan[place:])
     ticket = lock(uow, key)

@@ -12,6 +12,7 @@ from tests.driven import DRIVES, opened
 from tests.services.lasting import lasting_database
 from tests.services.scene import Scene, build_scene, make
 from vibeweaver_store import Session, Store
+from vibeweaver_store.columns import new_id
 from vibeweaver_store.testing import SessionFactory, SettableClock
 
 EACH_DRIVE = [
@@ -116,3 +117,9 @@ def jam(store: Store) -> Session:
 def lasting_scene(lasting_store: Store) -> Scene:
     """Some of everything, made anew for each test on the shared store."""
     return build_scene(lasting_store)
+
+
+@pytest.fixture
+def kind() -> str:
+    """A type of jobs that no other test has."""
+    return f"render {new_id()}"

@@ -47,14 +47,13 @@ def catch_up(uow: UnitOfWork) -> list[Firing]:
 
 def _make_ready(uow: UnitOfWork) -> None:
     due = (
-        sa.select(col(Job.id))
+        select(col(Job.id))
         .where(NOT_READY, col(Job.scheduled_at) <= uow.now())
         .order_by(col(Job.scheduled_at), col(Job.id))
         .limit(_AT_ONCE)
         .with_for_update(key_share=True, skip_locked=True)
-        .cte("due")
     )
-    _write(uow, col(Job.id).in_(sa.select(due.c.id)), {"ready": True})
+    _write(uow, uow.exec(due).all(), {"ready": True})
 
 
 def _take_back(uow: UnitOfWork) -> list[Firing]:
@@ -108,10 +107,11 @@ def _lock_expired(uow: UnitOfWork, ids: Sequence[str]) -> Sequence[Any]:
 def _end(uow: UnitOfWork, expired: Sequence[Any], changes: dict[str, Any]) -> None:
     if not expired:
         return
-    _write(uow, col(Job.id).in_([job.id for job in expired]), {**UNHELD, **changes})
+    _write(uow, [job.id for job in expired], {**UNHELD, **changes})
     # The attempt ended when its lease did, whenever that is found out.
     record_attempts(uow, [attempt_of(job, job.lease_expires_at, changes["error"]) for job in expired])
 
 
-def _write(uow: UnitOfWork, where: sa.ColumnElement[bool], changes: dict[str, Any]) -> None:
-    uow.exec(sa.update(Job).where(where).values(**changes), execution_options={"synchronize_session": False})
+def _write(uow: UnitOfWork, ids: Sequence[str], changes: dict[str, Any]) -> None:
+    statement = sa.update(Job).where(col(Job.id).in_(ids)).values(**changes)
+    uow.exec(statement, execution_options={"synchronize_session": False})

@@ -29,11 +29,7 @@ def page(
     Raises:
         InvalidInput: a filter is of a wrong type, the limit is not 1 to 1,000, or the cursor is not of this listing.
     """
-    fixed = _fixed(status, type, session_id)
-    within = fixed if session_id is None else fixed[:1]
-    sieved = [column == value for column, value in fixed[len(within) :]]
-    listing = ["jobs", *[part for column, value in fixed for part in (column.key, value)]]
-    order = Order(listing, [col(Job.created_at), col(Job.id)], falling=True, within=within)
+    order, sieved = by_age(status, type, session_id, falling=True)
     return fetch(uow, select(Job).where(*sieved), order, limit=limit, cursor=cursor)
 
 
@@ -62,7 +58,8 @@ def count(
     Raises:
         InvalidInput: a filter is of a wrong type.
     """
-    return uow.exec(select(sa.func.count()).select_from(Job).where(*narrowed(status, type, session_id))).one()
+    fixed = [column == value for column, value in _fixed(status, type, session_id)]
+    return uow.exec(select(sa.func.count()).select_from(Job).where(*fixed)).one()
 
 
 def attempts(uow: ReadUnitOfWork, job_id: str) -> list[JobAttempt]:
@@ -77,17 +74,19 @@ def attempts(uow: ReadUnitOfWork, job_id: str) -> list[JobAttempt]:
     return list(uow.exec(select(JobAttempt).where(col(JobAttempt.job_id) == key).order_by(col(JobAttempt.attempt))))
 
 
-def narrowed(
-    status: JobStatus | str | None,
-    type: str | None,  # noqa: A002 - what a job's kind is called
-    session_id: str | None,
-) -> list[sa.ColumnElement[bool]]:
-    """Return the conditions that confine a statement to jobs of a status, a type and a session, where given.
+def by_age(
+    status: JobStatus | str | None, kind: str | None, session_id: str | None, *, falling: bool
+) -> tuple[Order, list[sa.ColumnElement[bool]]]:
+    """Return the order of jobs by age of a status, a type and a session, where given, and what sieves them besides.
 
     Raises:
         InvalidInput: one of them is of a wrong type.
     """
-    return [column == value for column, value in _fixed(status, type, session_id)]
+    fixed = _fixed(status, kind, session_id)
+    within = fixed if session_id is None else fixed[:1]
+    listing = ["jobs", falling, *[part for column, value in fixed for part in (column.key, value)]]
+    order = Order(listing, [col(Job.created_at), col(Job.id)], falling=falling, within=within)
+    return order, [column == value for column, value in fixed[len(within) :]]
 
 
 def _fixed(status: JobStatus | str | None, kind: str | None, session_id: str | None) -> list[tuple[Any, Any]]:

@@ -11,8 +11,8 @@ from sqlmodel import col, select
 from vibeweaver_store.columns import Id, NotBlank, parse_enum, require
 from vibeweaver_store.errors import AlreadyExists, IllegalTransition, InvalidInput, NotFound, StoreBusy
 from vibeweaver_store.models.job import FINAL_OF_JOBS, JOB_TRANSITIONS, Job, JobStatus
-from vibeweaver_store.paging import check_limit
-from vibeweaver_store.services.job_lookup import narrowed
+from vibeweaver_store.paging import check_limit, ordered
+from vibeweaver_store.services.job_lookup import by_age
 from vibeweaver_store.services.job_rows import (
     JOBS_TOPIC,
     UNHELD,
@@ -116,13 +116,9 @@ def retry_many(
     wanted = parse_enum(JobStatus, status, field="status")
     if wanted not in _AGAIN:
         raise InvalidInput(f"status: must be failed or cancelled (got {wanted})", field="status")
-    found = (
-        sa.select(col(Job.id), col(Job.type), col(Job.unique_key))
-        .where(*narrowed(wanted, type, session_id), sa.not_(_key_is_taken()))
-        .order_by(col(Job.created_at), col(Job.id))
-        .limit(check_limit(limit))
-        .with_for_update(key_share=True, skip_locked=True)
-    )
+    order, sieved = by_age(wanted, type, session_id, falling=False)
+    free: Any = sa.select(col(Job.id), col(Job.type), col(Job.unique_key)).where(*sieved, sa.not_(_key_is_taken()))
+    found = ordered(uow, free, order).limit(check_limit(limit)).with_for_update(key_share=True, skip_locked=True)
     for _ in range(_TRIES):
         rows = uow.execute(found).all()
         first = {(key, None) if unique is None else (kind, unique): key for key, kind, unique in reversed(rows)}

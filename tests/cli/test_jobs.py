@@ -482,6 +482,23 @@ def test_prune_may_be_of_a_status(line: Line, look: Store) -> None:
     assert {each.id for each in ids(look)} == {"waits"}
 
 
+@pytest.mark.usefixtures("past")
+@pytest.mark.parametrize(("answer", "code", "left"), [("y\n", 0, 2), ("n\n", 1, 7)])
+def test_prune_asks_at_a_terminal(sqlite_path: Any, look: Store, answer: str, *, code: int, left: int) -> None:
+    ended, shown = run_at_terminal("--db", sqlite_path, "jobs", "prune", "--older-than", "1h", answer=answer)
+
+    assert (ended, len(ids(look))) == (code, left)
+    assert "Delete 5 jobs that ended more than 1h ago? [y/N]" in shown
+    assert ("deleted 5 jobs" in shown) == (code == 0)
+
+
+def test_an_id_that_would_move_the_cursor_is_spelled_out(line: Line, look: Store) -> None:
+    with look.begin() as uow:
+        JobFactory.create(uow=uow, id="odd\x1b[2J", unique_key="k")
+
+    assert line("jobs", "enqueue", "render", "--unique-key", "k").out == "odd\\x1b[2J\n"
+
+
 def test_prune_of_none_does_not_ask(line: Line) -> None:
     done = line("jobs", "prune", "--older-than", "7d")
 

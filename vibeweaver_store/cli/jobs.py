@@ -10,6 +10,8 @@ from datetime import datetime
 from typing import Annotated, Any, Final, Literal, TypeAlias
 
 import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
 from rich.text import Text
 
 from vibeweaver_store.cli.asking import confirm
@@ -275,13 +277,21 @@ def prune(
 
 
 def _in_batches(store: Store, count: int, operation: Callable[..., int], *args: Any, **kwargs: Any) -> int:
-    """Run an operation, a unit of work each time, until it finds no more or has dealt with so many."""
+    """Run an operation, a unit of work each time, until it finds no more or has dealt with so many.
+
+    A bar on stderr shows how far it is; in a pipe it stays silent.
+    """
     done = 0
-    while done < count:
-        changed = store.run(operation, *args, **kwargs, limit=min(BATCH, count - done))
-        if not changed:
-            break
-        done += changed
+    console = Console(stderr=True, markup=False, emoji=False)
+    columns = (BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
+        task = bar.add_task("", total=count)
+        while done < count:
+            changed = store.run(operation, *args, **kwargs, limit=min(BATCH, count - done))
+            if not changed:
+                break
+            done += changed
+            bar.advance(task, changed)
     return done
 
 

@@ -187,7 +187,7 @@ def release_claims(uow: UnitOfWork, worker_ids: Iterable[str]) -> None:
 
 
 def append_events(uow: UnitOfWork, *events: CoordinationEvent) -> None:
-    """Write events, whose projects are held.
+    """Write events, whose projects are held; the key of a single one is filled in.
 
     On PostgreSQL ids are drawn when rows are written and seen when they are committed. Writers wait for each other
     until the unit of work ends, so that ids are in the order of commits: a coordinator that takes the oldest events
@@ -195,5 +195,8 @@ def append_events(uow: UnitOfWork, *events: CoordinationEvent) -> None:
     """
     if uow.backend == "postgresql":
         uow.execute(sa.select(sa.func.pg_advisory_xact_lock(_EVENTS_LOCK)))
-    uow.insert(*events)
+    if len(events) == 1:
+        uow.insert(*events)
+    else:
+        uow.execute(sa.insert(CoordinationEvent), [event.model_dump(exclude={"id"}) for event in events])
     uow.announce(TOPIC)

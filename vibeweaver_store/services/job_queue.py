@@ -13,7 +13,7 @@ from typing import Any, Final
 import sqlalchemy as sa
 from sqlmodel import col, select
 
-from vibeweaver_store.columns import Utc, require
+from vibeweaver_store.columns import Id, Utc, require
 from vibeweaver_store.errors import AlreadyExists, InvalidInput, NotFound, StoreBusy
 from vibeweaver_store.json_values import shown
 from vibeweaver_store.models.job import DEFAULT_MAX_ATTEMPTS, Job
@@ -123,7 +123,7 @@ def _enqueue(uow: UnitOfWork, batch: Sequence[NewJob]) -> list[Enqueued]:
 def _build(uow: ReadUnitOfWork, new: NewJob) -> Job:
     now = uow.now()
     due = _due(now, new)
-    own_id = {} if new.job_id is None else {"id": new.job_id}
+    own_id = {} if new.job_id is None else {"id": require(Id, new.job_id, field="job_id")}
     return Job.build(
         **own_id,
         type=new.type,

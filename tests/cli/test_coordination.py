@@ -123,8 +123,8 @@ def test_mark_processed_says_how_many_were_not_yet(line: Line) -> None:
     ("words", "code", "told"),
     [
         (["take", "--limit", 0], 4, "limit: "),
-        (["mark-processed"], 2, "Missing argument 'ID...'"),
-        (["mark-processed", "one"], 2, "Invalid value for 'ID...'"),
+        (["mark-processed"], 2, "Missing argument 'ID'"),
+        (["mark-processed", "one"], 2, "Invalid value for 'ID'"),
     ],
     ids=str,
 )

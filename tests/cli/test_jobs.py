@@ -11,6 +11,7 @@ import pytest
 from tests.cli.conftest import Line, run_at_terminal
 from vibeweaver_store import Job, Session, Store, actions, jobs, rules, triggers
 from vibeweaver_store.cli import jobs as jobs_cli
+from vibeweaver_store.cli.text import lasting
 from vibeweaver_store.testing import JobAttemptFactory, JobFactory
 
 FUTURE = datetime(2999, 1, 1, 18, 30, tzinfo=UTC)
@@ -200,7 +201,7 @@ def test_show_lists_the_attempts(line: Line) -> None:
     _, _, table = line("jobs", "show", "broke").out.partition("\n2 attempts\n")
 
     assert [re.split(r"  +", row.strip()) for row in table.splitlines()] == [
-        ["N", "WORKER", "STARTED", "TOOK", "ERROR"],
+        ["N", "WORKER", "STARTED", "TOOK", "OUTCOME"],
         ["1", "worker-1", "2026-01-01 00:00:00Z", "4.2 s", "no\\x1b[2J disk"],
         ["2", "worker-1", "2026-01-01 00:00:00Z", "2:42", "it broke"],
     ]
@@ -229,6 +230,24 @@ def test_show_tells_programs_all_of_it(line: Line) -> None:
     assert list(document) == ["job", "attempts"]
     assert (document["job"]["id"], document["job"]["attempts"]) == ("broke", 3)
     assert [each["duration_ms"] for each in document["attempts"]] == [4200, 162_000]
+
+
+@pytest.mark.parametrize(
+    ("seconds", "told"),
+    [
+        (0, "0 ms"),
+        (0.0123, "12 ms"),
+        (0.9996, "1 s"),
+        (4.25, "4.2 s"),
+        (59.96, "1:00"),
+        (162, "2:42"),
+        (3723, "1:02:03"),
+        (86_400, "1 d 0:00"),
+        (3 * 86_400 + 3600 + 62, "3 d 1:01:02"),
+    ],
+)
+def test_how_long_something_lasted_is_told_as_exactly_as_one_cares_for(seconds: float, told: str) -> None:
+    assert lasting(seconds) == told
 
 
 # --- again and off ---------------------------------------------------------------------------------------------
@@ -273,7 +292,7 @@ def test_retry_counts_asks_and_goes_on_until_all_are_done(
     asked = line("jobs", "retry", "--status", "failed", stdin="y\n")
     done = line("jobs", "retry", "--status", "failed", "-y")
 
-    assert (asked.code, asked.error.partition("?")[0]) == (2, "Try 5 jobs again")
+    assert (asked.code, asked.error.partition("?")[0]) == (2, "Try 5 failed jobs again")
     assert (done.code, done.out, done.err) == (0, "", "retried 5 jobs\n")
     assert look.query(jobs.count, status="pending") == 5
 
@@ -360,6 +379,24 @@ def test_what_cannot_be_is_refused(line: Line, *, words: list[str], code: int, t
     assert done.error.startswith(told)
 
 
+def test_a_job_goes_off_and_on_and_away_on_both(line_on_both: Line) -> None:
+    line_on_both("jobs", "enqueue", "render", "--id", "mine")
+    off = line_on_both("jobs", "cancel", "mine", "--json").document["job"]
+    on = line_on_both("jobs", "retry", "mine", "--json").document
+    listed = line_on_both("jobs", "list", "--status", "pending", "--type", "render", "--json").documents
+    counts = line_on_both("jobs", "stats", "--json").document["counts"]
+    line_on_both("jobs", "cancel", "mine")
+    many = line_on_both("jobs", "retry", "--status", "cancelled", "--type", "render", "--yes", "--json").document
+    line_on_both("jobs", "cancel", "mine")
+    gone = line_on_both("jobs", "prune", "--older-than", "0", "--yes", "--json").document
+
+    assert (off["status"], on["status"], on["max_attempts"]) == ("cancelled", "pending", 3)
+    assert [each["id"] for each in listed] == ["mine"]
+    assert counts == [{"type": "render", "status": "pending", "count": 1}]
+    assert (many, gone) == ({"retried": 1}, {"deleted": 1})
+    assert line_on_both("jobs", "show", "mine").code == 3
+
+
 # --- all of them -----------------------------------------------------------------------------------------------
 
 
@@ -443,6 +480,23 @@ def test_prune_may_be_of_a_status(line: Line, look: Store) -> None:
 
     assert (failed.document, both.document) == ({"deleted": 2}, {"deleted": 4})
     assert {each.id for each in ids(look)} == {"waits"}
+
+
+@pytest.mark.usefixtures("past")
+@pytest.mark.parametrize(("answer", "code", "left"), [("y\n", 0, 2), ("n\n", 1, 7)])
+def test_prune_asks_at_a_terminal(sqlite_path: Any, look: Store, answer: str, *, code: int, left: int) -> None:
+    ended, shown = run_at_terminal("--db", sqlite_path, "jobs", "prune", "--older-than", "1h", answer=answer)
+
+    assert (ended, len(ids(look))) == (code, left)
+    assert "Delete 5 jobs that ended more than 1h ago? [y/N]" in shown
+    assert ("deleted 5 jobs" in shown) == (code == 0)
+
+
+def test_an_id_that_would_move_the_cursor_is_spelled_out(line: Line, look: Store) -> None:
+    with look.begin() as uow:
+        JobFactory.create(uow=uow, id="odd\x1b[2J", unique_key="k")
+
+    assert line("jobs", "enqueue", "render", "--unique-key", "k").out == "odd\\x1b[2J\n"
 
 
 def test_prune_of_none_does_not_ask(line: Line) -> None:

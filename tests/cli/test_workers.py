@@ -182,6 +182,21 @@ def test_the_stale_are_listed_and_reaped(line: Line, look: Store, song: str) -> 
     assert look.query(tickets.get, "T-1").ticket.claimed_by is None
 
 
+def test_a_worker_lives_and_is_given_up_on_both(line_on_both: Line) -> None:
+    line_on_both("projects", "create", SONG, "/srv/song")
+    line_on_both("worker-types", "create", SONG, "writer", "--prompt", "x")
+    line_on_both("workers", "register", "w-1", SONG, "writer")
+    moved = line_on_both("workers", "set-status", "w-1", "active", "--json").document
+    lives = line_on_both("workers", "heartbeat", "w-1", "--lease-seconds", "5m", "--json").document
+    listed = line_on_both("workers", "list", "--project", SONG, "--status", "active", "--json").documents
+    reaped = line_on_both("workers", "reap", "--older-than", "0", "--json").documents
+
+    assert (moved["status"], lives["status"]) == ("active", "active")
+    assert [each["worker_id"] for each in listed] == ["w-1"]
+    assert [(each["worker_id"], each["status"]) for each in reaped] == [("w-1", "failed")]
+    assert line_on_both("workers", "delete", "w-1", "--yes").code == 0
+
+
 def test_delete_gives_its_tickets_back(line: Line, look: Store, song: str) -> None:
     done = line("workers", "delete", "w-1", "--yes")
 

@@ -181,6 +181,7 @@ LOOKUPS: dict[str, Mutator] = {
     "jobs.attempts": lambda uow, at: jobs.attempts(uow, at.failed_id),
     "jobs.next_due": lambda uow, _: jobs.next_due(uow),
     "jobs.next_due of types": lambda uow, _: jobs.next_due(uow, ["render", "mix"]),
+    "jobs.prunable": lambda uow, _: jobs.prunable(uow, HOUR),
     "jobs.stats": lambda uow, _: jobs.stats(uow),
     "jobs.stats since": lambda uow, _: jobs.stats(uow, since=later(ATTEMPTED - 20)),
 }
@@ -210,4 +211,4 @@ WRITERS: dict[str, Mutator] = {
 """Functions that write, and look something up to do so."""
 
 WHOLE_TABLE_IN_ORDER: set[str] = {"jobs"}
-IN_SETS: set[str] = {"jobs.stats", "jobs.count"}
+IN_SETS: set[str] = {"jobs.stats", "jobs.count", "jobs.prunable"}

@@ -70,7 +70,7 @@ def take(cli: Cli, limit: Limit = LIMIT) -> None:
 @command(group, "mark-processed", example="coordination mark-processed 7 8 9")
 def mark_processed(
     cli: Cli,
-    event: Annotated[list[int], typer.Argument(metavar="ID...", help="The events' numbers.", show_default=False)],
+    event: Annotated[list[int], typer.Argument(metavar="ID", help="The events' numbers.", show_default=False)],
 ) -> None:
     """Mark events as processed, and say how many were not yet."""
     with cli.store() as store:

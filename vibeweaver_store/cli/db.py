@@ -23,7 +23,7 @@ from vibeweaver_store.schema import Migration
 from vibeweaver_store.upkeep.findings import told_size
 from vibeweaver_store.upkeep.info import StoreInfo, describe
 
-group = new_group("db", "Make, migrate, describe, check and back up the database itself.")
+group = new_group("db", "Make, migrate, describe, check and back up the database.")
 
 Backend: TypeAlias = Literal["sqlite", "postgresql"]
 

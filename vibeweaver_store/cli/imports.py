@@ -28,7 +28,7 @@ from vibeweaver_store.models import Import
 from vibeweaver_store.services import imports
 from vibeweaver_store.services.imports import Brought
 
-group = new_group("import", "Bring foreign data in, list what came in, and take it out again.")
+group = new_group("import", "Bring foreign data in, list it, and take it out again.")
 
 NoRedact: TypeAlias = Annotated[
     bool, typer.Option("--no-redact", metavar="", help="Keep credentials and organizations' ids as they are.")

@@ -30,7 +30,7 @@ _ATTEMPTS: Final = (
     Column("WORKER", narrow="fold"),
     Column("STARTED", "dim"),
     Column("TOOK", right=True),
-    Column("ERROR", "red", narrow="fold"),
+    Column("OUTCOME", "red", narrow="fold"),
 )
 
 _DURATIONS: Final = (
@@ -116,8 +116,8 @@ def _progress(progress: Mapping[str, Any] | None) -> str:
 
 def _attempt_row(attempt: JobAttempt) -> Sequence[Cell]:
     took = lasting(attempt.duration_ms / 1000)
-    error = Text("done", style="green") if attempt.error is None else attempt.error
-    return str(attempt.attempt), attempt.worker_id or "", instant(attempt.started_at), took, error
+    outcome = Text("done", style="green") if attempt.error is None else attempt.error
+    return str(attempt.attempt), attempt.worker_id or "", instant(attempt.started_at), took, outcome
 
 
 # --- all of them -----------------------------------------------------------------------------------------------

@@ -10,6 +10,8 @@ from datetime import datetime
 from typing import Annotated, Any, Final, Literal, TypeAlias
 
 import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
 from rich.text import Text
 
 from vibeweaver_store.cli.asking import confirm
@@ -38,7 +40,7 @@ from vibeweaver_store.models import Job
 from vibeweaver_store.models.job import DEFAULT_MAX_ATTEMPTS, FINAL_OF_JOBS
 from vibeweaver_store.services import jobs
 
-group = new_group("jobs", "Enqueue, list, show, retry, cancel, sum up and prune background work.")
+group = new_group("jobs", "Enqueue, list, show, retry, cancel and prune background work.")
 
 JobId: TypeAlias = Annotated[str, typer.Argument(metavar="JOB", help="The job's id.", show_default=False)]
 OfType: TypeAlias = Annotated[
@@ -67,7 +69,7 @@ _COLUMNS: Final = (
     "enqueue",
     example="""
 jobs enqueue render '{"bar": 7}' --priority 5 --delay 30s
-jobs enqueue index --unique-key nightly --at 2026-12-01T03:00:00Z
+jobs enqueue index --unique-key nightly --delay 2h
 """,
 )
 def enqueue(
@@ -79,7 +81,7 @@ def enqueue(
     *,
     priority: Annotated[int, typer.Option(metavar="N", help="The higher goes first.")] = 0,
     delay: Annotated[
-        str | None, typer.Option(metavar="TIME", help="Not before then: 30s, 5m, 2h, 7d.", show_default=False)
+        str | None, typer.Option(metavar="TIME", help="How long it waits: 30s, 5m, 2h, 7d.", show_default=False)
     ] = None,
     at: Annotated[
         str | None, typer.Option(metavar="TIME", help="Not before then: 2026-01-23T18:30:00Z.", show_default=False)
@@ -194,7 +196,7 @@ def _retry_many(cli: Cli, status: str, job_type: str | None, session: str | None
     with cli.store() as store:
         count = store.query(within_session, session, jobs.count, status=status, type=job_type, session_id=session)
         if count:
-            confirm(f"Try {counted(count, 'job')} again?", yes=yes)
+            confirm(f"Try {counted(count, f'{status} job')} again?", yes=yes)
         # Bounded by what was counted: one that fails again meanwhile is not retried for ever.
         retried = _in_batches(store, count, jobs.retry_many, status=status, type=job_type, session_id=session)
     if cli.json:
@@ -245,7 +247,7 @@ def stats(
     "prune",
     example="""
 jobs prune --older-than 7d --yes
-jobs prune --older-than 30d --status failed --status cancelled
+jobs prune --older-than 30d --status failed
 """,
 )
 def prune(
@@ -275,13 +277,21 @@ def prune(
 
 
 def _in_batches(store: Store, count: int, operation: Callable[..., int], *args: Any, **kwargs: Any) -> int:
-    """Run an operation, a unit of work each time, until it finds no more or has dealt with so many."""
+    """Run an operation, a unit of work each time, until it finds no more or has dealt with so many.
+
+    A bar on stderr shows how far it is; in a pipe it stays silent.
+    """
     done = 0
-    while done < count:
-        changed = store.run(operation, *args, **kwargs, limit=min(BATCH, count - done))
-        if not changed:
-            break
-        done += changed
+    console = Console(stderr=True, markup=False, emoji=False)
+    columns = (BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
+        task = bar.add_task("", total=count)
+        while done < count:
+            changed = store.run(operation, *args, **kwargs, limit=min(BATCH, count - done))
+            if not changed:
+                break
+            done += changed
+            bar.advance(task, changed)
     return done
 
 

@@ -18,7 +18,7 @@ from vibeweaver_store.cli.text import compact, number
 from vibeweaver_store.models import Marker
 from vibeweaver_store.services import markers
 
-group = new_group("markers", "Add, list and delete markers: named places on a timeline, in beats.")
+group = new_group("markers", "Add, list and delete named places on a timeline.")
 
 
 @command(

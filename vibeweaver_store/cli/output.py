@@ -114,7 +114,7 @@ def print_made(cli: Cli, row: object, key: object) -> None:
     if cli.json:
         print_document(row)
     else:
-        typer.echo(str(key))
+        typer.echo(shown(str(key)))
 
 
 def print_deleted(cli: Cli, what: str, key: str) -> None:

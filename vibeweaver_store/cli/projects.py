@@ -22,7 +22,7 @@ from vibeweaver_store.services import projects, worker_types, workspaces
 from vibeweaver_store.services.projects import DeletedProject
 from vibeweaver_store.unit_of_work import ReadUnitOfWork
 
-group = new_group("projects", "List, show, make, change and delete the repositories of ensembles.")
+group = new_group("projects", "List, show, make, change and delete what ensembles work on.")
 
 Description: TypeAlias = Annotated[
     str | None, typer.Option("--description", metavar="TEXT", help="What it is, in short.", show_default=False)
@@ -68,7 +68,7 @@ def _gather(uow: ReadUnitOfWork, project: str) -> tuple[Project, DeletedProject,
     group,
     "create",
     example="""
-projects create band/song ~/src/song --description "The song of the summer"
+projects create band/song ~/src/song --description "Our song"
 projects create band/song . --json
 """,
 )

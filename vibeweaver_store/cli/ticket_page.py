@@ -160,7 +160,7 @@ def _signs_for(out: Console) -> _Signs:
 def _print_comment(ticket: Ticket, comment: Comment) -> None:
     who = ", ".join(map(shown, filter(None, [comment.worker_id, _about(ticket, comment)])))
     head = Text(f"  {comment.id}", style="dim") + Text(f"  {instant(comment.created_at)}", style="dim")
-    console().print(head + Text(f"  {who}", style="cyan"), soft_wrap=True)
+    console().print(head + Text(f"  {who}" if who else "", style="cyan"), soft_wrap=True)
     print_text(comment.content, indent=4)
 
 

@@ -44,8 +44,8 @@ def claim(cli: Cli, ticket: TicketId, worker: Worker, lease: Lease = _LEASE) -> 
     group,
     "claim-next",
     example="""
-tickets claim-next band/song reviewer --worker worker-3
-tickets claim-next band/song reviewer --worker worker-3 --json | jq -r .ticket_id
+tickets claim-next band/song reviewer --worker w-3
+tickets claim-next band/song reviewer --worker w-3 --json
 """,
 )
 def claim_next(cli: Cli, project: ProjectName, worker_type: TypeName, worker: Worker, lease: Lease = _LEASE) -> None:
@@ -70,8 +70,8 @@ def release(cli: Cli, ticket: TicketId, worker: Worker) -> None:
     group,
     "complete-stage",
     example="""
-tickets complete-stage T-1 writer --worker worker-3
-tickets complete-stage T-1 writer --worker worker-3 --comment - < notes.md
+tickets complete-stage T-1 writer --worker w-3
+tickets complete-stage T-1 writer --worker w-3 --comment - < notes.md
 """,
 )
 def complete_stage(cli: Cli, ticket: TicketId, stage: Stage, worker: Worker, comment: Comment = None) -> None:

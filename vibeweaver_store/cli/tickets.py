@@ -117,8 +117,8 @@ def show(cli: Cli, ticket: TicketId) -> None:
     group,
     "create",
     example="""
-tickets create T-1 band/song --title "Bridge" --description "Write one." --plan writer,reviewer
-tickets create T-2 band/song --title "Outro" --description - --stage writer --stage tester
+tickets create T-1 song --title Bridge --plan writer,tester --description -
+tickets create T-2 song --title Outro --stage writer --description "End it."
 """,
 )
 def create(
@@ -180,7 +180,7 @@ def next_stage(cli: Cli, ticket: TicketId) -> None:
     group,
     "comment",
     example="""
-tickets comment T-1 "The second verse drags." --worker worker-3 --stage reviewer
+tickets comment T-1 "Verse 2 drags." --worker w-3 --stage reviewer
 tickets comment T-1 - < review.md
 """,
 )

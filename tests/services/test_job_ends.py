@@ -1,0 +1,316 @@
+"""How attempts end (seed 004: updateJobStatus): completed, failed, handed back; and who is told of it."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.conftest import recorded_statements
+from tests.services.bad_input import BAD_BOOLEANS, BAD_TEXTS, NO_NUMBER, UNPRINTABLE, cases
+from tests.services.queue_steps import claim, claimed, enqueue, story
+from tests.services.scene import make
+from vibeweaver_store import InvalidInput, Job, JobStatus, Rule, Store, actions, history, jobs, rules, triggers
+from vibeweaver_store.testing import SessionFactory, SettableClock, columns_of
+
+SECOND = timedelta(seconds=1)
+
+
+@pytest.fixture
+def held(timed_store: Store, kind: str) -> Job:
+    return claimed(timed_store, kind, unique_key="chorus")
+
+
+@pytest.fixture
+def of_a_session(timed_store: Store, kind: str) -> Job:
+    """A job of a session, in the hands of a worker."""
+    return claimed(timed_store, kind, session_id=make(timed_store, SessionFactory).id)
+
+
+def waiting_for(store: Store, job: Job) -> Rule:
+    """A rule of a job's session that waits for it, beside one that waits for another."""
+    assert job.session_id is not None
+    store.run(rules.add, job.session_id, triggers.JobComplete(job_id="another"), actions.Play())
+    return store.run(rules.add, job.session_id, triggers.JobComplete(job_id=job.id), actions.Notify(message="done"))
+
+
+# Complete
+
+
+def test_a_completed_job_is_over_with_its_result(
+    timed_store: Store, lasting_other: Store, timed_clock: SettableClock, held: Job
+) -> None:
+    timed_clock.advance(seconds=5)
+    ended = timed_store.run(jobs.complete, held, {"path": "/srv/chorus.wav"})
+    changed = {
+        "status": JobStatus.COMPLETED,
+        "completed_at": timed_clock.instant,
+        "updated_at": timed_clock.instant,
+        "result": {"path": "/srv/chorus.wav"},
+        "lease_token": None,
+        "lease_expires_at": None,
+    }
+    assert columns_of(ended.job) == columns_of(held) | changed
+    assert columns_of(lasting_other.query(jobs.get, held.id)) == columns_of(ended.job)
+    assert ended.firings == []
+
+
+def test_the_attempt_that_completed_it_is_told_of(timed_store: Store, timed_clock: SettableClock, held: Job) -> None:
+    timed_clock.advance(seconds=1.2345)
+    timed_store.run(jobs.complete, held)
+    (attempt,) = timed_store.query(jobs.attempts, held.id)
+    assert (attempt.attempt, attempt.worker_id, attempt.error) == (1, "worker-1", None)
+    assert (attempt.started_at, attempt.ended_at) == (held.started_at, timed_clock.instant)
+    assert attempt.duration_ms == 1234
+
+
+def test_a_clock_that_went_back_has_it_take_no_time(store: Store, clock: SettableClock) -> None:
+    job = claimed(store, "render")
+    clock.advance(seconds=-5)
+    store.run(jobs.complete, job)
+    assert [each.duration_ms for each in store.query(jobs.attempts, job.id)] == [0]
+
+
+def test_what_went_wrong_before_is_forgotten_by_the_job_and_kept_by_its_attempts(
+    timed_store: Store, timed_clock: SettableClock, held: Job
+) -> None:
+    timed_store.run(jobs.fail, held, "it broke", backoff=jobs.Backoff(0))
+    again = claim(timed_store, held.type, "worker-2")
+    assert again.error == "it broke"
+    assert timed_store.run(jobs.complete, again).job.error is None
+    assert story(timed_store, held.id) == [(1, "worker-1", "it broke"), (2, "worker-2", None)]
+
+
+@pytest.mark.parametrize("result", [None, 0, False, "", [1, {"a": 1e300}], {"ü": "🥁"}], ids=repr)
+def test_a_result_is_any_json(timed_store: Store, lasting_other: Store, held: Job, result: Any) -> None:
+    timed_store.run(jobs.complete, held, result)
+    assert lasting_other.query(jobs.get, held.id).result == result
+
+
+@pytest.mark.parametrize(
+    "result", cases(nan=float("nan"), a_set={1}, nul="\x00", too_great=2**63, unprintable=UNPRINTABLE)
+)
+def test_a_result_that_is_no_json_is_refused(timed_store: Store, held: Job, result: Any) -> None:
+    with pytest.raises(InvalidInput) as caught:
+        timed_store.run(jobs.complete, held, result)
+    assert caught.value.field == "result"
+    assert timed_store.query(jobs.get, held.id).status is JobStatus.PROCESSING
+
+
+def test_completing_is_two_statements_without_a_session(timed_store: Store, held: Job) -> None:
+    with recorded_statements(timed_store) as sent:
+        timed_store.run(jobs.complete, held)
+    assert [statement.split()[0] for statement in sent] == ["UPDATE", "INSERT"]
+
+
+def test_completing_is_five_statements_where_no_rule_waits_for_it(timed_store: Store, of_a_session: Job) -> None:
+    with recorded_statements(timed_store) as sent:
+        timed_store.run(jobs.complete, of_a_session)
+    assert len(sent) == 5
+
+
+# Rules
+
+
+@pytest.mark.parametrize("end", ["complete", "fail", "cancel"])
+def test_a_job_that_is_over_fires_the_rules_that_wait_for_it(
+    timed_store: Store, lasting_other: Store, of_a_session: Job, end: str
+) -> None:
+    rule = waiting_for(timed_store, of_a_session)
+    ends: dict[str, Any] = {
+        "complete": lambda: timed_store.run(jobs.complete, of_a_session),
+        "fail": lambda: timed_store.run(jobs.fail, of_a_session, "it broke", retry=False),
+        "cancel": lambda: timed_store.run(jobs.cancel, of_a_session.id),
+    }
+    (firing,) = ends[end]().firings
+    assert (firing.rule.id, firing.rule.fired_count, firing.action.message) == (rule.id, 1, "done")
+    assert lasting_other.query(rules.get, rule.id).fired_count == 1
+    (entry,) = lasting_other.query(history.recent, rule.session_id)
+    assert entry.params is not None
+    assert entry.params["signal"] == {"type": "job_finished", "job_id": of_a_session.id}
+
+
+def test_what_fires_is_undone_with_the_unit_of_work(
+    timed_store: Store, lasting_other: Store, of_a_session: Job
+) -> None:
+    rule = waiting_for(timed_store, of_a_session)
+    with pytest.raises(RuntimeError), timed_store.begin() as uow:
+        assert len(jobs.complete(uow, of_a_session).firings) == 1
+        raise RuntimeError
+    assert lasting_other.query(rules.get, rule.id).fired_count == 0
+    assert lasting_other.query(jobs.get, of_a_session.id).status is JobStatus.PROCESSING
+
+
+def test_a_job_that_is_to_be_tried_again_fires_nothing(timed_store: Store, of_a_session: Job) -> None:
+    rule = waiting_for(timed_store, of_a_session)
+    assert timed_store.run(jobs.fail, of_a_session, "it broke", backoff=jobs.Backoff(0)).firings == []
+    timed_store.run(jobs.hand_back, claim(timed_store, of_a_session.type))
+    assert timed_store.query(rules.get, rule.id).fired_count == 0
+
+
+# Fail
+
+
+def test_a_failure_is_tried_again_after_a_while(
+    timed_store: Store, lasting_other: Store, timed_clock: SettableClock, held: Job
+) -> None:
+    timed_clock.advance(seconds=5)
+    ended = timed_store.run(jobs.fail, held, "it broke", backoff=jobs.Backoff(10, 100))
+    due = ended.job.scheduled_at
+    assert timed_clock.instant + 5 * SECOND <= due <= timed_clock.instant + 10 * SECOND
+    changed = {
+        "status": JobStatus.PENDING,
+        "ready": False,
+        "scheduled_at": due,
+        "error": "it broke",
+        "updated_at": timed_clock.instant,
+        "lease_token": None,
+        "lease_expires_at": None,
+    }
+    assert columns_of(ended.job) == columns_of(held) | changed
+    assert columns_of(lasting_other.query(jobs.get, held.id)) == columns_of(ended.job)
+    assert story(timed_store, held.id) == [(1, "worker-1", "it broke")]
+
+
+def test_it_is_claimed_again_once_that_while_is_over(timed_store: Store, timed_clock: SettableClock, held: Job) -> None:
+    due = timed_store.run(jobs.fail, held, "it broke").job.scheduled_at
+    timed_clock.set(due - timedelta(microseconds=1))
+    assert timed_store.run(jobs.claim, [held.type], "worker-2").jobs == []
+    timed_clock.set(due)
+    assert claim(timed_store, held.type, "worker-2").id == held.id
+
+
+def test_without_backoff_it_is_ready_at_once(timed_store: Store, held: Job) -> None:
+    assert timed_store.run(jobs.fail, held, "it broke", backoff=jobs.Backoff(0)).job.ready is True
+
+
+def test_after_the_last_attempt_it_has_failed(timed_store: Store, timed_clock: SettableClock, kind: str) -> None:
+    made = enqueue(timed_store, kind, max_attempts=3)
+    for n in range(1, 4):
+        timed_clock.advance(hours=1)
+        ended = timed_store.run(jobs.fail, claim(timed_store, kind, f"worker-{n}"), f"it broke {n}").job
+    assert (ended.status, ended.attempts, ended.error) == (JobStatus.FAILED, 3, "it broke 3")
+    assert (ended.completed_at, ended.ready) == (timed_clock.instant, None)
+    assert story(timed_store, made.id) == [(n, f"worker-{n}", f"it broke {n}") for n in (1, 2, 3)]
+
+
+def test_where_trying_again_is_of_no_use_it_has_failed(timed_store: Store, held: Job) -> None:
+    ended = timed_store.run(jobs.fail, held, "no such file", retry=False).job
+    assert (ended.status, ended.attempts, ended.max_attempts) == (JobStatus.FAILED, 1, 3)
+
+
+@pytest.mark.parametrize("error", [*BAD_TEXTS, *cases(nothing=None, empty="", blank=" \n")])
+def test_an_error_that_is_none_is_refused(timed_store: Store, held: Job, error: Any) -> None:
+    with pytest.raises(InvalidInput) as caught:
+        timed_store.run(jobs.fail, held, error)
+    assert caught.value.field == "error"
+    assert timed_store.query(jobs.get, held.id).status is JobStatus.PROCESSING
+
+
+@pytest.mark.parametrize("retry", BAD_BOOLEANS)
+def test_a_retry_that_is_neither_is_refused(timed_store: Store, held: Job, retry: Any) -> None:
+    with pytest.raises(InvalidInput) as caught:
+        timed_store.run(jobs.fail, held, "it broke", retry=retry)
+    assert caught.value.field == "retry"
+
+
+@pytest.mark.parametrize("backoff", cases(nothing=None, seconds=5, beyond_the_calendar=jobs.Backoff(8e13, 8e13)))
+def test_a_backoff_that_is_none_is_refused(timed_store: Store, held: Job, backoff: Any) -> None:
+    with pytest.raises(InvalidInput) as caught:
+        timed_store.run(jobs.fail, held, "it broke", backoff=backoff)
+    assert caught.value.field == "backoff"
+
+
+def test_failing_is_two_statements(timed_store: Store, held: Job) -> None:
+    with recorded_statements(timed_store) as sent:
+        timed_store.run(jobs.fail, held, "it broke")
+    assert len(sent) == 2
+
+
+# Backoff
+
+
+def test_the_delay_doubles_up_to_the_cap() -> None:
+    backoff = jobs.Backoff(base_seconds=1, cap_seconds=300)
+    whole = [backoff.delay(attempt, lambda: 1.0).total_seconds() for attempt in range(1, 12)]
+    assert whole == [1, 2, 4, 8, 16, 32, 64, 128, 256, 300, 300]
+    assert backoff.delay(3, lambda: 0.0).total_seconds() == 2
+
+
+@given(
+    base=st.floats(0, 1e9),
+    cap=st.floats(0, 1e9),
+    attempt=st.integers(1, 2**31 - 1),
+    chance=st.floats(0, 1, exclude_max=True),
+)
+def test_a_delay_is_from_half_to_the_whole_and_never_above_the_cap(
+    base: float, cap: float, attempt: int, chance: float
+) -> None:
+    backoff = jobs.Backoff(base, cap)
+    whole = min(cap, base * 2.0 ** min(attempt - 1, 1000))
+    delay = backoff.delay(attempt, lambda: chance)
+    assert timedelta(seconds=whole / 2) <= delay <= timedelta(seconds=whole) <= timedelta(seconds=cap)
+    assert delay <= backoff.delay(min(attempt + 1, 2**31 - 1), lambda: chance)
+
+
+def test_jobs_that_failed_together_do_not_come_back_together() -> None:
+    assert len({jobs.DEFAULT_BACKOFF.delay(9) for _ in range(20)}) > 1
+
+
+@pytest.mark.parametrize("field", ["base_seconds", "cap_seconds"])
+@pytest.mark.parametrize("value", cases(**NO_NUMBER, below_zero=-0.1))
+def test_a_backoff_of_what_is_no_number_is_refused(field: str, value: Any) -> None:
+    with pytest.raises(InvalidInput) as caught:
+        jobs.Backoff(**{field: value})
+    assert caught.value.field == field
+
+
+def test_a_cap_that_is_longer_than_time_is_refused() -> None:
+    with pytest.raises(InvalidInput, match="longer than time"):
+        jobs.Backoff(cap_seconds=1e300)
+
+
+@pytest.mark.parametrize("attempt", [0, -1, None, True, 1.0, "1", 2**31], ids=repr)
+def test_an_attempt_that_is_none_is_refused(attempt: Any) -> None:
+    with pytest.raises(InvalidInput) as caught:
+        jobs.DEFAULT_BACKOFF.delay(attempt)
+    assert caught.value.field == "attempt"
+
+
+# Hand back
+
+
+def test_what_is_handed_back_costs_the_job_no_attempt(
+    timed_store: Store, lasting_other: Store, timed_clock: SettableClock, held: Job
+) -> None:
+    timed_clock.advance(seconds=5)
+    back = timed_store.run(jobs.hand_back, held)
+    changed = {
+        "status": JobStatus.PENDING,
+        "ready": True,
+        "max_attempts": held.max_attempts + 1,
+        "updated_at": timed_clock.instant,
+        "lease_token": None,
+        "lease_expires_at": None,
+    }
+    assert columns_of(back) == columns_of(held) | changed
+    assert columns_of(lasting_other.query(jobs.get, held.id)) == columns_of(back)
+    assert story(timed_store, held.id) == [(1, "worker-1", "handed back")]
+
+
+def test_it_keeps_its_place_in_the_order(timed_store: Store, timed_clock: SettableClock, held: Job) -> None:
+    timed_clock.advance(seconds=5)
+    timed_store.run(jobs.hand_back, held, reason="SIGTERM")
+    enqueue(timed_store, held.type)
+    assert claim(timed_store, held.type, "worker-2").id == held.id
+    assert story(timed_store, held.id) == [(1, "worker-1", "SIGTERM")]
+
+
+@pytest.mark.parametrize("reason", [*BAD_TEXTS, *cases(nothing=None, empty="", blank=" \n")])
+def test_a_reason_that_is_none_is_refused(timed_store: Store, held: Job, reason: Any) -> None:
+    with pytest.raises(InvalidInput) as caught:
+        timed_store.run(jobs.hand_back, held, reason=reason)
+    assert caught.value.field == "reason"

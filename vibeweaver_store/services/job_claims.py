@@ -27,6 +27,10 @@ _TAKEN_BY_OTHERS: Final = 100
 """How many others may be taking as many jobs at the same moment, or how many jobs, where that is more."""
 
 
+_URGENCY: Final = (col(Job.priority).desc(), col(Job.scheduled_at), col(Job.id))
+"""The most urgent first, then what has been due the longest; no two jobs are alike in it."""
+
+
 @dataclass(frozen=True, slots=True)
 class Claimed:
     """What a claim brought.
@@ -113,10 +117,9 @@ def _most_urgent(uow: ReadUnitOfWork, types: list[str] | None, limit: int) -> An
     Of several types, each is read in the order of its part of the index, and no further than it takes: the parts are
     merged as they are read.
     """
-    order = (col(Job.priority).desc(), col(Job.scheduled_at), col(Job.id))
     if types is None or len(types) == 1:
         of_type = [] if types is None else [col(Job.type) == types[0]]
-        best = sa.select(col(Job.id)).where(READY, *of_type).order_by(*order).limit(limit)
+        best = sa.select(col(Job.id)).where(READY, *of_type).order_by(*_URGENCY).limit(limit)
         return best.with_for_update(key_share=True, skip_locked=True)
     columns = (col(Job.id), col(Job.priority), col(Job.scheduled_at))
     parts = [sa.select(*columns).where(READY, col(Job.type) == each) for each in types]
@@ -126,7 +129,9 @@ def _most_urgent(uow: ReadUnitOfWork, types: list[str] | None, limit: int) -> An
     # PostgreSQL locks no row of a UNION. Each is locked by itself as it comes out of the merge, until there are enough:
     # what was locked and not taken would be passed over by others. Without a limit of its own, each part would be read
     # and sorted whole.
-    limited = [part.order_by(*order).limit(limit + max(limit * _OTHERS, _TAKEN_BY_OTHERS)).subquery() for part in parts]
+    limited = [
+        part.order_by(*_URGENCY).limit(limit + max(limit * _OTHERS, _TAKEN_BY_OTHERS)).subquery() for part in parts
+    ]
     merged = sa.union_all(*[sa.select(part) for part in limited]).order_by(*merged_order).subquery("merged")
     one = sa.select(col(Job.id)).where(col(Job.id) == merged.c.id, READY)
     locked = one.with_for_update(key_share=True, skip_locked=True).lateral("locked")
@@ -189,6 +194,9 @@ def next_due(uow: ReadUnitOfWork, types: Sequence[str] | None = None) -> datetim
         InvalidInput: the types are refused.
     """
     wanted = _checked_types(types)
-    of_types = [] if wanted is None else [col(Job.type).in_(wanted)]
-    ready = sa.select(col(Job.scheduled_at)).where(READY, *of_types)  # any of them: its time has come
+    # Any of them will do, since its time has come. The order is that of an index, so that none is passed over.
+    ready = sa.select(col(Job.scheduled_at)).where(READY)
+    if wanted is not None:
+        ready = ready.where(col(Job.type).in_(wanted)).order_by(col(Job.type))
+    ready = ready.order_by(*_URGENCY)
     return min((at for at in soonest(uow, ready) if at is not None), default=None)

@@ -82,7 +82,7 @@ EXPECTED = {
     },
     "workers": {"list", "show", "register", "heartbeat", "set-status", "stale", "reap", "delete"},
     "coordination": {"list", "take", "mark-processed"},
-    "jobs": {"enqueue", "list", "show", "retry", "cancel", "stats", "prune"},
+    "jobs": {"enqueue", "list", "show", "retry", "cancel", "stats", "prune", "work"},
     "import": {
         "midi",
         "claude-code",

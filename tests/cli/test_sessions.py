@@ -316,7 +316,7 @@ def test_reconcile_lists_what_fell_silent(line: Line, look: Store) -> None:
 
     assert [(each["id"], each["status"]) for each in done.documents] == [("silent", "failed")]
     assert done.documents[0]["status_reason"] == "no activity since 2026-01-01T00:00:00.000000Z"
-    again = line("sessions", "reconcile", "--idle-for", 3600)
+    again = line("sessions", "reconcile", "--idle-for", "1h")
     assert (again.code, again.out, again.err) == (0, "", "no session that runs was silent for so long\n")
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import timedelta
 from typing import Annotated, Any, Final, TypeAlias
 
 import typer
@@ -12,13 +11,12 @@ from vibeweaver_store.cli.asking import confirm
 from vibeweaver_store.cli.context import command, new_group
 from vibeweaver_store.cli.errors import LineError
 from vibeweaver_store.cli.invocation import Cli
-from vibeweaver_store.cli.options import LIMIT, Cursor, Limit, OwnId, SessionId, Yes, parse_json, within
+from vibeweaver_store.cli.options import LIMIT, Cursor, Limit, OwnId, SessionId, Yes, parse_duration, parse_json, within
 from vibeweaver_store.cli.output import print_deleted, print_document, print_items, print_made, print_page, print_row
 from vibeweaver_store.cli.session_page import as_document, card, count, gather, print_session_page, told
 from vibeweaver_store.cli.table import Column
 from vibeweaver_store.cli.text import instant, number
-from vibeweaver_store.columns import Seconds, parse_enum, require
-from vibeweaver_store.errors import InvalidInput
+from vibeweaver_store.columns import parse_enum
 from vibeweaver_store.models import Session, SessionKind
 from vibeweaver_store.models.session import DEFAULT_TEMPO_BPM
 from vibeweaver_store.services import arenas, sessions, workspaces
@@ -210,17 +208,15 @@ def set_status(
     print_row(cli, moved, card)
 
 
-@command(group, "reconcile", example="sessions reconcile --idle-for 3600")
+@command(group, "reconcile", example="sessions reconcile --idle-for 1h")
 def reconcile(
     cli: Cli,
-    idle_for: Annotated[float, typer.Option(metavar="SECONDS", help="How long nothing was done.", show_default=False)],
+    idle_for: Annotated[
+        str, typer.Option(metavar="TIME", help="How long nothing was done: 30s, 5m, 2h, 7d.", show_default=False)
+    ],
 ) -> None:
     """After a crash: mark as failed what says to be running, and in which nothing was done for so long; list it."""
-    seconds: float = require(Seconds, idle_for, field="--idle-for")
-    try:
-        silence = timedelta(seconds=seconds)
-    except OverflowError as error:
-        raise InvalidInput(f"--idle-for: {seconds:g} seconds are longer than time itself") from error
+    silence = parse_duration(idle_for, option="--idle-for")
     with cli.store() as store:
         failed = store.run(sessions.reconcile, idle_for=silence)
     print_items(cli, failed, COLUMNS, row, none="no session that runs was silent for so long")

@@ -31,7 +31,7 @@ _EXPIRED_LAST: Final = "the lease expired on the last attempt"
 _SPENT: Final = col(Job.attempts) >= col(Job.max_attempts)
 
 
-def soonest(uow: ReadUnitOfWork, *others: sa.Select[tuple[datetime]]) -> Sequence[datetime | None]:
+def soonest(uow: ReadUnitOfWork, *others: sa.Select[Any]) -> Sequence[datetime | None]:
     """Return when the next job comes due that is not ready, when the next lease expires, and the first of others."""
     due = sa.select(col(Job.scheduled_at)).where(NOT_READY).order_by(col(Job.scheduled_at), col(Job.id))
     expires = sa.select(col(Job.lease_expires_at)).where(HELD).order_by(col(Job.lease_expires_at), col(Job.id))

@@ -51,3 +51,18 @@ def column(sa_type: TypeEngine[Any] | type[TypeEngine[Any]], **options: Any) -> 
 def belongs_to(parent: str, sa_type: TypeEngine[Any], **options: Any) -> Any:
     """Return a field that refers to ``table.column`` and goes away with the row that it refers to."""
     return column(sa_type, foreign_key=parent, ondelete="CASCADE", **options)
+
+
+def partial_index(name: str, *columns: Any, where: str, unique: bool = False) -> sa.Index:
+    """Return an index of the rows of a table for which a condition holds, which both backends read alike.
+
+    SQLite uses it only where the text of a query implies the condition: ``IS NULL`` does, a bound value does not.
+    """
+    condition = sa.text(where)
+    return sa.Index(name, *columns, unique=unique, sqlite_where=condition, postgresql_where=condition)
+
+
+def flag_index(name: str, *columns: Any, flag: str, is_set: bool) -> sa.Index:
+    """Return an index of the rows of a table whose flag is set, or is not: SQLite has numbers there."""
+    on_sqlite, on_postgresql = sa.text(f"{flag} = {int(is_set)}"), sa.text(f"{flag} = {str(is_set).lower()}")
+    return sa.Index(name, *columns, sqlite_where=on_sqlite, postgresql_where=on_postgresql)

@@ -28,7 +28,7 @@ from vibeweaver_store.columns import (
     one_of,
 )
 from vibeweaver_store.json_values import FrozenList, shown
-from vibeweaver_store.models.base import LOG, STRICT, Base, belongs_to, column
+from vibeweaver_store.models.base import LOG, STRICT, Base, belongs_to, column, flag_index, partial_index
 from vibeweaver_store.models.imports import brought_by_import, import_reference
 
 PLANNED: Final = "Planned"
@@ -167,28 +167,24 @@ class Ticket(Base, table=True):
         sa.Index("ix_tickets_by_project", "project_id", "created_at", "ticket_id"),
         # page(open=True): there are few among all that were ever closed.
         *[
-            sa.Index(
+            partial_index(
                 f"ix_tickets_open{name}",
                 *(*leading, "created_at", "ticket_id"),
-                sqlite_where=sa.text("closed_at IS NULL"),
-                postgresql_where=sa.text("closed_at IS NULL"),
+                where="closed_at IS NULL",
             )
             for name, leading in (("", ()), ("_by_project", ("project_id",)))
         ],
         # page(stage=…) and claim_next: the oldest that waits for a worker of a type.
-        sa.Index(
+        partial_index(
             "ix_tickets_by_next_stage",
-            *("project_id", "next_stage", "created_at", "ticket_id"),
-            sqlite_where=sa.text("next_stage IS NOT NULL"),
-            postgresql_where=sa.text("next_stage IS NOT NULL"),
+            "project_id",
+            "next_stage",
+            "created_at",
+            "ticket_id",
+            where="next_stage IS NOT NULL",
         ),
         # What a worker holds, to be released with its end.
-        sa.Index(
-            "ix_tickets_by_claim",
-            *("claimed_by", "ticket_id"),
-            sqlite_where=sa.text("claimed_by IS NOT NULL"),
-            postgresql_where=sa.text("claimed_by IS NOT NULL"),
-        ),
+        partial_index("ix_tickets_by_claim", "claimed_by", "ticket_id", where="claimed_by IS NOT NULL"),
         brought_by_import("tickets"),
         STRICT,
     )
@@ -253,12 +249,7 @@ class EnsembleWorker(Base, table=True):
         # page(status=…)
         sa.Index("ix_workers_by_status", "status", "started_at", "worker_id"),
         # stale and reap: few among all that ever ended.
-        sa.Index(
-            "ix_workers_living",
-            *("last_activity", "worker_id"),
-            sqlite_where=sa.text(WORKER_IS_LIVING),
-            postgresql_where=sa.text(WORKER_IS_LIVING),
-        ),
+        partial_index("ix_workers_living", "last_activity", "worker_id", where=WORKER_IS_LIVING),
         brought_by_import("workers"),
         STRICT,
     )
@@ -285,18 +276,8 @@ class CoordinationEvent(Base, table=True):
         one_of("event_type", CoordinationEventType),
         sa.CheckConstraint("processed IN (0, 1)", name="processed").ddl_if(dialect="sqlite"),
         # unprocessed and take: few among all that were ever processed.
-        sa.Index(
-            "ix_coordination_events_unprocessed",
-            "id",
-            sqlite_where=sa.text("processed = 0"),
-            postgresql_where=sa.text("processed = false"),
-        ),
-        sa.Index(
-            "ix_coordination_events_by_project",
-            *("project_id", "id"),
-            sqlite_where=sa.text("project_id IS NOT NULL"),
-            postgresql_where=sa.text("project_id IS NOT NULL"),
-        ),
+        flag_index("ix_coordination_events_unprocessed", "id", flag="processed", is_set=False),
+        partial_index("ix_coordination_events_by_project", "project_id", "id", where="project_id IS NOT NULL"),
         brought_by_import("coordination_events"),
         LOG,
     )

@@ -22,7 +22,7 @@ from vibeweaver_store.columns import (
     one_of,
 )
 from vibeweaver_store.json_values import FrozenDict
-from vibeweaver_store.models.base import LOG, Base, column
+from vibeweaver_store.models.base import LOG, Base, column, partial_index
 
 
 class ImportStatus(enum.StrEnum):
@@ -77,5 +77,4 @@ def import_reference() -> Any:
 
 def brought_by_import(table: str) -> sa.Index:
     """Return the index of the rows of a table that imports brought, by import: what an undo goes by."""
-    given = sa.text("import_id IS NOT NULL")
-    return sa.Index(f"ix_{table}_by_import", "import_id", sqlite_where=given, postgresql_where=given)
+    return partial_index(f"ix_{table}_by_import", "import_id", where="import_id IS NOT NULL")

@@ -27,7 +27,7 @@ from vibeweaver_store.columns import (
     new_id,
     one_of,
 )
-from vibeweaver_store.models.base import STRICT, Base, belongs_to, column
+from vibeweaver_store.models.base import STRICT, Base, belongs_to, column, flag_index, partial_index
 from vibeweaver_store.models.imports import brought_by_import, import_reference
 
 JobPriority: TypeAlias = Annotated[int, Strict(), Field(ge=-(2**31), le=2**31 - 1)]
@@ -107,53 +107,22 @@ class Job(Base, table=True):
         sa.CheckConstraint("ready IN (0, 1)", name="ready").ddl_if(dialect="sqlite"),
         sa.CheckConstraint("result IS NULL OR status = 'completed'", name="result"),
         # enqueue(unique_key=…)
-        sa.Index(
-            "ix_jobs_active_unique_key",
-            *("type", "unique_key"),
-            unique=True,
-            sqlite_where=sa.text(UNIQUE_KEY_IS_TAKEN),
-            postgresql_where=sa.text(UNIQUE_KEY_IS_TAKEN),
-        ),
+        partial_index("ix_jobs_active_unique_key", "type", "unique_key", where=UNIQUE_KEY_IS_TAKEN, unique=True),
         # claim: what has come due meanwhile
-        sa.Index(
-            "ix_jobs_not_ready",
-            *("scheduled_at", "id"),
-            sqlite_where=sa.text("ready = 0"),
-            postgresql_where=sa.text("ready = false"),
-        ),
+        flag_index("ix_jobs_not_ready", "scheduled_at", "id", flag="ready", is_set=False),
         # claim: leases that have expired
-        sa.Index(
-            "ix_jobs_by_lease",
-            *("lease_expires_at", "id"),
-            sqlite_where=sa.text("lease_expires_at IS NOT NULL"),
-            postgresql_where=sa.text("lease_expires_at IS NOT NULL"),
-        ),
+        partial_index("ix_jobs_by_lease", "lease_expires_at", "id", where="lease_expires_at IS NOT NULL"),
         # page
         sa.Index("ix_jobs_by_created_at", "created_at", "id"),
         sa.Index("ix_jobs_by_status", "status", "created_at", "id"),
         sa.Index("ix_jobs_by_type", "type", "created_at", "id"),
         # page of both, and stats, off the index alone
         sa.Index("ix_jobs_by_type_and_status", "type", "status", "created_at", "id"),
-        sa.Index(
-            "ix_jobs_by_session",
-            *("session_id", "created_at", "id"),
-            sqlite_where=sa.text("session_id IS NOT NULL"),
-            postgresql_where=sa.text("session_id IS NOT NULL"),
-        ),
+        partial_index("ix_jobs_by_session", "session_id", "created_at", "id", where="session_id IS NOT NULL"),
         # active_for_session
-        sa.Index(
-            "ix_jobs_active_by_session",
-            *("session_id", "created_at", "id"),
-            sqlite_where=sa.text("completed_at IS NULL"),
-            postgresql_where=sa.text("completed_at IS NULL"),
-        ),
+        partial_index("ix_jobs_active_by_session", "session_id", "created_at", "id", where="completed_at IS NULL"),
         # prune
-        sa.Index(
-            "ix_jobs_final",
-            *("status", "completed_at", "id"),
-            sqlite_where=sa.text("completed_at IS NOT NULL"),
-            postgresql_where=sa.text("completed_at IS NOT NULL"),
-        ),
+        partial_index("ix_jobs_final", "status", "completed_at", "id", where="completed_at IS NOT NULL"),
         brought_by_import("jobs"),
         STRICT,
     )
@@ -188,12 +157,12 @@ def _index_of_ready(name: str, *leading: str) -> None:
     Of the table's columns: Alembic cannot tell which column a text with DESC is of.
     """
     columns = _JOBS.c
-    sa.Index(
+    flag_index(
         name,
         *[columns[each] for each in leading],
         *(columns.priority.desc(), columns.scheduled_at, columns.id),
-        sqlite_where=sa.text("ready = 1"),
-        postgresql_where=sa.text("ready = true"),
+        flag="ready",
+        is_set=True,
     )
 
 

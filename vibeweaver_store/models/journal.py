@@ -20,10 +20,10 @@ from vibeweaver_store.columns import (
     Utc,
     UtcDateTime,
 )
-from vibeweaver_store.models.base import LOG, Base, belongs_to, column
+from vibeweaver_store.models.base import LOG, Base, belongs_to, column, partial_index
 from vibeweaver_store.models.imports import brought_by_import, import_reference
 
-_OF_A_MESSAGE = sa.text("message_id IS NOT NULL")
+_OF_A_MESSAGE = "message_id IS NOT NULL"
 
 
 class JournalEvent(Base, table=True):
@@ -54,18 +54,8 @@ class JournalEvent(Base, table=True):
         # source_sessions_of
         sa.Index("ix_journal_events_by_source", "session_id", "source_session_id", "id"),
         # usage of a session or workspace, and usage since
-        sa.Index(
-            "ix_journal_events_of_messages",
-            *("session_id", "message_id"),
-            sqlite_where=_OF_A_MESSAGE,
-            postgresql_where=_OF_A_MESSAGE,
-        ),
-        sa.Index(
-            "ix_journal_events_of_messages_by_timestamp",
-            "timestamp",
-            sqlite_where=_OF_A_MESSAGE,
-            postgresql_where=_OF_A_MESSAGE,
-        ),
+        partial_index("ix_journal_events_of_messages", "session_id", "message_id", where=_OF_A_MESSAGE),
+        partial_index("ix_journal_events_of_messages_by_timestamp", "timestamp", where=_OF_A_MESSAGE),
         brought_by_import("journal_events"),
         LOG,
     )

@@ -19,7 +19,7 @@ from vibeweaver_store.columns import (
     new_id,
     one_of,
 )
-from vibeweaver_store.models.base import LOG, Base, belongs_to, column
+from vibeweaver_store.models.base import LOG, Base, belongs_to, column, partial_index
 from vibeweaver_store.models.imports import brought_by_import, import_reference
 
 
@@ -47,12 +47,7 @@ class Message(Base, table=True):
         sa.Index("ix_messages_by_session", "session_id", "id"),
         # page(role=…), page(instance_id=…)
         sa.Index("ix_messages_by_role", "session_id", "role", "id"),
-        sa.Index(
-            "ix_messages_by_instance",
-            *("session_id", "instance_id", "id"),
-            sqlite_where=sa.text("instance_id IS NOT NULL"),
-            postgresql_where=sa.text("instance_id IS NOT NULL"),
-        ),
+        partial_index("ix_messages_by_instance", "session_id", "instance_id", "id", where="instance_id IS NOT NULL"),
         # between
         sa.Index("ix_messages_by_created_at", "session_id", "created_at", "id"),
         brought_by_import("messages"),

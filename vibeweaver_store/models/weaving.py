@@ -34,7 +34,7 @@ from vibeweaver_store.columns import (
 )
 from vibeweaver_store.models import actions, triggers
 from vibeweaver_store.models.actions import Action, ActionType
-from vibeweaver_store.models.base import LOG, STRICT, Base, belongs_to, column
+from vibeweaver_store.models.base import LOG, STRICT, Base, belongs_to, column, flag_index
 from vibeweaver_store.models.triggers import Trigger, TriggerType
 
 
@@ -123,13 +123,7 @@ class HistoryEntry(Base, table=True):
         sa.Index("ix_history_by_action", "session_id", "action", "id"),
         # page(success=False): failures are few, so an append that succeeds does not pay for this index;
         # page(success=True) walks by_session and passes over the few.
-        sa.Index(
-            "ix_history_of_failures",
-            "session_id",
-            "id",
-            sqlite_where=sa.text("success = 0"),
-            postgresql_where=sa.text("success = false"),
-        ),
+        flag_index("ix_history_of_failures", "session_id", "id", flag="success", is_set=False),
         LOG,
     )
 

@@ -55,9 +55,9 @@ def test_a_job_is_read_back_as_it_was_written(store: Store, status: JobStatus) -
     [
         ("pending", "id = ''", "id"),
         ("pending", "type = ''", "type"),
-        ("pending", "status = 'broken'", "status"),
+        ("pending", "status = 'broken', ready = NULL", "status"),
         ("pending", "unique_key = ''", "unique_key"),
-        ("pending", "attempts = -1", "attempts"),
+        ("pending", "attempts = -1, started_at = created_at", "attempts"),
         ("pending", "max_attempts = 0", "attempts"),
         ("failed", "attempts = 4", "attempts"),
         ("pending", "attempts = 3, started_at = created_at", "pending_has_attempts_left"),

@@ -90,10 +90,10 @@ class Queue(RuleBasedStateMachine):
         types = [self.kind, "another"] if several else [self.kind]
         found = self.store.run(jobs.claim, types, "worker-1", limit=limit).jobs
         assert [job.id for job in found] == due[:limit]
-        for job in found:
-            known = self.known[job.id]
+        for taken in found:
+            known = self.known[taken.id]
             known.status, known.attempts = "processing", known.attempts + 1
-            known.token, known.expires = job.lease_token, self.now + LEASE
+            known.token, known.expires = taken.lease_token, self.now + LEASE
         self.claimed += found
 
     # What who claimed a job does to it, now or long after
@@ -222,7 +222,7 @@ class Queue(RuleBasedStateMachine):
 
 def test_jobs_move_as_they_may_and_no_other_way(timed_store: Store, timed_clock: SettableClock) -> None:
     run_state_machine_as_test(
-        lambda: Queue(timed_store, timed_clock),
+        lambda: Queue(timed_store, timed_clock),  # type: ignore[arg-type]  # a factory will do, its documentation says
         settings=settings(
             max_examples=12, stateful_step_count=30, deadline=None, suppress_health_check=list(HealthCheck)
         ),

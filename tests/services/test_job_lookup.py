@@ -70,8 +70,9 @@ def test_a_cursor_is_of_its_filters(timed_store: Store, kind: str) -> None:
     for _ in range(2):
         enqueue(timed_store, kind)
     cursor = timed_store.query(jobs.page, type=kind, limit=1).next_cursor
-    for filters in ({}, {"status": kind}, {"session_id": kind}, {"type": kind, "status": "pending"}):
-        with pytest.raises(InvalidInput, match=r"cursor|status"):
+    others: list[dict[str, Any]] = [{}, {"status": "failed"}, {"session_id": kind}, {"type": kind, "status": "pending"}]
+    for filters in others:
+        with pytest.raises(InvalidInput, match="cursor"):
             timed_store.query(jobs.page, **filters, cursor=cursor)
 
 

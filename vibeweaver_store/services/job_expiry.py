@@ -75,11 +75,11 @@ def _take_back(uow: UnitOfWork) -> list[Ended]:
         .limit(_AT_ONCE)
     ).all()
     to_hold = {session_id for _, session_id, spent in seen if spent and session_id is not None}
-    passed_over = to_hold - _hold(uow, to_hold)
-    ids = [key for key, session_id, spent in seen if not (spent and session_id in passed_over)]
-    expired = _lock_expired(uow, ids)
-    # Seen without a lock, a job may have been claimed and have expired once more: its session is not held then.
-    spent = [job for job in expired if job.spent and (job.session_id is None or job.session_id in to_hold)]
+    free = {None, *_hold(uow, to_hold)}
+    expired = _lock_expired(uow, [key for key, session_id, spent in seen if not spent or session_id in free])
+    # It was seen without a lock: a job may have been claimed and have expired once more, and its session be held by us
+    # or not.
+    spent = [job for job in expired if job.spent and job.session_id in free]
     again = [job for job in expired if not job.spent]
     now = uow.now()
     _end(uow, again, {"status": JobStatus.PENDING, "ready": True, "error": _EXPIRED, "updated_at": now})

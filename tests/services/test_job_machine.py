@@ -9,7 +9,14 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
 
 from vibeweaver_store import AlreadyExists, IllegalTransition, Job, LeaseLost, Store, jobs
 from vibeweaver_store.columns import new_id
@@ -58,10 +65,16 @@ class Queue(RuleBasedStateMachine):
 
     # Into the queue, and on
 
+    @initialize()
+    def begin_amid_work(self) -> None:
+        for key in ("a", None, "b"):
+            self.enqueue(priority=0, delay=0, key=key, max_attempts=1 if key == "a" else 2)
+        self.claim(limit=3, several=False)
+
     @rule(
         priority=st.integers(-1, 1),
-        delay=st.sampled_from([0, 0, 30]),
-        key=st.sampled_from([None, None, "a", "b"]),
+        delay=st.sampled_from([0, 0, 0, 30]),
+        key=st.sampled_from([None, "a", "b"]),
         max_attempts=st.integers(1, 2),
     )
     def enqueue(self, priority: int, delay: int, key: str | None, max_attempts: int) -> None:
@@ -75,9 +88,11 @@ class Queue(RuleBasedStateMachine):
         else:
             assert enqueued.job.id == there
 
-    @rule(seconds=st.sampled_from([1, 29, 60]))
-    def time_passes(self, seconds: int) -> None:
+    @rule(seconds=st.sampled_from([30, 60]), then_claim=st.booleans())
+    def time_passes(self, seconds: int, then_claim: bool) -> None:
         self.clock.advance(seconds=seconds)
+        if then_claim:
+            self.claim(limit=3, several=False)
 
     @rule(limit=st.integers(1, 3), several=st.booleans())
     def claim(self, limit: int, several: bool) -> None:
@@ -138,14 +153,10 @@ class Queue(RuleBasedStateMachine):
 
     @precondition(lambda self: self.claimed)
     @rule(data=st.data())
-    def heartbeat(self, data: st.DataObject) -> None:
+    def heartbeat_and_progress(self, data: st.DataObject) -> None:
+        self.attempt(data, jobs.set_progress, 1)
         if landed := self.attempt(data, jobs.heartbeat):
             landed[0].expires = self.now + LEASE
-
-    @precondition(lambda self: self.claimed)
-    @rule(data=st.data())
-    def tell_progress(self, data: st.DataObject) -> None:
-        self.attempt(data, jobs.set_progress, 1)
 
     # What people do to any job
 
@@ -224,6 +235,6 @@ def test_jobs_move_as_they_may_and_no_other_way(timed_store: Store, timed_clock:
     run_state_machine_as_test(
         lambda: Queue(timed_store, timed_clock),  # type: ignore[arg-type]  # a factory will do, its documentation says
         settings=settings(
-            max_examples=12, stateful_step_count=30, deadline=None, suppress_health_check=list(HealthCheck)
+            max_examples=12, stateful_step_count=25, deadline=None, suppress_health_check=list(HealthCheck)
         ),
     )

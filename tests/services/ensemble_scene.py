@@ -164,10 +164,6 @@ MUTATORS: dict[str, tuple[Mutator, set[str]]] = {
         lambda uow, at: tickets.complete_stage(uow, at.held_id, "writer", worker_id=at.worker_id, comment="Written."),
         {"tickets", "comments", "coordination_events"},
     ),
-    "tickets.complete_stage without a word": (
-        lambda uow, at: tickets.complete_stage(uow, at.held_id, "writer", worker_id=at.worker_id),
-        {"tickets", "coordination_events"},
-    ),
     "tickets.reopen_stage": (
         lambda uow, at: tickets.reopen_stage(uow, at.written_id, "writer", comment="Not quite."),
         {"tickets", "comments"},
@@ -184,14 +180,6 @@ MUTATORS: dict[str, tuple[Mutator, set[str]]] = {
     "comments.delete": (lambda uow, at: comments.delete(uow, at.comment_id), {"comments"}),
     "workers.register": (lambda uow, at: workers.register(uow, new_id(), at.project_id, "writer"), {"workers"}),
     "workers.heartbeat": (lambda uow, at: workers.heartbeat(uow, at.worker_id), {"workers"}),
-    "workers.heartbeat with a lease": (
-        lambda uow, at: (
-            tickets.claim(uow, at.ticket_id, at.worker_id, lease_seconds=60.0),
-            workers.heartbeat(uow, at.worker_id, lease_seconds=3600.0),
-        ),
-        {"workers", "tickets"},
-    ),
-    "workers.set_status": (lambda uow, at: workers.set_status(uow, at.worker_id, "active"), {"workers"}),
     "workers.set_status at its end": (
         lambda uow, at: workers.set_status(uow, at.worker_id, "failed", reason="out of memory"),
         {"workers", "tickets", "coordination_events"},
@@ -282,10 +270,13 @@ WRITERS: dict[str, Mutator] = {
         *("tickets.create", "tickets.update", "tickets.delete", "tickets.complete_stage", "tickets.reopen_stage"),
         *("tickets.close", "tickets.claim", "tickets.claim_next", "tickets.release"),
         *("comments.add", "comments.update", "comments.delete"),
-        *("workers.register", "workers.heartbeat", "workers.heartbeat with a lease", "workers.set_status at its end"),
+        *("workers.register", "workers.heartbeat", "workers.set_status at its end"),
         *("workers.reap", "workers.delete", "coordination.mark_processed"),
     )
-} | {"coordination.take": lambda uow, _: coordination.take(uow, 3)}
+} | {
+    "workers.heartbeat with a lease": lambda uow, at: workers.heartbeat(uow, at.worker_id, lease_seconds=3600.0),
+    "coordination.take": lambda uow, _: coordination.take(uow, 3),
+}
 """Functions that write, and look something up to do so."""
 
 WHOLE_TABLE_IN_ORDER: set[str] = {"projects", "tickets", "workers", "coordination_events"}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -9,7 +10,7 @@ import pytest
 from tests.conftest import recorded_statements
 from tests.services.bad_input import BAD_IDS, BAD_NAMES, BAD_TEXTS, VERBATIM
 from tests.services.conftest import SYNC
-from tests.services.scene import make
+from tests.services.scene import make, make_many
 from tests.services.test_concurrency import at_once
 from vibeweaver_store import AlreadyExists, InvalidInput, NotFound, Store, tickets, worker_types
 from vibeweaver_store.columns import new_id
@@ -220,7 +221,8 @@ def test_a_worker_type_that_an_open_ticket_is_to_go_through_cannot_be_deleted(
 
 def test_the_oldest_ticket_that_stands_against_a_deletion_is_named(lasting_store: Store) -> None:
     project = new_project(lasting_store, "writer", "reviewer")
-    oldest, *_ = (make(lasting_store, TicketFactory, project_id=project) for _ in range(3))
+    ages = [{"created_at": EPOCH + timedelta(seconds=seconds)} for seconds in (2, 1, 3)]
+    _, oldest, _ = make_many(lasting_store, TicketFactory, *ages, project_id=project)
     with pytest.raises(InvalidInput, match=f"'{oldest.ticket_id}'"):
         lasting_store.run(worker_types.delete, project, "writer")
 

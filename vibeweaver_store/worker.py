@@ -219,7 +219,8 @@ class Worker:
 
     def _await_change(self, due_in_seconds: float) -> None:
         """Wait until something is committed, becomes due, or ends here."""
-        until = time.monotonic() + min(due_in_seconds, _LONGEST_IDLE_SECONDS)
+        # On PostgreSQL nobody tells of a claim, and so of when its lease will expire.
+        until = time.monotonic() + min(due_in_seconds, self._lease_seconds, _LONGEST_IDLE_SECONDS)
         under_way = len(self._tasks)
         while not self._stop and len(self._tasks) == under_way and (left := until - time.monotonic()) > 0:
             assert self._watch is not None  # noqa: S101 - set before the look that came before

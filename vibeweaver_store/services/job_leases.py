@@ -22,7 +22,7 @@ from vibeweaver_store.errors import LeaseLost
 from vibeweaver_store.models.job import Job
 from vibeweaver_store.services import job_ends
 from vibeweaver_store.services.job_claims import heartbeat, set_progress
-from vibeweaver_store.services.job_rows import DEFAULT_LEASE_SECONDS, Ended, lease_of, lost
+from vibeweaver_store.services.job_rows import DEFAULT_LEASE_SECONDS, Ended, hold_session, lease_of, lost
 from vibeweaver_store.store import Store
 from vibeweaver_store.unit_of_work import UnitOfWork
 
@@ -32,12 +32,15 @@ StoreT = TypeVar("StoreT", Store, AsyncStore)
 def hold(uow: UnitOfWork, job: Job) -> datetime:
     """Keep a claimed job from being taken over until the unit of work ends; return when its lease expires.
 
+    Its session is held before it, as whoever deletes that does; the other way round would be a deadlock.
+
     Raises:
         LeaseLost: it is not held any more.
         NotFound: there is no such job any more.
         InvalidInput: the job was never claimed.
     """
     key, token = lease_of(job)
+    hold_session(uow, key, job.session_id)
     held = select(col(Job.lease_expires_at)).where(col(Job.id) == key, col(Job.lease_token) == token)
     expires_at = uow.exec(held.with_for_update(key_share=True)).first()
     if expires_at is None or expires_at <= uow.now():

@@ -21,11 +21,13 @@ from vibeweaver_store import (
     IllegalTransition,
     InvalidInput,
     NotFound,
+    ReadUnitOfWork,
     Store,
     Ticket,
     tickets,
     workers,
 )
+from vibeweaver_store.services import ticket_claims
 from vibeweaver_store.testing import (
     EPOCH,
     EnsembleWorkerFactory,
@@ -410,6 +412,24 @@ def test_who_claims_what_another_is_just_claiming_waits_for_how_that_ends(
     else:
         assert isinstance(refused, AlreadyClaimed)
         assert refused.by == worker.worker_id
+
+
+@pytest.mark.parametrize("lasting", [SYNC[1]], indirect=True)
+def test_a_ticket_that_comes_free_just_after_it_was_refused_is_claimed(
+    timed_store: Store,
+    ticket: Ticket,
+    worker: EnsembleWorker,
+    second: EnsembleWorker,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    claim(timed_store, ticket, worker)
+
+    def given_back_meanwhile(uow: ReadUnitOfWork, ticket_id: str) -> Ticket | None:
+        timed_store.run(tickets.release, ticket_id, worker.worker_id)
+        return tickets.find(uow, ticket_id)
+
+    monkeypatch.setattr(ticket_claims, "find", given_back_meanwhile)
+    assert claim(timed_store, ticket, second).claimed_by == second.worker_id
 
 
 # What is refused

@@ -158,6 +158,10 @@ def _create_tickets() -> None:
         _not_blank("last_completed_stage"),
         sa.CheckConstraint("(claimed_by IS NULL) = (claim_expires_at IS NULL)", name="claim_has_end"),
         sa.CheckConstraint("closed_at IS NULL OR (next_stage IS NULL AND claimed_by IS NULL)", name="closed_is_over"),
+        sa.CheckConstraint(
+            "next_stage IS NOT NULL OR closed_at IS NOT NULL OR last_completed_stage <> 'Planned'",
+            name="planned_has_next",
+        ),
         sa.CheckConstraint("claimed_by IS NULL OR next_stage IS NOT NULL", name="claim_has_stage"),
         sa.CheckConstraint("outcome IS NULL OR closed_at IS NOT NULL", name="outcome"),
     )

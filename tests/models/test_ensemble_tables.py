@@ -88,9 +88,10 @@ def each_table(lasting_store: Store) -> set[str]:
         ),
         (
             "tickets",
-            f"claimed_by = 'w-1', claim_expires_at = {A_TIME}, next_stage = NULL",
+            f"claimed_by = 'w-1', claim_expires_at = {A_TIME}, next_stage = NULL, last_completed_stage = 'reviewer'",
             "ck_tickets_claim_has_stage",
         ),
+        ("tickets", "next_stage = NULL", "ck_tickets_planned_has_next"),
         ("tickets", "outcome = 'done'", "ck_tickets_outcome"),
         ("comments", "content = ''", "ck_comments_content"),
         ("comments", "stage_number = -1", "ck_comments_stage_number"),
@@ -206,14 +207,14 @@ def test_the_number_of_a_deleted_row_is_not_given_again(lasting_store: Store, fa
 ROWS: dict[type[Base], str] = {
     Project: "INSERT INTO projects (repository_name, path) VALUES ('raw', '/srv/raw')",
     WorkerType: "INSERT INTO worker_types (project_id, worker_type, system_prompt) VALUES ('raw', 'writer', '')",
-    Ticket: "INSERT INTO tickets (ticket_id, project_id, title, execution_plan) "
-    "VALUES ('RAW-1', 'raw', 'a raw one', '[\"writer\", \"reviewer\"]')",
+    Ticket: "INSERT INTO tickets (ticket_id, project_id, title, execution_plan, next_stage) "
+    "VALUES ('RAW-1', 'raw', 'a raw one', '[\"writer\", \"reviewer\"]', 'writer')",
     Comment: "INSERT INTO comments (ticket_id, content) VALUES ('RAW-1', 'To be done.')",
     EnsembleWorker: "INSERT INTO workers (worker_id, project_id, worker_type, status, queue_name) "
     "VALUES ('raw', 'raw', 'writer', 'spawning', 'writers')",
     CoordinationEvent: "INSERT INTO coordination_events (event_type, worker_id) VALUES ('worker_stopped', 'raw')",
 }
-"""The statements of the seed, which name neither a time, nor a stage, nor whether something is processed."""
+"""Statements as the seed's, which name neither a time, nor a stage that is done, nor whether something is processed."""
 
 
 def insert_raw(uow: UnitOfWork) -> dict[type[Base], Any]:

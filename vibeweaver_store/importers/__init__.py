@@ -6,6 +6,7 @@ from vibeweaver_store.importers.claude_stream import import_claude_stream
 from vibeweaver_store.importers.lulu import import_lulu
 from vibeweaver_store.importers.memva import import_memva
 from vibeweaver_store.importers.runs import Counts, ImportReport, Problem
+from vibeweaver_store.importers.vibe_ensemble import import_vibe_ensemble
 from vibeweaver_store.importers.vibeweaver import import_vibeweaver
 
 __all__ = [
@@ -17,5 +18,6 @@ __all__ = [
     "import_claude_stream",
     "import_lulu",
     "import_memva",
+    "import_vibe_ensemble",
     "import_vibeweaver",
 ]

@@ -14,7 +14,7 @@ from typing import Any, Final, TypeVar
 import sqlalchemy as sa
 from sqlmodel import col, select
 
-from vibeweaver_store.errors import InvalidInput, StoreError
+from vibeweaver_store.errors import AlreadyExists, InvalidInput, StoreError
 from vibeweaver_store.importers.redaction import redact_text
 from vibeweaver_store.importers.runs import Counts, Run
 from vibeweaver_store.importers.transcript_marks import MAX_PROBLEMS_KEPT
@@ -23,6 +23,9 @@ from vibeweaver_store.services import imports
 from vibeweaver_store.unit_of_work import UnitOfWork
 
 T = TypeVar("T")
+
+_TRIES: Final = 5
+"""How often a part is begun anew whose keys others take while it is brought."""
 
 _LONGEST_BYTES: Final = 2000
 """How long a path may be that a column takes."""
@@ -94,7 +97,7 @@ class RecordedSource:
         Raises:
             StoreError: whatever the work raises; nothing of the part is kept.
         """
-        part = self._run.do(self._bring, work, whole)
+        part = self._do(work, whole)
         self._counts.add(part.counts)
         self._spaces.update(part.spaces)
         self._latest = _later(self._latest, part.latest)
@@ -107,6 +110,13 @@ class RecordedSource:
             self._import_id = part.import_id
             self._run.note(part.import_id)
             self._ended = whole
+
+    def _do(self, work: Callable[[UnitOfWork, Part], None], whole: bool) -> Part:
+        for _ in range(_TRIES):
+            # Another run that brings the same at the same time has written a key that we found free: now it is there.
+            with suppress(AlreadyExists):
+                return self._run.do(self._bring, work, whole)
+        return self._run.do(self._bring, work, whole)
 
     def _bring(self, uow: UnitOfWork, work: Callable[[UnitOfWork, Part], None], whole: bool) -> Part:
         with suppress(_NothingNewError), uow.savepoint():

@@ -31,7 +31,7 @@ def read_project(row: ForeignRow, redactor: Redactor, import_id: int) -> Project
     """
     return Project.build(
         repository_name=row["repository_name"],
-        path=row["path"],
+        path=redactor.strike(row["path"]),
         short_description=redactor.strike(row["short_description"]),
         created_at=row.time("created_at"),
         updated_at=row.time("updated_at"),

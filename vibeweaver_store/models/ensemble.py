@@ -159,6 +159,11 @@ class Ticket(Base, table=True):
         sa.CheckConstraint("(claimed_by IS NULL) = (claim_expires_at IS NULL)", name="claim_has_end"),
         # Nothing is left to be done on a closed ticket, and nobody is at it.
         sa.CheckConstraint("closed_at IS NULL OR (next_stage IS NULL AND claimed_by IS NULL)", name="closed_is_over"),
+        # A ticket on which nothing is done yet has its first stage before it, until it is closed.
+        sa.CheckConstraint(
+            "next_stage IS NOT NULL OR closed_at IS NOT NULL OR last_completed_stage <> 'Planned'",
+            name="planned_has_next",
+        ),
         # A claim is one of a stage.
         sa.CheckConstraint("claimed_by IS NULL OR next_stage IS NOT NULL", name="claim_has_stage"),
         sa.CheckConstraint("outcome IS NULL OR closed_at IS NOT NULL", name="outcome"),

@@ -178,8 +178,12 @@ def lease_end(uow: ReadUnitOfWork, lease_seconds: float) -> datetime:
 
 def release_claims(uow: UnitOfWork, worker_ids: Iterable[str]) -> None:
     """Give back the tickets that workers hold, who are locked."""
-    held = sa.update(Ticket).where(col(Ticket.claimed_by).in_(list(worker_ids)))
-    statement = held.values(**RELEASED, updated_at=uow.now())
+    by = col(Ticket.claimed_by).in_(list(worker_ids))
+    # Locked in the order of their ids, as by everybody.
+    held = sa.select(col(Ticket.ticket_id)).where(by).order_by(col(Ticket.ticket_id)).with_for_update(key_share=True)
+    found = held.cte("held")
+    own = (col(Ticket.ticket_id).in_(sa.select(found.c.ticket_id)), by)
+    statement = sa.update(Ticket).where(*own).values(**RELEASED, updated_at=uow.now())
     uow.exec(statement, execution_options={"synchronize_session": False})
 
 

@@ -33,8 +33,8 @@ def claim(uow: UnitOfWork, ticket_id: str, worker_id: str, *, lease_seconds: flo
     """Have a worker be at a ticket, whose next stage is of its type, and return the ticket.
 
     One statement decides: of several that claim it at once, one is given it, and the others the error. Who holds it
-    already renews the claim. It ends with the stage's completion, with the worker, by :func:`release`, or after the
-    lease, unless it is renewed before; see ``workers.heartbeat``.
+    already renews the claim, which then ends so long from now, be that later or earlier. It ends with the stage's
+    completion, with the worker, by :func:`release`, or after the lease; see ``workers.heartbeat``.
 
     Args:
         uow: the unit of work to write in.

@@ -19,7 +19,7 @@ CLOSED: Final = "closed"
 
 @dataclass(frozen=True, slots=True)
 class TicketDetail:
-    """A ticket with all that was written on it, oldest first; the first comment is its description."""
+    """A ticket with all that was written on it, oldest first; the first comment is its description, unless deleted."""
 
     ticket: Ticket
     comments: list[Comment]

@@ -38,7 +38,8 @@ def complete_stage(
     """Have the next stage of a ticket be done, and return the ticket, which waits for the stage after it.
 
     The ticket is released, and an event tells coordinators, in the same unit of work. A claim need not be there: only
-    one of somebody else stands against it.
+    one of somebody else stands against it. Do it last in a unit of work of your own: on PostgreSQL nobody else writes
+    an event until that ends.
 
     Args:
         uow: the unit of work to write in.
@@ -69,7 +70,7 @@ def complete_stage(
     refuse_if_held_by_another(uow, ticket, by)
     place = ticket.execution_plan.index(done)
     changed = _write(uow, ticket, ticket.execution_plan[: place + 1])
-    _write_comment(uow, key, said, worker_type=done, worker_id=by, stage_number=place + 1)
+    _write_comment(uow, key, said, worker_type=worker.worker_type, worker_id=by, stage_number=place + 1)
     append_events(
         uow,
         CoordinationEvent.build(

@@ -57,7 +57,7 @@ def register(
 
     Args:
         uow: the unit of work to write in.
-        worker_id: its id, of one's own: 1 to 200 bytes. It is never used again, also when the worker has ended.
+        worker_id: its id, of one's own: 1 to 200 bytes. Another worker may have it only once this one was deleted.
         project: the name of the project that it works for.
         worker_type: in which role; a worker type of the project.
         queue_name: the queue that feeds it; by default ``PROJECT:WORKER_TYPE``, which those of one role share.
@@ -197,7 +197,8 @@ def set_status(
     """Move a worker to another status, and return it. Where it is in that status already, nothing is written.
 
     Its ``last_activity`` becomes now. With ``finished`` and ``failed`` it has ended: in the same unit of work, what it
-    holds is released, and an event tells coordinators.
+    holds is released, and an event tells coordinators. Do that last in a unit of work of your own: on PostgreSQL nobody
+    else writes an event until that ends.
 
     Args:
         uow: the unit of work to write in.
@@ -276,7 +277,12 @@ def reap(uow: UnitOfWork, older_than: timedelta) -> list[EnsembleWorker]:
     ordered = silent.order_by(col(EnsembleWorker.last_activity), col(EnsembleWorker.worker_id))
     found = uow.exec(ordered.with_for_update(key_share=True, skip_locked=True)).all()
     batches = [found[start : start + _BATCH] for start in range(0, len(found), _BATCH)]
-    return [worker for batch in batches for worker in _give_up(uow, batch)]
+    reaped = [worker for batch in batches for worker in _give_up(uow, batch)]
+    if reaped:  # the events last, as everywhere: no other writes any until the unit of work ends
+        append_events(
+            uow, *[_stopped(uow, each, f"no activity since {_spelled(each.last_activity)}") for each in reaped]
+        )
+    return reaped
 
 
 def _stale(uow: ReadUnitOfWork, older_than: object) -> tuple[Any, ...]:
@@ -304,9 +310,7 @@ def _give_up(uow: UnitOfWork, silent: Sequence[EnsembleWorker]) -> list[Ensemble
     rows = uow.execute(changed, execution_options={"synchronize_session": False}).scalars()
     by_id = {worker.worker_id: worker for worker in rows}
     release_claims(uow, keys)
-    reaped = [by_id[key] for key in keys]
-    append_events(uow, *[_stopped(uow, each, f"no activity since {_spelled(each.last_activity)}") for each in reaped])
-    return reaped
+    return [by_id[key] for key in keys]
 
 
 def _spelled(instant: datetime) -> str:

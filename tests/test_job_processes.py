@@ -256,6 +256,7 @@ def short(lease):
 def long(lease):
     time.sleep(60)
 def quick(lease):
+    print("at work")
     return lease.job.data
 HANDLERS = {"short": short, "long": long, "quick": quick}
 """
@@ -312,6 +313,30 @@ def test_a_worker_process_that_drains_ends_by_itself(database: str, tmp_path: Pa
     assert sorted((each["job"]["id"], each["job"]["result"]) for each in ended) == sorted(
         zip(made, range(5), strict=True)
     )
+
+
+@pytest.mark.parametrize(
+    ("module", "handlers", "said"),
+    [
+        ("pass", "studio:HANDLERS", "module 'studio' has no 'HANDLERS'"),
+        ("HANDLERS = 5", "studio:HANDLERS", "studio:HANDLERS is no mapping of job types to functions"),
+        ("import os; os.nope", "studio:HANDLERS", "module 'studio' cannot be imported: AttributeError: "),
+        ("1 +", "studio:HANDLERS", "module 'studio' cannot be imported: SyntaxError: "),
+        ("import nowhere", "studio:HANDLERS", "module 'studio' imports 'nowhere', and there is none"),
+        ("pass", "nowhere:HANDLERS", "there is no module 'nowhere' here, nor installed"),
+        ("pass", "studio", "'studio' is no MODULE:NAME"),
+        ("HANDLERS = {}", "studio:HANDLERS", "handlers: must be a mapping of 1 to 100 job types to handlers"),
+    ],
+)
+def test_handlers_that_cannot_be_used_are_refused_in_a_line(
+    tmp_path: Path, sqlite_path: Path, module: str, handlers: str, said: str
+) -> None:
+    (tmp_path / "studio.py").write_text(module)
+    process = work(tmp_path, str(sqlite_path), "--handlers", handlers)
+    out, err = process.communicate(timeout=60)
+    assert (process.returncode, out) == (4, "")
+    assert said in err
+    assert err.count("\n") == 1
 
 
 # --- work and its cause ----------------------------------------------------------------------------------------

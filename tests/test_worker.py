@@ -25,6 +25,7 @@ from vibeweaver_store import (
     JobStatus,
     LeaseLost,
     Store,
+    StoreError,
     StoreUnavailable,
     Worker,
     actions,
@@ -179,6 +180,47 @@ def test_a_job_whose_handler_returns_what_is_no_json_fails(store: Store) -> None
     found = store.query(jobs.get, job.id)
     assert (found.status, found.attempts) == (JobStatus.FAILED, 1)
     assert "result" in (found.error or "")
+
+
+class NotAnException(BaseException):
+    def __str__(self) -> str:
+        raise ZeroDivisionError
+
+
+@pytest.mark.parametrize("raised", [SystemExit(3), KeyboardInterrupt(), NotAnException(), asyncio.CancelledError()])
+@pytest.mark.parametrize("kind", ["a function", "a coroutine function"])
+def test_a_job_fails_of_whatever_its_handler_raises(store: Store, raised: BaseException, kind: str) -> None:
+    job = enqueue(store, max_attempts=1)
+
+    def render(_lease: jobs.Lease) -> None:
+        raise raised
+
+    async def render_async(_lease: jobs.AsyncLease) -> None:
+        raise raised
+
+    drain(store, render if kind == "a function" else render_async)
+    found = store.query(jobs.get, job.id)
+    assert found.status is JobStatus.FAILED
+    assert (found.error or "").startswith(type(raised).__name__)
+
+
+def test_what_a_handler_did_is_kept_where_the_database_is_away_as_it_ends(
+    store: Store, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    job = enqueue(store)
+    failures = iter([StoreUnavailable("gone for a moment")])
+    real = jobs.complete
+
+    def complete(*arguments: Any, **values: Any) -> Any:
+        for failure in failures:
+            raise failure
+        return real(*arguments, **values)
+
+    monkeypatch.setattr(jobs, "complete", complete)
+    drain(store, lambda _lease: "done")
+    found = store.query(jobs.get, job.id)
+    assert (found.status, found.attempts, found.result) == (JobStatus.COMPLETED, 1, "done")
+    assert "is not ended yet: gone for a moment" in caplog.text
 
 
 def test_a_handler_may_complete_its_job_together_with_what_it_writes(store: Store) -> None:
@@ -390,6 +432,35 @@ def test_a_task_that_does_not_finish_in_time_is_cancelled_and_its_job_handed_bac
     assert (found.status, found.attempts) == (JobStatus.PENDING, 1)
 
 
+def test_it_ends_though_what_it_holds_cannot_be_handed_back(
+    store: Store, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    job, begun, go_on = enqueue(store), threading.Event(), threading.Event()
+
+    def render(_lease: jobs.Lease) -> None:
+        begun.set()
+        go_on.wait(SOON_SECONDS)
+
+    def hand_back(*_: Any, **__: Any) -> Any:
+        raise StoreUnavailable("gone for good")
+
+    monkeypatch.setattr(jobs, "hand_back", hand_back)
+    with at_work(store, {"render": render}, grace_seconds=0.0, lease_seconds=0.5) as worker:
+        begun.wait(SOON_SECONDS)
+    expires = store.query(jobs.get, job.id).lease_expires_at
+    time.sleep(0.5)
+    assert "was not handed back: gone for good" in caplog.text
+    assert store.query(jobs.get, job.id).lease_expires_at == expires  # nobody keeps it alive
+    assert worker._over.is_set()
+    go_on.set()
+
+
+def test_it_runs_once(store: Store) -> None:
+    worker = drain(store, lambda _lease: None)
+    with pytest.raises(StoreError, match="runs once"):
+        worker.run()
+
+
 def test_told_twice_it_does_not_wait_for_its_handlers(store: Store) -> None:
     job, begun, go_on = enqueue(store), threading.Event(), threading.Event()
 
@@ -413,6 +484,20 @@ def test_it_tells_of_each_job_that_ended_with_the_firings(store: Store) -> None:
     rule = store.run(rules.add, jam.id, triggers.JobComplete(job_id=job.id), actions.Play())
     ended: list[jobs.Ended] = []
     drain(store, lambda _lease: None, on_end=ended.append)
+    assert [(each.job.id, [firing.rule.id for firing in each.firings]) for each in ended] == [(job.id, [rule.id])]
+
+
+def test_it_tells_of_a_job_that_its_handler_completed_with_the_firings(store: Store) -> None:
+    jam = store.run(sessions.create, name="jam")
+    job = enqueue(store, session_id=jam.id)
+    rule = store.run(rules.add, jam.id, triggers.JobComplete(job_id=job.id), actions.Play())
+
+    def render(lease: jobs.Lease) -> None:
+        with lease.begin() as uow:
+            jobs.complete(uow, lease.job)
+
+    ended: list[jobs.Ended] = []
+    drain(store, render, on_end=ended.append)
     assert [(each.job.id, [firing.rule.id for firing in each.firings]) for each in ended] == [(job.id, [rule.id])]
 
 
@@ -466,12 +551,13 @@ def test_nothing_of_a_job_is_done_twice_however_many_workers_there_are(store: St
     [
         pytest.param({}, {}, id="no handlers"),
         pytest.param(None, {}, id="nothing"),
+        pytest.param({f"type {n}": print for n in range(101)}, {}, id="more types than a claim takes"),
         pytest.param({"render": 5}, {}, id="a number for a handler"),
         pytest.param({"": print}, {}, id="a type without a name"),
         *[
             pytest.param({"render": print}, {name: value.values[0]}, id=f"{name} {value.id}")
             for name in ("concurrency", "lease_seconds")
-            for value in cases(zero=0, below_zero=-1, text="1", true=True, nan=float("nan"))
+            for value in cases(zero=0, below_zero=-1, text="1", true=True, nan=float("nan"), huge=10**15)
         ],
         pytest.param({"render": print}, {"grace_seconds": -1}, id="grace below zero"),
         pytest.param({"render": print}, {"worker_id": " "}, id="a blank name"),

@@ -12,16 +12,19 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from datetime import datetime
 from types import FrameType
-from typing import Final, TypeAlias
+from typing import Annotated, Final, TypeAlias
+
+from pydantic import Field
 
 from vibeweaver_store.columns import Count, Id, Name, Seconds, require
 from vibeweaver_store.domain_store import Store
 from vibeweaver_store.errors import InvalidInput, LeaseLost, NotFound, StoreBusy, StoreError, StoreUnavailable
 from vibeweaver_store.following import Watch
 from vibeweaver_store.models.job import Job
+from vibeweaver_store.paging import MAX_LIMIT
 from vibeweaver_store.services import jobs
 from vibeweaver_store.services.jobs import Ended
 from vibeweaver_store.unit_of_work import ReadUnitOfWork
@@ -37,6 +40,7 @@ _SLICE_SECONDS: Final = 0.25
 _LONGEST_IDLE_SECONDS: Final = 30.0
 """How long it relies on being told, where nothing is due by the clock: clocks are set, and connections fall silent."""
 
+_LEAST_BETWEEN_LOOKS_SECONDS: Final = 0.05
 _OTHERS_WERE_QUICKER_SECONDS: Final = 0.005
 """How long it waits where others claim what it saw: on PostgreSQL it is to be seen until they commit."""
 
@@ -46,6 +50,9 @@ _LONGEST_PAUSE_SECONDS: Final = 30.0
 _CANCELLED_WITHIN_SECONDS: Final = 1.0
 
 OnEnd: TypeAlias = Callable[[Ended], None]
+
+_Concurrency = Annotated[Count, Field(ge=1, le=MAX_LIMIT)]
+_LeaseSeconds = Annotated[Seconds, Field(ge=0.001, le=366 * 86_400)]
 
 
 class Worker:
@@ -78,28 +85,34 @@ class Worker:
             store: where the jobs are.
             handlers: what runs the jobs of a type: a function, or a :class:`Handler` with a backoff of its own.
             worker_id: by which name it claims; by default one of the host, the process, and chance.
-            concurrency: how many jobs it runs at a time.
-            lease_seconds: how long it holds a job without a word; it renews three times as often. Let it be longer than
-                the longest unit of work of a handler: a lease cannot be renewed while that is under way.
-            grace_seconds: how long it waits for handlers when it is told to stop; then their jobs are handed back.
-            on_end: is told, in the handler's thread, of each job that it ended, with the firings to be acted on.
+            concurrency: how many jobs it runs at a time, 1 to 1,000.
+            lease_seconds: how long it holds a job without a word, 0.001 to a year of 366 days; it renews three times as
+                often. Let it be twice as long as the longest unit of work of a handler: a lease cannot be renewed while
+                that is under way.
+            grace_seconds: how long it waits for handlers when it is told to stop; then their jobs are handed back, or,
+                where the database cannot be written, left to their leases.
+            on_end: is told of each attempt that it, or a handler through its lease, has ended, and of jobs that failed
+                since their last lease expired, with the firings to be acted on; from whichever thread it happened in.
 
         Raises:
             InvalidInput: there is no handler, one cannot be called, or a number is out of range.
         """
-        if not isinstance(handlers, Mapping) or not handlers:
-            raise InvalidInput("handlers: must be a mapping of job types to handlers, and not empty", field="handlers")
+        if not isinstance(handlers, Mapping) or not 1 <= len(handlers) <= jobs.MAX_TYPES:
+            raise InvalidInput(
+                f"handlers: must be a mapping of 1 to {jobs.MAX_TYPES} job types to handlers", field="handlers"
+            )
         self._handlers = {require(Name, kind, field="type"): Handler.of(each) for kind, each in handlers.items()}
         self._store = store
         self.worker_id: str = unique_worker_id() if worker_id is None else require(Id, worker_id, field="worker_id")
-        self._concurrency: int = require(Count, concurrency, field="concurrency")
-        self._lease_seconds: float = require(Seconds, lease_seconds, field="lease_seconds")
+        self._concurrency: int = require(_Concurrency, concurrency, field="concurrency")
+        self._lease_seconds: float = require(_LeaseSeconds, lease_seconds, field="lease_seconds")
         self._grace_seconds: float = require(Seconds, grace_seconds, field="grace_seconds")
-        if not self._concurrency or not self._lease_seconds:
-            raise InvalidInput("concurrency and lease_seconds: must be above 0")
         self._on_end = on_end
         self._tasks: dict[str, Task] = {}
         self._changed = threading.Condition()
+        self._ran = False
+        self._looked_at = -math.inf
+        self._in_vain = 0  # how often in a row others were quicker
         self._eager = False  # the last claim brought something, so there may be more
         self._stop = False
         self._hurry = False
@@ -127,17 +140,21 @@ class Worker:
                 scheduled for later.
 
         Raises:
-            StoreError: the database cannot be worked with: it is damaged, of another schema, or the store was closed.
+            StoreError: the database cannot be worked with: it is damaged, or the store was closed; or the worker ran
+                before.
+            StoreUnavailable: there are coroutine functions, and a driver for asyncio is missing.
         """
-        keeper = threading.Thread(target=self._keep_alive, name=f"{self.worker_id} leases", daemon=True)
-        keeper.start()
+        if self._ran:
+            raise StoreError("a worker runs once; make another one")
+        self._ran = True
+        if any(handler.is_async for handler in self._handlers.values()):
+            self._loop.open()  # before anything is claimed that could not be run
+        threading.Thread(target=self._keep_alive, name=f"{self.worker_id} leases", daemon=True).start()
         with self._stopping_by_signals():
             try:
                 self._work(until_idle)
             finally:
                 self._wind_up()
-                self._over.set()
-                keeper.join()
                 self._unwatch()
                 self._loop.close()
 
@@ -187,8 +204,9 @@ class Worker:
             self._await_change(due_in_seconds)
             return True
         self._eager = self._claim(free)
-        if not self._eager:
-            self._sleep(_OTHERS_WERE_QUICKER_SECONDS)
+        self._in_vain = 0 if self._eager else self._in_vain + 1
+        if self._in_vain:
+            self._sleep(min(_OTHERS_WERE_QUICKER_SECONDS * 2**self._in_vain, _SLICE_SECONDS))
         return True
 
     def _look(self) -> float:
@@ -196,6 +214,9 @@ class Worker:
 
         Reading holds nobody up, as a claim that finds nothing would.
         """
+        # Amid a stream of commits that are none of its business, it looks now and then.
+        self._sleep(self._looked_at + _LEAST_BETWEEN_LOOKS_SECONDS - time.monotonic())
+        self._looked_at = time.monotonic()
         if self._watch is None:
             # Before the look, so that nothing is enqueued unnoticed in between.
             self._watch = self._store.watch(jobs.JOBS_TOPIC)
@@ -273,7 +294,8 @@ class Worker:
                 try:
                     self._store.run(jobs.heartbeat, task.job, lease_seconds=self._lease_seconds)
                 except (LeaseLost, NotFound):
-                    task.lose()
+                    if task.ended is None:
+                        task.lose()
                 except StoreError as error:
                     _LOG.warning("%s: job %s was not renewed: %s", self.worker_id, task.job.id, error.message)
 
@@ -287,9 +309,14 @@ class Worker:
         for task in left:
             task.lose()
         self._await_tasks(_CANCELLED_WITHIN_SECONDS if self._loop.running else 0.0, hurried=lambda: False)
+        self._over.set()
         for task in left:
-            with suppress(LeaseLost, NotFound):  # it has ended after all
+            try:
                 self._store.run(jobs.hand_back, task.job, reason=f"{self.worker_id} was stopped amid it")
+            except (LeaseLost, NotFound):
+                pass  # it has ended after all
+            except StoreError as error:
+                _LOG.warning("%s: job %s was not handed back: %s", self.worker_id, task.job.id, error.message)
 
     def _await_tasks(self, seconds: float, *, hurried: Callable[[], bool]) -> None:
         until = time.monotonic() + seconds

@@ -9,6 +9,7 @@ import os
 import secrets
 import socket
 import threading
+import time
 from collections.abc import Awaitable, Callable, Coroutine
 from concurrent.futures import CancelledError, Future
 from contextlib import suppress
@@ -17,9 +18,9 @@ from functools import partial
 from typing import Any, Final, TypeAlias
 
 from vibeweaver_store.domain_store import AsyncStore, Store
-from vibeweaver_store.errors import InvalidInput, LeaseLost, NotFound
+from vibeweaver_store.errors import InvalidInput, LeaseLost, NotFound, StoreBusy, StoreUnavailable
 from vibeweaver_store.json_values import shown
-from vibeweaver_store.models.job import Job, JobStatus
+from vibeweaver_store.models.job import Job
 from vibeweaver_store.services import jobs
 from vibeweaver_store.services.jobs import DEFAULT_BACKOFF, AsyncLease, Backoff, Ended, Lease
 from vibeweaver_store.unit_of_work import UnitOfWork
@@ -27,6 +28,8 @@ from vibeweaver_store.unit_of_work import UnitOfWork
 _LOG: Final = logging.getLogger("vibeweaver_store.worker")
 
 _LONGEST_ERROR: Final = 10_000
+_FIRST_PAUSE_SECONDS: Final = 0.5
+_LONGEST_PAUSE_SECONDS: Final = 10.0
 
 SyncHandler: TypeAlias = Callable[[Lease], object]
 AsyncHandler: TypeAlias = Callable[[AsyncLease], Awaitable[object]]
@@ -86,17 +89,28 @@ class LoopThread:
         """Begin a coroutine on the loop, and return what waits for it.
 
         Raises:
-            StoreUnavailable: a driver for asyncio is missing.
+            StoreUnavailable: a driver for asyncio is missing, or the database cannot be reached.
+        """
+        return asyncio.run_coroutine_threadsafe(work(self.open()), self._begun())
+
+    def open(self) -> AsyncStore:
+        """Begin the loop and open the store on it, where that was not done yet; return the store.
+
+        Raises:
+            StoreUnavailable: a driver for asyncio is missing, or the database cannot be reached.
         """
         with self._lock:
-            if self._loop is None:
-                self._loop = asyncio.new_event_loop()
-                self._thread = threading.Thread(target=self._loop.run_forever, name="handlers' loop", daemon=True)
-                self._thread.start()
             if self._async_store is None:
-                opening = asyncio.run_coroutine_threadsafe(self._store.for_asyncio(), self._loop)
+                opening = asyncio.run_coroutine_threadsafe(self._store.for_asyncio(), self._begun())
                 self._async_store = opening.result()
-            return asyncio.run_coroutine_threadsafe(work(self._async_store), self._loop)
+            return self._async_store
+
+    def _begun(self) -> asyncio.AbstractEventLoop:
+        if self._loop is None:
+            self._loop = asyncio.new_event_loop()
+            self._thread = threading.Thread(target=self._loop.run_forever, name="handlers' loop", daemon=True)
+            self._thread.start()
+        return self._loop
 
     def close(self) -> None:
         """Cancel what is left on the loop, close the store, and end the thread."""
@@ -118,6 +132,13 @@ class LoopThread:
             await self._async_store.close()
 
 
+@dataclass(frozen=True, slots=True)
+class _Raised:
+    """What a coroutine raised, carried out of the event loop."""
+
+    error: BaseException
+
+
 class Task:
     """A claimed job with its handler, from the claim to the end."""
 
@@ -131,37 +152,54 @@ class Task:
         self._lost = False
         self._asked_to_stop = False
 
+    @property
+    def ended(self) -> Ended | None:
+        """How the handler has ended the job itself, through its lease; nothing where it has not."""
+        return None if self._lease is None else self._lease.ended
+
     def run(self) -> Ended | None:
         """Run the handler, and end the job by how it ended; nothing where the job is not ours any more.
+
+        While the database is busy or out of reach, it is tried again: the lease is kept alive meanwhile, or lost.
 
         Raises:
             StoreError: the end could not be written.
         """
         end = self._attempt()
         if end is None:
-            return None
-        try:
-            return self._store.run(end)
-        except (LeaseLost, NotFound) as error:
-            _LOG.warning("%s", error.message)
-            return None
-        except InvalidInput as error:
-            # The handler returned what is no JSON: it would the next time.
-            return self._store.run(partial(jobs.fail, job=self.job, error=error.message, retry=False))
+            return self.ended
+        pause = _FIRST_PAUSE_SECONDS
+        while True:
+            try:
+                return self._store.run(end)
+            except (LeaseLost, NotFound) as error:
+                if self.ended is None:
+                    _LOG.warning("%s", error.message)
+                return self.ended
+            except InvalidInput as error:
+                # The handler returned what is no JSON: it would the next time.
+                end = partial(jobs.fail, job=self.job, error=error.message, retry=False)
+            except (StoreBusy, StoreUnavailable) as error:
+                if self._store.closed:
+                    raise
+                _LOG.warning("job %s is not ended yet: %s; trying again in %.1f s", self.job.id, error.message, pause)
+                time.sleep(pause)
+                pause = min(pause * 2, _LONGEST_PAUSE_SECONDS)
 
     def _attempt(self) -> Callable[[UnitOfWork], Ended] | None:
         try:
             result = self._call()
         except GiveUp as error:
-            return partial(_unless_ended, self.job, partial(jobs.fail, error=_told(error), retry=False))
-        except (LeaseLost, CancelledError) as error:
-            _LOG.warning("job %s is left: %s", self.job.id, error)
-            return None
-        except (Exception, SystemExit) as error:  # noqa: BLE001 - whatever it is, the job has failed of it
+            return partial(jobs.fail, job=self.job, error=_told(error), retry=False)
+        except CancelledError:
+            return None  # by us: the job is not ours any more
+        except BaseException as error:  # noqa: BLE001 - whatever it is, the job has failed of it
+            if isinstance(error, LeaseLost) and error.job_id == self.job.id:
+                _LOG.warning("job %s is left: %s", self.job.id, error)
+                return None
             _LOG.info("job %s failed", self.job.id, exc_info=error)
-            failed = partial(jobs.fail, error=_told(error), backoff=self._handler.backoff)
-            return partial(_unless_ended, self.job, failed)
-        return partial(_unless_ended, self.job, partial(jobs.complete, result=result))
+            return partial(jobs.fail, job=self.job, error=_told(error), backoff=self._handler.backoff)
+        return partial(jobs.complete, job=self.job, result=result)
 
     def _call(self) -> object:
         if not self._handler.is_async:
@@ -171,12 +209,20 @@ class Task:
         self._future = self._loop.submit(self._call_async)
         if self._lost:
             self._future.cancel()
-        return self._future.result()
+        outcome = self._future.result()
+        if isinstance(outcome, _Raised):
+            raise outcome.error
+        return outcome
 
     async def _call_async(self, store: AsyncStore) -> object:
-        async with store.lease(self.job) as lease:
-            self._hold(lease)
-            return await self._handler.run(lease)  # type: ignore[arg-type, misc]  # it is a coroutine function
+        try:
+            async with store.lease(self.job) as lease:
+                self._hold(lease)
+                return await self._handler.run(lease)  # type: ignore[arg-type, misc]  # it is a coroutine function
+        except BaseException as error:
+            if isinstance(error, asyncio.CancelledError) and self._lost:
+                raise
+            return _Raised(error)
 
     def _hold(self, lease: Lease | AsyncLease) -> None:
         self._lease = lease
@@ -198,18 +244,11 @@ class Task:
             self._future.cancel()
 
 
-def _unless_ended(job: Job, end: Callable[..., Ended], uow: UnitOfWork) -> Ended:
-    """End a job, unless its handler has completed it itself, together with what it wrote."""
-    try:
-        return end(uow, job=job)
-    except LeaseLost:
-        found = jobs.get(uow, job.id)
-        if found.attempts == job.attempts and found.status is JobStatus.COMPLETED:
-            return Ended(found, [])
-        raise
-
-
 def _told(error: BaseException) -> str:
     """Return what a failure is called, as text that a column takes."""
-    text = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+    try:
+        said = str(error)
+    except Exception:  # noqa: BLE001 - a broken __str__
+        said = ""
+    text = f"{type(error).__name__}: {said}" if said else type(error).__name__
     return text.encode(errors="backslashreplace").decode().replace("\0", "\\x00")[:_LONGEST_ERROR]

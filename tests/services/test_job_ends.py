@@ -6,8 +6,10 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+import sqlalchemy as sa
 from hypothesis import given
 from hypothesis import strategies as st
+from sqlmodel import col
 
 from tests.conftest import recorded_statements
 from tests.services.bad_input import BAD_BOOLEANS, BAD_TEXTS, NO_NUMBER, UNPRINTABLE, cases
@@ -82,6 +84,16 @@ def test_what_went_wrong_before_is_forgotten_by_the_job_and_kept_by_its_attempts
     assert again.error == "it broke"
     assert timed_store.run(jobs.complete, again).job.error is None
     assert story(timed_store, held.id) == [(1, "worker-1", "it broke"), (2, "worker-2", None)]
+
+
+def test_whoever_sets_attempts_back_by_hand_has_them_told_of_anew(timed_store: Store, held: Job) -> None:
+    timed_store.run(jobs.fail, held, "it broke", backoff=jobs.Backoff(0))
+    with timed_store.begin() as uow:
+        unused = {"attempts": 0, "started_at": None}
+        uow.execute(sa.update(Job).where(col(Job.id) == held.id).values(**unused))
+    again = claim(timed_store, held.type, "worker-2")
+    assert timed_store.run(jobs.complete, again).job.status is JobStatus.COMPLETED
+    assert story(timed_store, held.id) == [(1, "worker-2", None)]
 
 
 @pytest.mark.parametrize("result", [None, 0, False, "", [1, {"a": 1e300}], {"ü": "🥁"}], ids=repr)

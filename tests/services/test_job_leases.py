@@ -127,6 +127,36 @@ def test_a_lease_that_is_extended_during_the_unit_of_work_lasts_so_long(
     assert effects(other) == 1
 
 
+def test_a_job_can_be_completed_in_the_time_by_which_its_lease_was_extended(
+    store: Store, other: Store, clock: SettableClock, job: Job
+) -> None:
+    def extend_and_complete(uow: Any) -> None:
+        jobs.heartbeat(uow, job, lease_seconds=2 * LEASE_SECONDS)
+        clock.advance(seconds=LEASE_SECONDS)
+        jobs.complete(uow, job)
+
+    write(store, job, extend_and_complete)
+    assert other.query(jobs.get, job.id).status is JobStatus.COMPLETED
+
+
+def test_a_lease_tells_how_its_job_was_ended_in_it(store: Store, job: Job) -> None:
+    with store.lease(job) as lease:
+        with lease.begin() as uow:
+            ended = jobs.fail(uow, job, "the string broke", retry=False)
+            assert lease.ended is None  # it is not committed yet
+        assert lease.ended == ended
+
+
+def test_who_slept_within_a_unit_of_work_of_their_own_completes_nothing(
+    store: Store, other: Store, clock: SettableClock, job: Job
+) -> None:
+    with pytest.raises(LeaseLost), store.begin() as uow:
+        uow.now()
+        clock.advance(seconds=LEASE_SECONDS)
+        jobs.complete(uow, job)
+    assert other.query(jobs.get, job.id).status is JobStatus.PROCESSING
+
+
 def test_what_goes_wrong_in_the_block_leaves_it_as_it_is(store: Store, other: Store, job: Job) -> None:
     def fail(_uow: Any) -> None:
         raise ZeroDivisionError

@@ -6,7 +6,9 @@ import importlib
 import logging
 import sys
 from collections.abc import Mapping
+from contextlib import redirect_stdout
 from pathlib import Path
+from types import ModuleType
 from typing import Annotated, Any
 
 import typer
@@ -15,7 +17,7 @@ from vibeweaver_store.cli.context import command
 from vibeweaver_store.cli.invocation import Cli
 from vibeweaver_store.cli.jobs import group
 from vibeweaver_store.cli.options import parse_duration
-from vibeweaver_store.cli.output import hint, print_document
+from vibeweaver_store.cli.output import hint, to_json
 from vibeweaver_store.cli.text import counted, instant, lasting, shown
 from vibeweaver_store.errors import InvalidInput
 from vibeweaver_store.services.jobs import DEFAULT_LEASE_SECONDS, Ended
@@ -58,9 +60,19 @@ def work(
 
     A second signal does not wait for handlers. A job of an unknown type is left to others.
     """
-    found = _load(handlers)
     logging.basicConfig(stream=sys.stderr, level=logging.WARNING, format="%(levelname)s %(message)s")
-    with cli.store() as store:
+    out = sys.stdout
+    # What handlers print is not the result.
+    with redirect_stdout(sys.stderr), cli.store() as store:
+        found = _load(handlers)
+
+        def tell(ended: Ended) -> None:
+            try:
+                typer.echo(to_json(ended) if cli.json else _line(ended), file=out)
+                out.flush()
+            except BrokenPipeError:  # nobody listens any more
+                worker.stop()
+
         worker = Worker(
             store,
             found,
@@ -68,7 +80,7 @@ def work(
             concurrency=concurrency,
             lease_seconds=parse_duration(lease_seconds, option="--lease-seconds").total_seconds(),
             grace_seconds=parse_duration(grace_seconds, option="--grace-seconds").total_seconds(),
-            on_end=lambda ended: _print_ended(cli, ended),
+            on_end=tell,
         )
         hint(f"{worker.worker_id} works on {', '.join(found)}; Ctrl-C ends it")
         worker.run(until_idle=drain)
@@ -81,30 +93,33 @@ def _load(place: str) -> Mapping[str, Any]:
     here = str(Path.cwd())
     if here not in sys.path:  # as `python -m` has it
         sys.path.insert(0, here)
-    try:
-        found = getattr(importlib.import_module(module), name)
-    except ModuleNotFoundError as error:
-        if error.name is not None and not f"{module}.".startswith(f"{error.name}."):
-            raise  # a module that theirs imports
-        raise InvalidInput(
-            f"--handlers: there is no module {module!r} here, nor installed", field="handlers"
-        ) from error
-    except AttributeError as error:
-        raise InvalidInput(f"--handlers: module {module!r} has no {name!r}", field="handlers") from error
+    found = getattr(_imported(module), name, None)
+    if found is None:
+        raise InvalidInput(f"--handlers: module {module!r} has no {name!r}", field="handlers")
     if not isinstance(found, Mapping):
         raise InvalidInput(f"--handlers: {place} is no mapping of job types to functions", field="handlers")
     return found
 
 
-def _print_ended(cli: Cli, ended: Ended) -> None:
-    if cli.json:
-        print_document(ended)
-        sys.stdout.flush()
-        return
+def _imported(module: str) -> ModuleType:
+    try:
+        return importlib.import_module(module)
+    except ModuleNotFoundError as error:
+        if error.name is not None and f"{module}.".startswith(f"{error.name}."):
+            raise InvalidInput(
+                f"--handlers: there is no module {module!r} here, nor installed", field="handlers"
+            ) from error
+        raise InvalidInput(f"--handlers: module {module!r} imports {error.name!r}, and there is none") from error
+    except Exception as error:
+        raise InvalidInput(
+            f"--handlers: module {module!r} cannot be imported: {type(error).__name__}: {error}"
+        ) from error
+
+
+def _line(ended: Ended) -> str:
     job = ended.job
     seconds = 0.0 if job.started_at is None else (job.updated_at - job.started_at).total_seconds()
     error = f": {job.error}" if job.error else ""
     fired = f", fired {counted(len(ended.firings), 'rule')}" if ended.firings else ""
     told = f"{job.status.value} in {lasting(seconds)}{fired}{error}"
-    typer.echo(shown(f"{instant(job.updated_at)}  {job.type}  {job.id}  {told}"))
-    sys.stdout.flush()
+    return shown(f"{instant(job.updated_at)}  {job.type}  {job.id}  {told}")

@@ -16,7 +16,7 @@ from vibeweaver_store.json_values import shown
 from vibeweaver_store.models.job import Job, JobStatus
 from vibeweaver_store.paging import check_limit
 from vibeweaver_store.services.job_expiry import catch_up, soonest
-from vibeweaver_store.services.job_rows import DEFAULT_LEASE_SECONDS, READY, Ended, lease_end, write_held
+from vibeweaver_store.services.job_rows import DEFAULT_LEASE_SECONDS, READY, Ended, lease_end, note_lease, write_held
 from vibeweaver_store.unit_of_work import ReadUnitOfWork, UnitOfWork
 
 MAX_TYPES: Final = 100
@@ -154,7 +154,9 @@ def heartbeat(uow: UnitOfWork, job: Job, *, lease_seconds: float = DEFAULT_LEASE
     until = lease_end(uow.now(), lease_seconds)
     there = col(Job.lease_expires_at)
     longer = sa.case((there < until, sa.literal(until, UtcDateTime())), else_=there)
-    return write_held(uow, job, {"lease_expires_at": longer})
+    renewed = write_held(uow, job, {"lease_expires_at": longer})
+    note_lease(uow, renewed.id, until if renewed.lease_expires_at is None else renewed.lease_expires_at)
+    return renewed
 
 
 def set_progress(uow: UnitOfWork, job: Job, done: int, total: int | None = None, note: str | None = None) -> Job:

@@ -22,6 +22,7 @@ from vibeweaver_store.services.job_rows import (
     hold_session,
     later,
     lease_of,
+    note_ended,
     record_attempt,
     write_held,
 )
@@ -153,5 +154,5 @@ def _end(uow: UnitOfWork, job: Job, changes: dict[str, Any], *, error: str | Non
     record_attempt(uow, written, error=error)
     if not over:
         uow.announce(JOBS_TOPIC)
-        return Ended(written, [])
-    return Ended(written, fire_finished(uow, written.id, written.session_id))
+        return note_ended(uow, Ended(written, []))
+    return note_ended(uow, Ended(written, fire_finished(uow, written.id, written.session_id)))

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
-from datetime import datetime
 from types import TracebackType
 from typing import Any, Generic, Self, TypeVar
 
@@ -22,15 +21,24 @@ from vibeweaver_store.errors import LeaseLost
 from vibeweaver_store.models.job import Job
 from vibeweaver_store.services import job_ends
 from vibeweaver_store.services.job_claims import heartbeat, set_progress
-from vibeweaver_store.services.job_rows import DEFAULT_LEASE_SECONDS, Ended, hold_session, lease_of, lost
+from vibeweaver_store.services.job_rows import (
+    DEFAULT_LEASE_SECONDS,
+    Ended,
+    hold_session,
+    lease_of,
+    lost,
+    note_lease,
+    noted_end,
+    noted_lease,
+)
 from vibeweaver_store.store import Store
 from vibeweaver_store.unit_of_work import UnitOfWork
 
 StoreT = TypeVar("StoreT", Store, AsyncStore)
 
 
-def hold(uow: UnitOfWork, job: Job) -> datetime:
-    """Keep a claimed job from being taken over until the unit of work ends; return when its lease expires.
+def hold(uow: UnitOfWork, job: Job) -> None:
+    """Keep a claimed job from being taken over until the unit of work ends.
 
     Its session is held before it, as whoever deletes that does; the other way round would be a deadlock.
 
@@ -43,29 +51,25 @@ def hold(uow: UnitOfWork, job: Job) -> datetime:
     hold_session(uow, key, job.session_id)
     held = select(col(Job.lease_expires_at)).where(col(Job.id) == key, col(Job.lease_token) == token)
     expires_at = uow.exec(held.with_for_update(key_share=True)).first()
-    if expires_at is None or expires_at <= uow.now():
+    if expires_at is None or expires_at <= uow.present():
         raise lost(uow, job)
-    return expires_at
+    note_lease(uow, key, expires_at)
 
 
-def see_it_through(uow: UnitOfWork, job: Job, expires_at: datetime) -> None:
+def see_it_through(uow: UnitOfWork, job: Job) -> Ended | None:
     """See that a lease has not expired while its unit of work was under way, before that is committed.
 
-    Nobody can have taken the job over meanwhile; but who slept is not to write, and the clock tells that.
-
-    Args:
-        uow: the unit of work in which it is held.
-        job: the job, as claimed.
-        expires_at: when the lease was to expire, as :func:`hold` told; it may have been extended since.
+    Nobody can have taken the job over meanwhile; but who slept is not to write, and the clock tells that. Returns how
+    the job was ended in the unit of work, if it was.
 
     Raises:
         LeaseLost: it has expired.
     """
     uow.flush()
-    extended = select(col(Job.lease_expires_at)).where(col(Job.id) == job.id, col(Job.lease_token) == job.lease_token)
-    until = uow.exec(extended).first() or expires_at  # nothing: it was ended here
-    if until <= uow.present():
+    until = noted_lease(uow, job.id)
+    if until is not None and until <= uow.present():
         raise LeaseLost(job.id, f"it expired at {until:%Y-%m-%d %H:%M:%SZ}, while a unit of work was under way")
+    return noted_end(uow, job.id)
 
 
 class _Hold(Generic[StoreT]):
@@ -75,6 +79,7 @@ class _Hold(Generic[StoreT]):
         job: the job as it was claimed.
         lost: the lease is known to be lost, or over. A handler that takes long may look at it between steps, and leave.
         stopping: its worker was asked to end: finish soon, or leave the job, which is handed back.
+        ended: how the job was ended through this lease, with the firings to be acted on; nothing while it is not.
     """
 
     def __init__(self, store: StoreT, job: Job) -> None:
@@ -83,6 +88,7 @@ class _Hold(Generic[StoreT]):
         self.job = job
         self.lost = False
         self.stopping = False
+        self.ended: Ended | None = None
 
     @contextmanager
     def _noting_loss(self) -> Iterator[None]:
@@ -112,9 +118,10 @@ class Lease(_Hold[Store]):
             StoreError: as :meth:`Store.begin`.
         """
         with self._noting_loss(), self._store.begin() as uow:
-            expires_at = hold(uow, self.job)
+            hold(uow, self.job)
             yield uow
-            see_it_through(uow, self.job, expires_at)
+            ended = see_it_through(uow, self.job)
+        self.ended = ended or self.ended
 
     def renew(self, lease_seconds: float = DEFAULT_LEASE_SECONDS) -> Job:
         """Extend the lease to so long from now.
@@ -147,7 +154,8 @@ class Lease(_Hold[Store]):
             InvalidInput: the result is no JSON.
         """
         with self._noting_loss():
-            return self._store.run(job_ends.complete, self.job, result)
+            self.ended = self._store.run(job_ends.complete, self.job, result)
+        return self.ended
 
     def __enter__(self) -> Self:
         return self
@@ -172,9 +180,10 @@ class AsyncLease(_Hold[AsyncStore]):
         """
         with self._noting_loss():
             async with self._store.begin() as uow:
-                expires_at = await uow.run(hold, self.job)
+                await uow.run(hold, self.job)
                 yield uow
-                await uow.run(see_it_through, self.job, expires_at)
+                ended = await uow.run(see_it_through, self.job)
+            self.ended = ended or self.ended
 
     async def renew(self, lease_seconds: float = DEFAULT_LEASE_SECONDS) -> Job:
         """Extend the lease as :meth:`Lease.renew` does.
@@ -207,7 +216,8 @@ class AsyncLease(_Hold[AsyncStore]):
             InvalidInput: the result is no JSON.
         """
         with self._noting_loss():
-            return await self._store.run(job_ends.complete, self.job, result)
+            self.ended = await self._store.run(job_ends.complete, self.job, result)
+        return self.ended
 
     async def __aenter__(self) -> Self:
         return self

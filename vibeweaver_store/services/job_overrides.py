@@ -100,7 +100,8 @@ def retry_many(
     """Have jobs be tried again as :func:`retry` does, the oldest first; return how many.
 
     One whose unique key is taken is passed over; of several with one key, the oldest is tried again. ``count`` says
-    beforehand how many there are. Called until it returns 0, it goes through all of them.
+    beforehand how many there are. Called until it returns 0, it goes through all of them,
+    but for those that somebody else is writing to (on PostgreSQL).
 
     Args:
         uow: the unit of work to write in.

@@ -126,9 +126,9 @@ def write_held(uow: UnitOfWork, job: Job, changes: dict[str, Any]) -> Job:
         InvalidInput: it is no job as it was claimed.
     """
     key, token = lease_of(job)
-    now = uow.now()
-    is_held = (col(Job.id) == key, col(Job.lease_token) == token, col(Job.lease_expires_at) > now)
-    statement = sa.update(Job).where(*is_held).values(**changes, updated_at=now).returning(Job)
+    # By the clock as it is: who slept within the unit of work is not to write either.
+    is_held = (col(Job.id) == key, col(Job.lease_token) == token, col(Job.lease_expires_at) > uow.present())
+    statement = sa.update(Job).where(*is_held).values(**changes, updated_at=uow.now()).returning(Job)
     written: Job | None = uow.execute(statement, execution_options={"synchronize_session": False}).scalar_one_or_none()
     if written is None:
         raise lost(uow, job)
@@ -172,6 +172,35 @@ def hold_session(uow: UnitOfWork, job_id: str, session_id: str | None) -> None:
         raise NotFound("job", job_id) from None
 
 
+# --- what a unit of work has done to jobs -----------------------------------------------------------------------
+
+_LEASES: Final = "leases of jobs"
+_ENDED: Final = "ended jobs"
+
+
+def note_lease(uow: UnitOfWork, job_id: str, until: datetime) -> None:
+    """Note until when a job is held, as a unit of work has seen or extended it."""
+    uow.info.setdefault(_LEASES, {})[job_id] = until
+
+
+def noted_lease(uow: UnitOfWork, job_id: str) -> datetime | None:
+    """Return until when a job was held, as the unit of work last knew."""
+    found: datetime | None = uow.info.get(_LEASES, {}).get(job_id)
+    return found
+
+
+def note_ended(uow: UnitOfWork, ended: Ended) -> Ended:
+    """Note that an attempt was ended in a unit of work, and return how."""
+    uow.info.setdefault(_ENDED, {})[ended.job.id] = ended
+    return ended
+
+
+def noted_end(uow: UnitOfWork, job_id: str) -> Ended | None:
+    """Return how the attempt at a job was ended in a unit of work, if it was."""
+    found: Ended | None = uow.info.get(_ENDED, {}).get(job_id)
+    return found
+
+
 # --- attempts --------------------------------------------------------------------------------------------------
 
 
@@ -196,8 +225,11 @@ def attempt_of(job: Any, ended_at: datetime, error: str | None) -> dict[str, Any
 
 
 def record_attempts(uow: UnitOfWork, attempts: Sequence[dict[str, Any]]) -> None:
-    """Write down attempts that have ended."""
-    uow.execute(sa.insert(JobAttempt), attempts, execution_options={"render_nulls": True})
+    """Write down attempts that have ended; over what is there, where somebody has set a job's ``attempts`` back."""
+    insert = uow.upsert(JobAttempt)
+    told = {name: insert.excluded[name] for name in attempts[0] if name not in {"job_id", "attempt"}}
+    statement = insert.on_conflict_do_update(index_elements=["job_id", "attempt"], set_=told)
+    uow.execute(statement, attempts, execution_options={"render_nulls": True})
 
 
 def fire_finished(uow: UnitOfWork, job_id: str, session_id: str | None) -> list[Firing]:

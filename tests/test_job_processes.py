@@ -114,7 +114,7 @@ _SLEEPER = """
 import json, sys
 from vibeweaver_store import Store, StoreError, history, jobs
 store = Store.open(sys.argv[1])
-job = store.run(jobs.claim, ["render"], "sleeper", lease_seconds=0.5).jobs[0]
+job = store.run(jobs.claim, ["render"], "sleeper", lease_seconds=2).jobs[0]
 print("holding", flush=True)
 sys.stdin.readline()
 
@@ -151,7 +151,7 @@ print(json.dumps(said), flush=True)
 
 def pause_past_its_lease(process: subprocess.Popen[str]) -> None:
     process.send_signal(signal.SIGSTOP)
-    time.sleep(0.8)
+    time.sleep(2.2)
 
 
 @pytest.mark.parametrize("taken_over", [True, False], ids=["and its job is another's", "and its job is nobody's"])
@@ -181,7 +181,7 @@ _SLEEPS_WITHIN = """
 import sys
 from vibeweaver_store import Store, LeaseLost, history, jobs
 store = Store.open(sys.argv[1])
-job = store.run(jobs.claim, ["render"], "sleeper", lease_seconds=0.5).jobs[0]
+job = store.run(jobs.claim, ["render"], "sleeper", lease_seconds=2).jobs[0]
 with store.lease(job) as lease:
     try:
         with lease.begin() as uow:
@@ -221,7 +221,7 @@ def render(lease):
     with lease.begin() as uow:
         history.append(uow, "jam", "too late")
 with Store.open(sys.argv[1]) as store:
-    Worker(store, {"render": render}, lease_seconds=0.6, worker_id="sleeper").run(until_idle=True)
+    Worker(store, {"render": render}, lease_seconds=2, worker_id="sleeper").run(until_idle=True)
 """
 
 
@@ -229,8 +229,7 @@ def test_a_worker_process_that_was_paused_past_its_lease_leaves_the_job_to_its_s
     (job_id,) = prepared(database, 1)
     process = start(_WORKS_AND_SLEEPS, database)
     assert read_line(process) == "holding"
-    process.send_signal(signal.SIGSTOP)
-    time.sleep(1.0)
+    pause_past_its_lease(process)
     with Store.open(database) as store:
         (job,) = store.run(jobs.claim, ["render"], "successor", lease_seconds=60).jobs
         store.run(jobs.complete, job, "by the successor")

@@ -357,8 +357,8 @@ def test_a_task_whose_job_was_cancelled_is_cancelled(store: Store) -> None:
     ended = []
 
     async def render(_lease: jobs.AsyncLease) -> None:
-        await asyncio.to_thread(store.run, jobs.cancel, job.id)
         try:
+            await asyncio.to_thread(store.run, jobs.cancel, job.id)
             await asyncio.sleep(SOON_SECONDS)
         except asyncio.CancelledError:
             ended.append("cancelled")

@@ -320,9 +320,10 @@ async def test_a_task_that_follows_can_be_cancelled_and_leaves_nothing_behind(da
                 pass
 
         followers = [asyncio.create_task(follow()) for _ in range(5)]
-        await asyncio.sleep(SOON)
+        async with asyncio.timeout(30):  # until each has read what there is, and waits
+            while listening(store) - others != 5:
+                await asyncio.sleep(0.01)
         assert not any(task.done() for task in followers)
-        assert listening(store) - others == 5
         for task in followers:
             task.cancel()
         await asyncio.gather(*followers, return_exceptions=True)

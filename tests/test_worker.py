@@ -455,6 +455,21 @@ def test_it_ends_though_what_it_holds_cannot_be_handed_back(
     go_on.set()
 
 
+def test_without_a_driver_for_asyncio_nothing_is_claimed(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    job = enqueue(store)
+
+    async def for_asyncio(_store: Store) -> None:
+        raise StoreUnavailable("install vibeweaver-store[async]")
+
+    async def render(_lease: jobs.AsyncLease) -> None:
+        pass
+
+    monkeypatch.setattr(Store, "for_asyncio", for_asyncio)
+    with pytest.raises(StoreUnavailable, match="async"):
+        drain(store, render)
+    assert store.query(jobs.get, job.id).attempts == 0
+
+
 def test_it_runs_once(store: Store) -> None:
     worker = drain(store, lambda _lease: None)
     with pytest.raises(StoreError, match="runs once"):

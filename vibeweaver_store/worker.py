@@ -147,8 +147,7 @@ class Worker:
         if self._ran:
             raise StoreError("a worker runs once; make another one")
         self._ran = True
-        if any(handler.is_async for handler in self._handlers.values()):
-            self._loop.open()  # before anything is claimed that could not be run
+        self._open_loop()
         threading.Thread(target=self._keep_alive, name=f"{self.worker_id} leases", daemon=True).start()
         with self._stopping_by_signals():
             try:
@@ -157,6 +156,16 @@ class Worker:
                 self._wind_up()
                 self._unwatch()
                 self._loop.close()
+
+    def _open_loop(self) -> None:
+        """Have an event loop where there are coroutine functions, before anything is claimed that could not be run."""
+        if not any(handler.is_async for handler in self._handlers.values()):
+            return
+        try:
+            self._loop.open()
+        except BaseException:
+            self._loop.close()
+            raise
 
     @contextmanager
     def _stopping_by_signals(self) -> Iterator[None]:

@@ -16,7 +16,6 @@ import sqlalchemy as sa
 from sqlmodel import col
 
 from tests.services import ensemble_scene, job_scene
-from tests.services.conftest import EACH_DRIVE
 from tests.services.scene import OF_A_SESSION, Scene, dump, services_that_take
 from vibeweaver_store import (
     Session,
@@ -159,12 +158,6 @@ MUTATORS: dict[str, tuple[Mutator, set[str]]] = {
     **{name: (of_ensembles(mutate), tables) for name, (mutate, tables) in ensemble_scene.MUTATORS.items()},
     **{name: (of_jobs(mutate), tables) for name, (mutate, tables) in job_scene.MUTATORS.items()},
 }
-
-
-@pytest.fixture(scope="module", params=EACH_DRIVE)
-def lasting(request: pytest.FixtureRequest) -> tuple[str, str]:
-    pair: tuple[str, str] = request.param
-    return pair
 
 
 every_mutator = pytest.mark.parametrize("mutate", [mutate for mutate, _ in MUTATORS.values()], ids=MUTATORS)

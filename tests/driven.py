@@ -143,7 +143,7 @@ class _DrivenLease:
 def _block(block: AbstractAsyncContextManager[Any]) -> Iterator[UnitOfWork | ReadUnitOfWork]:
     uow = await_(block.__aenter__())
     try:
-        yield uow._session.sync_session
+        yield uow._uow
     except BaseException as error:
         if not await_(_leave(block, type(error), error, error.__traceback__)):
             raise

@@ -13,12 +13,11 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, Self, TypeVar
+from typing import Any, Concatenate, ParamSpec, Self, TypeVar
 
-from sqlalchemy import Engine
 from sqlalchemy.engine import URL
 
-from vibeweaver_store.async_unit_of_work import AsyncReadUnitOfWork, AsyncUnitOfWork, to_the_end
+from vibeweaver_store.async_unit_of_work import AsyncReadUnitOfWork, AsyncUnitOfWork, in_greenlet, to_the_end
 from vibeweaver_store.engine import Target
 from vibeweaver_store.errors import StoreBusy, StoreError, StoreUnavailable
 from vibeweaver_store.following import Patience, Watch
@@ -27,9 +26,6 @@ from vibeweaver_store.opened import OpenDatabase, pauses, prepare
 from vibeweaver_store.paging import Page
 from vibeweaver_store.settings import Settings, load
 from vibeweaver_store.unit_of_work import Clock, ReadUnitOfWork, UnitOfWork, utc_now
-
-if TYPE_CHECKING:
-    from sqlalchemy.ext.asyncio import AsyncSession
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -75,7 +71,7 @@ class AsyncStore(OpenDatabase):
         store = cls(target, settings, clock)
         try:
             async with _passing_gate():
-                await to_the_end(_session(store._engines.read).run_sync(lambda _: store._connect()))
+                await to_the_end(in_greenlet(store._connect))
         except BaseException:
             await store.close()
             raise
@@ -91,8 +87,8 @@ class AsyncStore(OpenDatabase):
         """
         asked_at = time.monotonic()
         with self._working():
-            session = _session(self._engines.write, sync_session_class=UnitOfWork, clock=self._clock)
-            async with self._writing(), self._running(AsyncUnitOfWork(session), asked_at) as uow:
+            shared = AsyncUnitOfWork(UnitOfWork(self._engines.writers, self._clock))
+            async with self._writing(), self._running(shared, asked_at) as uow:
                 yield uow
 
     @asynccontextmanager
@@ -104,8 +100,8 @@ class AsyncStore(OpenDatabase):
         """
         asked_at = time.monotonic()
         with self._working():
-            session = _session(self._engines.read, sync_session_class=ReadUnitOfWork, clock=self._clock)
-            async with self._running(AsyncReadUnitOfWork(session), asked_at) as uow:
+            shared = AsyncReadUnitOfWork(ReadUnitOfWork(self._engines.readers, self._clock))
+            async with self._running(shared, asked_at) as uow:
                 yield uow
 
     @contextmanager
@@ -142,16 +138,18 @@ class AsyncStore(OpenDatabase):
     async def _running(self, shared: SharedT, asked_at: float) -> AsyncIterator[SharedT]:
         uow = shared._uow  # noqa: SLF001 - the store is the one owner of begin and commit
         async with _passing_gate():
-            with self._admitted(uow):
+            self._admit(uow)
+            try:
+                # Not to be cancelled amid connecting: what is half made would belong to nobody.
+                await shared._whole(lambda: uow._start(asked_at))  # noqa: SLF001
+                self._refuse_lost_file()
+                yield shared
+                await shared._whole(uow._finish)  # noqa: SLF001
+            finally:
                 try:
-                    # Not to be cancelled amid connecting: what is half made would belong to nobody.
-                    await shared._whole(lambda: uow._start(asked_at))  # noqa: SLF001
-                    self._refuse_swapped()
-                    self._refuse_lost_wal()
-                    yield shared
-                    await shared._whole(uow._finish)  # noqa: SLF001
-                finally:
                     await shared._whole(lambda: uow._undo(discard=False))  # noqa: SLF001
+                finally:
+                    self._open_units.discard(uow)
 
     async def run(self, operation: Callable[Concatenate[UnitOfWork, P], T], /, *args: P.args, **kwargs: P.kwargs) -> T:
         """Run one operation in a unit of work of its own, again if the backend calls its failure transient.
@@ -210,10 +208,9 @@ class AsyncStore(OpenDatabase):
         self, listing: Callable[..., Page[T]], topic: str, cursor: str | None, patience: Patience
     ) -> AsyncIterator[T]:
         self._refuse_another_loop()
-        carrier = _session(self._engines.read)
         begun: list[Watch] = []
         try:
-            await to_the_end(carrier.run_sync(lambda _: begun.append(self._watch(topic))))
+            await to_the_end(in_greenlet(lambda: begun.append(self._watch(topic))))
             while True:
                 page = await self.query(listing, cursor=cursor)
                 for item in page.items:
@@ -221,17 +218,17 @@ class AsyncStore(OpenDatabase):
                 cursor = page.end_cursor
                 if page.items:
                     patience.renew()
-                if page.next_cursor is None and not await self._await_change(carrier, begun[0], patience):
+                if page.next_cursor is None and not await self._await_change(begun[0], patience):
                     return
         finally:
             for watch in begun:
-                await to_the_end(carrier.run_sync(lambda _: watch.close()))  # noqa: B023 - awaited within the turn
+                await to_the_end(in_greenlet(watch.close))
 
-    async def _await_change(self, carrier: AsyncSession, watch: Watch, patience: Patience) -> bool:
+    async def _await_change(self, watch: Watch, patience: Patience) -> bool:
         while (seconds := patience.left()) > 0:
             self._refuse_closed()
             self._refuse_swapped()
-            if await carrier.run_sync(lambda _: watch.wait(seconds)):
+            if await in_greenlet(watch.wait, seconds):
                 return True
         return False
 
@@ -260,7 +257,7 @@ class AsyncStore(OpenDatabase):
             raise StoreBusy("this task has a unit of work open; close the store after it")
         self._closed = True
         await self._idle.wait()
-        await to_the_end(_session(self._engines.read).run_sync(lambda _: self._dispose()))
+        await to_the_end(in_greenlet(self._dispose))
         self._remove_temporary()
 
     async def __aenter__(self) -> Self:
@@ -286,13 +283,6 @@ async def _passing_gate() -> AsyncIterator[None]:
         yield
     finally:
         FORK_GATE.leave(passer)
-
-
-def _session(engine: Engine, **options: Any) -> AsyncSession:
-    """Return a session that is there for its ``run_sync``; nothing is connected yet."""
-    from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession  # noqa: PLC0415 - fails without the extra's greenlet
-
-    return AsyncSession(AsyncEngine(engine), **options)
 
 
 @asynccontextmanager

@@ -5,18 +5,17 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
+from functools import partial
+from typing import Any, Concatenate, ParamSpec, TypeVar
+
+from sqlalchemy.util.concurrency import greenlet_spawn
 
 from vibeweaver_store.errors import StoreError
 from vibeweaver_store.opened import finished
 from vibeweaver_store.unit_of_work import ReadUnitOfWork, UnitOfWork
 
-if TYPE_CHECKING:
-    from sqlalchemy.ext.asyncio import AsyncSession
-
 P = ParamSpec("P")
 T = TypeVar("T")
-UowT = TypeVar("UowT", bound=ReadUnitOfWork)
 
 
 class AsyncReadUnitOfWork:
@@ -26,8 +25,8 @@ class AsyncReadUnitOfWork:
     of its block waits for the operation that is at work.
     """
 
-    def __init__(self, session: AsyncSession) -> None:
-        self._session = session
+    def __init__(self, uow: ReadUnitOfWork) -> None:
+        self._uow = uow
         self._turn = asyncio.Lock()
 
     async def run(
@@ -41,13 +40,9 @@ class AsyncReadUnitOfWork:
         """
         return finished(operation, await self._spawn(operation, *args, **kwargs))
 
-    @property
-    def _uow(self) -> ReadUnitOfWork:
-        return _held(self._session, ReadUnitOfWork)
-
     async def _spawn(self, operation: Callable[..., T], *args: object, **kwargs: object) -> T:
         async with self._turn:
-            return await self._session.run_sync(operation, *args, **kwargs)
+            return await in_greenlet(operation, self._uow, *args, **kwargs)
 
     async def _whole(self, step: Callable[[], None]) -> None:
         """Do what begins or ends the unit of work, to its end, after whatever runs in it."""
@@ -60,8 +55,9 @@ class AsyncUnitOfWork(AsyncReadUnitOfWork):
     An operation that is cancelled undoes it, though the cancellation be caught within the block.
     """
 
-    def __init__(self, session: AsyncSession) -> None:
-        super().__init__(session)
+    def __init__(self, uow: UnitOfWork) -> None:
+        super().__init__(uow)
+        self._writing = uow
         self._within_savepoints: list[asyncio.Task[Any] | None] = []
 
     async def run(self, operation: Callable[Concatenate[UnitOfWork, P], T], /, *args: P.args, **kwargs: P.kwargs) -> T:
@@ -86,7 +82,7 @@ class AsyncUnitOfWork(AsyncReadUnitOfWork):
         task = asyncio.current_task()
         if self._within_savepoints and self._within_savepoints[-1] is not task:
             raise StoreError("another task is within a savepoint of this unit of work; theirs cannot overlap")
-        nested = _held(self._session, UnitOfWork).savepoint()
+        nested = self._writing.savepoint()
         self._within_savepoints.append(task)
         try:
             await self._spawn(lambda _: nested.__enter__())
@@ -101,10 +97,12 @@ class AsyncUnitOfWork(AsyncReadUnitOfWork):
             self._within_savepoints.pop()
 
 
-def _held(session: AsyncSession, kind: type[UowT]) -> UowT:
-    uow = session.sync_session
-    assert isinstance(uow, kind)  # noqa: S101 - it was made as one
-    return uow
+async def in_greenlet(work: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
+    """Run plain code that uses a driver of asyncio: what waits in it gives the event loop free.
+
+    It is what SQLAlchemy's ``run_sync`` does (https://docs.sqlalchemy.org/en/21/orm/extensions/asyncio.html).
+    """
+    return await greenlet_spawn(partial(work, *args, **kwargs))
 
 
 async def to_the_end(work: Coroutine[Any, Any, T]) -> T:

@@ -48,7 +48,7 @@ def _sqlite(target: Target, settings: Settings, mode: Literal["ro", "rw"]) -> En
         ),
         poolclass=NullPool,
     )
-    driver_errors.install(engine, place=target.place, busy_timeout_seconds=timeout)
+    driver_errors.install(engine, driver_errors.Translation(target.place, timeout))
     return engine
 
 

@@ -11,9 +11,10 @@ import re
 import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any, Final
 
-from sqlalchemy import Engine, event
+from sqlalchemy import Dialect, Engine, event
 from sqlalchemy.engine.interfaces import ExceptionContext
 from sqlalchemy.exc import ProgrammingError
 
@@ -31,27 +32,54 @@ SQLITE_ERRORS: Final = (sqlite3.Error, UnicodeDecodeError)
 """What SQLite's driver raises: the latter where the name of what is damaged is no UTF-8 itself."""
 
 
-def install(engine: Engine, *, place: str, busy_timeout_seconds: float, reads_only: bool = False) -> None:
-    """Translate every error that a driver raises on this engine. ``place`` names the database in messages."""
+@dataclass(frozen=True, slots=True)
+class Translation:
+    """How the errors of one database's driver become ours.
+
+    Attributes:
+        place: names the database in messages.
+        busy_timeout_seconds: how long a statement has waited for others when it gives up.
+        reads_only: the connection is not to write.
+    """
+
+    place: str
+    busy_timeout_seconds: float
+    reads_only: bool = False
+
+    def of(self, original: Exception, *, disconnected: bool, misused: bool) -> StoreError:
+        """Return our error for the driver's.
+
+        Args:
+            original: the driver's.
+            disconnected: the connection is lost.
+            misused: it is of the class by which a driver says that it was used in a wrong way.
+        """
+        if isinstance(original, StoreError):
+            return original
+        if isinstance(original, SQLITE_ERRORS):
+            return from_sqlite(original, self.place, self.busy_timeout_seconds, reads_only=self.reads_only)
+        if isinstance(original, OverflowError | UnicodeError | TypeError | ValueError):
+            return InvalidInput(f"a value does not fit its column: {original}")
+        if misused and not getattr(original, "sqlstate", None):
+            return InvalidInput(f"{_UNFIT}: {original}")  # psycopg's own word, before anything was sent
+        return _from_postgresql(original, self.place, self.busy_timeout_seconds, disconnected=disconnected)
+
+
+def install(engine: Engine, errors: Translation) -> None:
+    """Translate every error that a driver raises on this engine."""
 
     @event.listens_for(engine, "handle_error")
     def translate(context: ExceptionContext) -> StoreError | None:
         original = context.original_exception
-        if not isinstance(original, Exception):
-            # Ctrl-C goes on as it is. The connection is sound, and is to be rolled back; thrown away with a cursor on
-            # it, as SQLAlchemy would, SQLite's would keep the write lock, and a savepoint could not be undone.
-            context.is_disconnect = context.is_disconnect and not _is_sound(context)
-            _interrupt(context)
-            return None
-        if isinstance(original, StoreError):
-            return original
-        if isinstance(original, SQLITE_ERRORS):
-            return from_sqlite(original, place, busy_timeout_seconds, reads_only=reads_only)
-        if isinstance(original, OverflowError | UnicodeError | TypeError | ValueError):
-            return InvalidInput(f"a value does not fit its column: {original}")
-        if not getattr(original, "sqlstate", None) and isinstance(context.sqlalchemy_exception, ProgrammingError):
-            return InvalidInput(f"{_UNFIT}: {original}")  # psycopg's own word, before anything was sent
-        return _from_postgresql(original, place, busy_timeout_seconds, disconnected=context.is_disconnect)
+        if isinstance(original, Exception):
+            misused = isinstance(context.sqlalchemy_exception, ProgrammingError)
+            return errors.of(original, disconnected=context.is_disconnect, misused=misused)
+        # Ctrl-C goes on as it is. The connection is sound, and is to be rolled back; thrown away with a cursor on
+        # it, as SQLAlchemy would, SQLite's would keep the write lock, and a savepoint could not be undone.
+        context.is_disconnect = context.is_disconnect and not _is_sound(context)
+        if context.connection is not None:
+            interrupt(context.dialect, context.connection.connection.dbapi_connection)
+        return None
 
 
 def _is_sound(context: ExceptionContext) -> bool:
@@ -62,11 +90,10 @@ def _is_sound(context: ExceptionContext) -> bool:
     return not driver.closed and driver.info.transaction_status.name in {"INTRANS", "INERROR"}
 
 
-def _interrupt(context: ExceptionContext) -> None:
+def interrupt(dialect: Dialect, connection: Any) -> None:
     """End the statement of a task that was cancelled: aiosqlite's thread would run it to its end."""
-    if context.connection is not None and context.dialect.driver == "aiosqlite":
-        driver: Any = context.connection.connection.dbapi_connection
-        driver.run_async(lambda connection: connection.interrupt())
+    if dialect.driver == "aiosqlite":
+        connection.run_async(lambda driver: driver.interrupt())
 
 
 @contextmanager

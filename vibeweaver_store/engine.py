@@ -22,6 +22,7 @@ from sqlalchemy.exc import ArgumentError, NoSuchModuleError
 from vibeweaver_store import driver_errors, sqlite_file
 from vibeweaver_store.errors import InvalidInput, StoreUnavailable
 from vibeweaver_store.json_values import dump_jsonb
+from vibeweaver_store.kept import KeptConnections, PoolUse
 from vibeweaver_store.settings import Settings, default_path
 
 # --- what to open ----------------------------------------------------------------------------------------------
@@ -139,17 +140,42 @@ def _memory_target() -> Target:
 class Engines:
     """How a store reaches its database: ``write`` begins transactions that write, ``read`` ones that cannot.
 
-    ``files`` are SQLite's own connections, as long as they live.
+    ``writers`` and ``readers`` keep their connections ready. ``files`` are SQLite's own connections, as long as they
+    live.
     """
 
-    write: Engine
-    read: Engine
+    writers: KeptConnections
+    readers: KeptConnections
     files: WeakSet[sqlite3.Connection] = field(default_factory=WeakSet)
 
-    def dispose(self, *, close: bool = True) -> None:
-        """Close all connections; ``close=False`` only lets go of them, as a forked child must."""
+    @property
+    def write(self) -> Engine:
+        """The engine whose transactions write."""
+        return self.writers.engine
+
+    @property
+    def read(self) -> Engine:
+        """The engine whose transactions cannot write."""
+        return self.readers.engine
+
+    def dispose(self) -> None:
+        """Close all connections that nobody uses."""
+        for kept in (self.writers, self.readers):
+            kept.release_all()
         for engine in self.distinct():
-            engine.dispose(close=close)
+            engine.dispose()
+
+    def abandon(self) -> list[object]:
+        """Let go of all connections without closing them, as a forked child must; return them."""
+        inherited = [*self.writers.abandon(), *self.readers.abandon(), *[engine.pool for engine in self.distinct()]]
+        for engine in self.distinct():
+            engine.dispose(close=False)
+        return inherited
+
+    def in_use(self) -> int:
+        """Return how many connections units of work have now."""
+        out = sum(engine.pool.checkedout() for engine in self.distinct())  # type: ignore[attr-defined]
+        return int(out) - self.writers.idle - self.readers.idle
 
     def distinct(self) -> list[Engine]:
         """Return the engines that have a pool of their own."""
@@ -171,11 +197,20 @@ def create_engines(target: Target, settings: Settings, *, asynchronous: bool = F
         return _postgresql_engines(target, settings, asynchronous=asynchronous)
     files: WeakSet[sqlite3.Connection] = WeakSet()
     reading: dict[str, Any] = {"begin": "BEGIN", "pool_size": settings.pool_size, "query_only": True}
+    write = sqlite_engine(
+        target, settings, begin="BEGIN IMMEDIATE", pool_size=1, asynchronous=asynchronous, files=files
+    )
+    read = sqlite_engine(target, settings, **reading, asynchronous=asynchronous, files=files)
     return Engines(
-        sqlite_engine(target, settings, begin="BEGIN IMMEDIATE", pool_size=1, asynchronous=asynchronous, files=files),
-        sqlite_engine(target, settings, **reading, asynchronous=asynchronous, files=files),
+        KeptConnections(write, translation(target, settings), limit=1),
+        KeptConnections(read, translation(target, settings, reads_only=True), limit=settings.pool_size),
         files,
     )
+
+
+def translation(target: Target, settings: Settings, *, reads_only: bool = False) -> driver_errors.Translation:
+    """Return how the errors of a database's driver become ours."""
+    return driver_errors.Translation(target.place, settings.busy_timeout_seconds, reads_only)
 
 
 def _create(url: URL, driver: str, *, asynchronous: bool, **options: Any) -> Engine:
@@ -222,11 +257,11 @@ def sqlite_engine(
         pool = {"poolclass": AsyncAdaptedQueuePool if asynchronous else QueuePool, "pool_size": pool_size}
         # Threads are few, and one that waits holds up what it holds; tasks are many, each connection has a thread.
         more = pool_size if asynchronous else -1
-        pool |= {"max_overflow": 0 if pool_size == 1 else more, "pool_timeout": settings.busy_timeout_seconds}
-    engine = _create(target.url, "aiosqlite", asynchronous=asynchronous, **pool)
-    driver_errors.install(
-        engine, place=target.place, busy_timeout_seconds=settings.busy_timeout_seconds, reads_only=query_only
+        pool |= {"max_overflow": more, "pool_timeout": settings.busy_timeout_seconds}
+    engine = _create(
+        target.url, "aiosqlite", asynchronous=asynchronous, execution_options={"begin_with": begin}, **pool
     )
+    driver_errors.install(engine, translation(target, settings, reads_only=query_only))
     pragmas = _pragmas(settings, query_only=query_only, foreign_keys=foreign_keys)
     made: WeakSet[sqlite3.Connection] = WeakSet() if files is None else files
 
@@ -254,7 +289,9 @@ def sqlite_engine(
 
     @event.listens_for(engine, "begin")
     def send_begin(connection: Connection) -> None:
-        connection.exec_driver_sql(begin)
+        driver: Any = connection.connection.driver_connection
+        if not driver.in_transaction:  # a unit of work may have begun by itself
+            connection.exec_driver_sql(begin)
 
     return engine
 
@@ -311,7 +348,9 @@ def _postgresql_engines(target: Target, settings: Settings, *, asynchronous: boo
     poolclass = AsyncAdaptedQueuePool if asynchronous else QueuePool
     engine = postgresql_engine(target, settings, poolclass=poolclass, asynchronous=asynchronous)
     reading = engine.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
-    return Engines(write=engine, read=reading)
+    kept: dict[str, Any] = {"limit": settings.pool_size, "use": PoolUse()}
+    errors = translation(target, settings)
+    return Engines(KeptConnections(engine, errors, **kept), KeptConnections(reading, errors, **kept))
 
 
 def postgresql_engine(
@@ -336,7 +375,7 @@ def postgresql_engine(
         json_deserializer=orjson.loads,
         **pool,
     )
-    driver_errors.install(engine, place=target.place, busy_timeout_seconds=settings.busy_timeout_seconds)
+    driver_errors.install(engine, translation(target, settings))
 
     @event.listens_for(engine, "connect")
     def set_lock_timeout(connection: Any, _record: object) -> None:

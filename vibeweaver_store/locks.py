@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import threading
 import time
-from collections import Counter, deque
+from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -36,19 +36,33 @@ class WriterQueue:
         Raises:
             StoreBusy: ``owner`` holds the lock already and would wait for itself for ever.
         """
-        ticket = Ticket(granted, owner)
+        ticket = self._taken(owner)
+        if ticket is None:
+            ticket = Ticket(granted, owner)
+            with self._guard:
+                if self._holder is not None:
+                    self._waiting.append(ticket)
+                    return ticket
+                self._holder = ticket
+        granted()
+        return ticket
+
+    def _taken(self, owner: object) -> Ticket | None:
+        """Take the turn where nobody has it, without waiting.
+
+        Raises:
+            StoreBusy: ``owner`` has it already.
+        """
         with self._guard:
-            if self._holder is not None and self._holder.owner == owner:
+            if self._holder is None:
+                ticket = self._holder = Ticket(None, owner)
+                return ticket
+            if self._holder.owner == owner:
                 raise StoreBusy(
                     "this thread or task has a unit of work open on this database already; hand that one on, "
                     "or nest with uow.savepoint()"
                 )
-            if self._holder is not None:
-                self._waiting.append(ticket)
-                return ticket
-            self._holder = ticket
-        ticket.granted()
-        return ticket
+        return None
 
     def is_turn_of(self, ticket: Ticket) -> bool:
         """Say whether the turn has come."""
@@ -62,8 +76,35 @@ class WriterQueue:
                 return
             self._holder = self._waiting.popleft() if self._waiting else None
             following = self._holder
-        if following is not None:
+        if following is not None and following.granted is not None:
             following.granted()
+
+    def take(self, timeout_seconds: float) -> Ticket:
+        """Wait for the turn of this thread and keep it until it is left.
+
+        Raises:
+            StoreBusy: the turn did not come in time, or this thread has it already.
+        """
+        owner = _this_thread()
+        ticket = self._taken(owner)
+        return self._await_turn(owner, timeout_seconds) if ticket is None else ticket
+
+    def _await_turn(self, owner: object, timeout_seconds: float) -> Ticket:
+        started = time.monotonic()
+        arrived = threading.Event()
+        ticket = self.enter(arrived.set, owner)
+        try:
+            came = arrived.wait(timeout_seconds)
+        except BaseException:
+            self.leave(ticket)
+            raise
+        if not came:
+            self.leave(ticket)
+            waited = time.monotonic() - started
+            raise StoreBusy(
+                f"other threads wrote to the database for {waited:.1f} s without a turn for this one", waited=waited
+            )
+        return ticket
 
     @contextmanager
     def turn(self, timeout_seconds: float) -> Iterator[None]:
@@ -72,16 +113,8 @@ class WriterQueue:
         Raises:
             StoreBusy: the turn did not come in time, or this thread has it already.
         """
-        started = time.monotonic()
-        arrived = threading.Event()
-        ticket = self.enter(arrived.set, _this_thread())
+        ticket = self.take(timeout_seconds)
         try:
-            if not arrived.wait(timeout_seconds):
-                waited = time.monotonic() - started
-                raise StoreBusy(
-                    f"other threads wrote to the database for {waited:.1f} s without a turn for this one",
-                    waited=waited,
-                )
             yield
         finally:
             self.leave(ticket)
@@ -92,7 +125,7 @@ class Ticket:
 
     __slots__ = ("granted", "owner")
 
-    def __init__(self, granted: Callable[[], None], owner: object) -> None:
+    def __init__(self, granted: Callable[[], None] | None, owner: object) -> None:
         self.granted = granted
         self.owner = owner
 
@@ -135,21 +168,27 @@ class ForkGate:
 
     def __init__(self) -> None:
         self._changed = threading.Condition()
-        self._inside: Counter[Passer] = Counter()
+        self._inside: dict[Passer, int] = {}
         self._forking = 0
 
     @contextmanager
     def passing(self) -> Iterator[None]:
         """Be within a unit of work for the block, in this thread."""
-        passer = (threading.get_ident(), None)
-        with self._changed:
-            # What this thread's event loop has inside ends only when the loop goes on.
-            self._changed.wait_for(lambda: not self._forking or self._has_inside(passer[0]))
-            self._inside[passer] += 1
+        passer = self.come_in()
         try:
             yield
         finally:
             self.leave(passer)
+
+    def come_in(self) -> Passer:
+        """Be within a unit of work, in this thread, until one leaves."""
+        passer = (threading.get_ident(), None)
+        with self._changed:
+            if self._forking:
+                # What this thread's event loop has inside ends only when the loop goes on.
+                self._changed.wait_for(lambda: not self._forking or self._has_inside(passer[0]))
+            self._inside[passer] = self._inside.get(passer, 0) + 1
+        return passer
 
     def enter(self, task: object) -> Passer | None:
         """Let a task of this thread's event loop in, unless there is a fork now; then it is to try again."""
@@ -157,15 +196,18 @@ class ForkGate:
         with self._changed:
             if self._forking and passer not in self._inside:
                 return None
-            self._inside[passer] += 1
+            self._inside[passer] = self._inside.get(passer, 0) + 1
         return passer
 
     def leave(self, passer: Passer) -> None:
         """Come out again."""
         with self._changed:
-            self._inside[passer] -= 1
-            self._inside += Counter()  # drops what is zero
-            self._changed.notify_all()
+            if self._inside[passer] > 1:
+                self._inside[passer] -= 1
+            else:
+                del self._inside[passer]
+            if self._forking:
+                self._changed.notify_all()
 
     def _has_inside(self, thread: int) -> bool:
         return any(inside == thread for inside, _ in self._inside)

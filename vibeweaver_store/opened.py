@@ -9,7 +9,6 @@ import random
 import shutil
 import weakref
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TypeVar
 
@@ -82,7 +81,9 @@ class OpenDatabase:
         self._queue = self._writer_queue()
         self._file = sqlite_file.identity(target.path) if target.path is not None else None
         self._wal: tuple[int, int] | None = None
-        self._open_units: weakref.WeakSet[ReadUnitOfWork] = weakref.WeakSet()
+        self._path = str(target.path) if target.path is not None else None
+        self._wal_path = f"{target.path}-wal"
+        self._open_units: set[ReadUnitOfWork] = set()
         self._watches: weakref.WeakSet[Watch] = weakref.WeakSet()
         self._closed = False
         self._remove_temporary = weakref.finalize(
@@ -112,7 +113,8 @@ class OpenDatabase:
         """Have a connection to a file from the beginning: who would replace the file sees by it that it is in use."""
         if self._target.path is not None:
             with locks.FORK_GATE.passing():
-                self._engines.read.connect().close()
+                readers = self._engines.readers
+                readers.give(readers.take())
 
     def _refuse_closed(self) -> None:
         if self._closed:
@@ -120,20 +122,22 @@ class OpenDatabase:
 
     def _refuse_swapped(self) -> None:
         """Refuse a file that is not the one that was opened. Whoever replaces it holds its write lock meanwhile."""
-        if self._target.path is not None and sqlite_file.identity(self._target.path) != self._file:
+        if self._path is not None and sqlite_file.identity(self._path) != self._file:
             raise StoreUnavailable(
                 f"{self.place}: the file was deleted or replaced under the open store; close every store on it first, "
                 "and let its -wal and -shm files go with it"
             )
 
-    def _refuse_lost_wal(self) -> None:
-        """Refuse a -wal file that is not the one that our connections write to: what is committed would be lost.
+    def _refuse_lost_file(self) -> None:
+        """Refuse a file that is not the one that was opened, or whose -wal is not what our connections write to.
 
-        It is to be called while a connection is open; SQLite itself removes the file only after the last one.
+        What is committed would be lost. It is to be called while a connection is open; SQLite itself removes the -wal
+        only after the last one.
         """
-        if self._target.path is None:
+        if self._path is None:
             return
-        found = sqlite_file.identity(sqlite_file.side_files(self._target.path)["-wal"])
+        self._refuse_swapped()
+        found = sqlite_file.identity(self._wal_path)
         if self._wal is None:
             self._wal = found
         if found != self._wal:
@@ -142,16 +146,12 @@ class OpenDatabase:
                 "committed; close every store on it, and look at what is left: vibeweaver-store db check"
             )
 
-    @contextmanager
-    def _admitted(self, uow: UowT) -> Iterator[UowT]:
-        """Let a unit of work be within the database for the block. The caller has passed the gate of forks."""
+    def _admit(self, uow: ReadUnitOfWork) -> None:
+        """Let a unit of work be within the database. The caller has passed the gate of forks, and discards it after."""
         _refuse_tainted(self._target)
-        self._refuse_swapped()
+        if not uow._connections.idle:  # noqa: SLF001 - the kernel's own
+            self._refuse_swapped()  # before a connection is made to another file
         self._open_units.add(uow)
-        try:
-            yield uow
-        finally:
-            self._open_units.discard(uow)
 
     def _watch(self, topic: str) -> Watch:
         self._refuse_closed()
@@ -182,10 +182,9 @@ class OpenDatabase:
             # of the process's lock tables would make this child believe in locks that only the parent holds.
             for file in list(self._engines.files):
                 file.close()
-        _INHERITED.extend([engine.pool for engine in self._engines.distinct()])
+        _INHERITED.extend(self._engines.abandon())
         _INHERITED.extend(self._watches)
         self._watches.clear()
-        self._engines.dispose(close=False)
         if self._target.path is not None and not quiet:
             _TAINTED.add(self._target.path)
         self._queue = self._writer_queue()
@@ -214,7 +213,7 @@ _quiet_at_fork = True
 
 
 def _refuse_tainted(target: Target) -> None:
-    if target.path in _TAINTED:
+    if _TAINTED and target.path in _TAINTED:
         raise StoreUnavailable(
             f"{target.place}: this process was forked while its parent was amid a unit of work on it; fork between "
             "units of work, or start the process anew (multiprocessing's spawn)"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager, nullcontext
+from contextlib import closing, contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Concatenate, ParamSpec, Self, TypeVar
@@ -14,6 +14,7 @@ from sqlalchemy.engine import URL
 from vibeweaver_store import locks
 from vibeweaver_store.errors import StoreError
 from vibeweaver_store.following import Patience, Watch
+from vibeweaver_store.kept import KeptConnections
 from vibeweaver_store.opened import OpenDatabase, UowT, finished, pauses, prepare
 from vibeweaver_store.paging import Page, iterate
 from vibeweaver_store.settings import Settings, load
@@ -75,9 +76,7 @@ class Store(OpenDatabase):
             StoreBusy: others wrote for longer than the busy timeout, or this thread has a unit of work open already.
             StoreUnavailable: the store is closed, or the database cannot be reached.
         """
-        asked_at = time.monotonic()
-        turn = self._queue.turn(self._settings.busy_timeout_seconds) if self._queue else nullcontext()
-        with turn, self._running(UnitOfWork(self._engines.write, self._clock), asked_at) as uow:
+        with self._running(UnitOfWork, self._engines.writers, self._queue) as uow:
             yield uow
 
     @contextmanager
@@ -87,21 +86,33 @@ class Store(OpenDatabase):
         Raises:
             StoreUnavailable: the store is closed, or the database cannot be reached.
         """
-        with self._running(ReadUnitOfWork(self._engines.read, self._clock), time.monotonic()) as uow:
+        with self._running(ReadUnitOfWork, self._engines.readers, None) as uow:
             yield uow
 
     @contextmanager
-    def _running(self, uow: UowT, asked_at: float) -> Iterator[UowT]:
-        self._refuse_closed()
-        with locks.FORK_GATE.passing(), self._admitted(uow):
+    def _running(
+        self, kind: type[UowT], connections: KeptConnections, queue: locks.WriterQueue | None
+    ) -> Iterator[UowT]:
+        # One block, not one for each of what it enters: these are as dear as a transaction.
+        asked_at = time.monotonic()
+        uow = kind(connections, self._clock)
+        ticket = queue.take(self._settings.busy_timeout_seconds) if queue is not None else None
+        try:
+            self._refuse_closed()
+            passer = locks.FORK_GATE.come_in()
             try:
+                self._admit(uow)
                 uow._start(asked_at)  # noqa: SLF001 - the store is the one owner of begin and commit
-                self._refuse_swapped()
-                self._refuse_lost_wal()
+                self._refuse_lost_file()
                 yield uow
                 uow._finish()  # noqa: SLF001
             finally:
                 uow._undo(discard=self._closed)  # noqa: SLF001
+                self._open_units.discard(uow)
+                locks.FORK_GATE.leave(passer)
+        finally:
+            if queue is not None and ticket is not None:
+                queue.leave(ticket)
 
     def run(self, operation: Callable[Concatenate[UnitOfWork, P], T], /, *args: P.args, **kwargs: P.kwargs) -> T:
         """Run one operation in a unit of work of its own, again if the backend calls its failure transient.

@@ -6,19 +6,21 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, NoReturn, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, Final, NoReturn, TypeAlias, TypeVar
 
-import sqlalchemy as sa
 import sqlmodel
-from sqlalchemy import Engine, inspect
+from sqlalchemy import inspect
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.orm import SessionTransaction
+from sqlalchemy.orm import session as orm_session
+from sqlalchemy.orm.identity import _WeakInstanceDict as WeakInstanceDict
 
 from vibeweaver_store.errors import InvalidInput, StoreBusy, StoreError, StoreUnavailable
 from vibeweaver_store.following import announcement
 from vibeweaver_store.json_values import shown
+from vibeweaver_store.kept import KeptConnection, KeptConnections
 
 Clock: TypeAlias = Callable[[], datetime]
 RowT = TypeVar("RowT", bound=sqlmodel.SQLModel)
@@ -29,6 +31,14 @@ def utc_now() -> datetime:
     return datetime.now(UTC)
 
 
+_BLANK: Final = vars(sqlmodel.Session(expire_on_commit=False, execution_options={"populate_existing": True}))
+"""What a session begins with: to make one anew takes as long as a transaction of SQLite. Tests see that none of it is
+shared that changes.
+
+populate_existing: a row read again shows what statements have changed meanwhile, not a cached instance.
+"""
+
+
 class ReadUnitOfWork(sqlmodel.Session):
     """One transaction that reads a consistent snapshot. The database refuses a write in it.
 
@@ -36,10 +46,16 @@ class ReadUnitOfWork(sqlmodel.Session):
     :meth:`vibeweaver_store.Store.read`. What it returned stays readable after it ended.
     """
 
-    def __init__(self, bind: Engine, clock: Clock, *, binds: None = None) -> None:
-        del binds  # SQLAlchemy's AsyncSession, which makes one of these, always names it
-        # populate_existing: a row read again shows what statements have changed meanwhile, not a cached instance.
-        super().__init__(bind, expire_on_commit=False, execution_options={"populate_existing": True})
+    def __init__(self, connections: KeptConnections, clock: Clock) -> None:
+        self.__dict__.update(_BLANK)
+        self.identity_map = WeakInstanceDict()
+        self._new = {}
+        self._deleted = {}
+        self.hash_key = orm_session._new_sessionid()  # noqa: SLF001 - see _BLANK
+        orm_session._sessions[self.hash_key] = self  # noqa: SLF001 - likewise
+        self._connections = connections
+        self._kept: KeptConnection | None = None
+        self._observed = False
         self._clock = clock
         self._instant: datetime | None = None
         self._driver: Any = None
@@ -71,8 +87,7 @@ class ReadUnitOfWork(sqlmodel.Session):
     @property
     def backend(self) -> str:
         """The name of the backend: ``sqlite`` or ``postgresql``."""
-        assert self.bind is not None  # noqa: S101 - given on being made
-        return self.bind.dialect.name
+        return self._connections.engine.dialect.name
 
     if not TYPE_CHECKING:  # type checkers see sqlmodel's own overloads
 
@@ -179,16 +194,18 @@ class ReadUnitOfWork(sqlmodel.Session):
             raise StoreError("an error in this unit of work undid it; wrap what may fail in uow.savepoint()")
 
     def _is_undone(self) -> bool:
-        """Say whether the backend gave the transaction up: statements would fail, or commit one by one."""
-        if self.backend == "sqlite":
-            # A full disk or an I/O error ends the transaction, and what follows would commit by itself.
-            return not self._driver.in_transaction
-        # COMMIT of a failed transaction is answered with a ROLLBACK, and with no error.
-        return bool(self._driver.info.transaction_status.name == "INERROR")
+        return self._kept is None or self._kept.is_undone
 
     def _start(self, asked_at: float) -> None:
         try:
-            self._driver = self.connection().connection.driver_connection
+            kept = self._kept = self._connections.take()
+            self._driver = kept.driver
+            self.bind = kept.connection
+            self._observed = kept.is_observed()
+            if self._observed:
+                self.connection()
+            else:
+                kept.begin()
         except PoolTimeout as error:
             raise StoreBusy("all connections of the store are in use", waited=time.monotonic() - asked_at) from error
         except StoreBusy as busy:
@@ -197,13 +214,24 @@ class ReadUnitOfWork(sqlmodel.Session):
 
     def _finish(self) -> None:
         with self._noting_failure():
-            self.flush()
+            if self._is_session_used():
+                self.flush()
             try:
-                super().commit()
+                self._commit()
             except StoreUnavailable as error:
                 # The connection broke while committing: whether it took is not known, so it is not repeated.
                 error.transient = False
                 raise
+
+    def _is_session_used(self) -> bool:
+        return bool(self._transaction is not None or self._new or self._deleted or self.identity_map._modified)  # noqa: SLF001
+
+    def _commit(self) -> None:
+        if self._transaction is not None:
+            super().commit()
+        else:
+            assert self._kept is not None  # noqa: S101 - it was started
+            self._kept.commit()
 
     def _undo(self, *, discard: bool) -> None:
         """Roll back and give the connection back; what goes wrong here must not hide the first error.
@@ -215,8 +243,16 @@ class ReadUnitOfWork(sqlmodel.Session):
             return
         with suppress(StoreError, SQLAlchemyError):
             super().close()
-        if discard and self._driver is not None:
-            self._driver.close()
+        kept, self._kept = self._kept, None
+        if kept is None:
+            return
+        with suppress(StoreError):
+            if kept.in_transaction:
+                kept.rollback()
+        if discard:
+            kept.discard()
+        else:
+            self._connections.give(kept)
 
     def disown(self) -> list[object]:
         """Cut a unit of work that was inherited by ``fork`` off its connection, in the child; return the connection.
@@ -224,23 +260,14 @@ class ReadUnitOfWork(sqlmodel.Session):
         A statement on it, above all its COMMIT, would write through a lock that only the parent holds.
         """
         self._foreign = True
-        held: list[object] = [self]
-        for connection in {id(bound): bound for bound, *_ in self._transaction_connections()}.values():
-            fairy = connection.connection
-            held.append(fairy.dbapi_connection)
-            held.append(fairy)
-        return held
-
-    def _transaction_connections(self) -> list[tuple[sa.Connection, ...]]:
-        transaction: Any = self.get_transaction()
-        return list(transaction._connections.values()) if transaction is not None else []  # noqa: SLF001
+        return [self, self._kept]
 
 
 class UnitOfWork(ReadUnitOfWork):
     """One transaction that reads and writes: committed when its block ends, rolled back when an exception leaves it."""
 
-    def __init__(self, bind: Engine, clock: Clock, *, binds: None = None) -> None:
-        super().__init__(bind, clock, binds=binds)
+    def __init__(self, connections: KeptConnections, clock: Clock) -> None:
+        super().__init__(connections, clock)
         self._topics: set[str] = set()
 
     def insert(self, *rows: RowT) -> None:
@@ -286,6 +313,7 @@ class UnitOfWork(ReadUnitOfWork):
         self._check_usable()
         with _typed():
             nested: SessionTransaction = super(ReadUnitOfWork, self).begin(nested=True)
+            self.connection()  # sends it, before any statement that goes by the session
         try:
             yield
             with self._noting_failure():

@@ -284,7 +284,7 @@ def test_iterating_newest_first_does_not_meet_what_is_appended_meanwhile(
 
 def test_iterating_holds_no_transaction_open(store: Store, jam: Session) -> None:
     store.run(history.append_many, jam.id, [history.NewEntry("sample")] * 5)
-    held = [store._engines.read.pool.checkedout() for _ in history.iterate(store, jam.id, page_size=2)]  # type: ignore[attr-defined]
+    held = [store._engines.in_use() for _ in history.iterate(store, jam.id, page_size=2)]
     assert held == [0] * 5
 
 

@@ -340,7 +340,9 @@ def workers() -> int:
 
 def listening(store: AsyncStore) -> int:
     """How many connections there are besides those in the store's pools."""
-    pooled = sum(engine.pool.checkedin() for engine in store._engines.distinct())  # type: ignore[attr-defined]
+    engines = store._engines
+    pooled = sum(engine.pool.checkedin() for engine in engines.distinct())  # type: ignore[attr-defined]
+    pooled += engines.writers.idle + engines.readers.idle
     if store.backend == "sqlite":
         return workers() - pooled
     with Store.open(store._target.url) as other, other.read() as uow:

@@ -37,7 +37,7 @@ SESSIONS = {
 
 WORKED_ON = {"UnitOfWork", "ReadUnitOfWork", "AsyncUnitOfWork", "AsyncReadUnitOfWork", "Store", "AsyncStore"}
 
-OVERRIDDEN = {"process_bind_param", "process_result_value"}
+OVERRIDDEN = {"process_bind_param", "result_processor"}
 """SQLAlchemy's own methods: what they raise is told by the class."""
 
 ERRORS = {name for name, value in vars(errors).items() if isinstance(value, type) and issubclass(value, Exception)}

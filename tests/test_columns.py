@@ -31,6 +31,7 @@ from vibeweaver_store import (
 )
 from vibeweaver_store.columns import EnumInteger, EnumText, Flag, UtcDateTime, parse_enum
 from vibeweaver_store.models.triggers import TriggerType
+from vibeweaver_store.stored_forms import read_time
 from vibeweaver_store.testing import RuleFactory, SessionFactory
 
 
@@ -115,7 +116,7 @@ def test_a_naive_instant_is_no_filter_either(lasting_store: Store) -> None:
 @pytest.mark.parametrize("text", ["yesterday", "", "2026-13-01T00:00:00.000000Z", 5])
 def test_a_stored_time_that_is_none_is_corrupt(text: Any) -> None:
     with pytest.raises(CorruptData):
-        UtcDateTime().process_result_value(text, sqlite.dialect())
+        read_time(text)
 
 
 # Vocabularies and flags

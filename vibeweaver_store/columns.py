@@ -11,6 +11,7 @@ import enum
 from collections.abc import Callable
 from contextlib import suppress
 from datetime import UTC, datetime
+from functools import lru_cache, partial
 from typing import Annotated, Any, TypeAlias, TypeVar
 
 import sqlalchemy as sa
@@ -22,7 +23,18 @@ from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.types import TypeDecorator, TypeEngine
 
 from vibeweaver_store.errors import CorruptData, InvalidInput
-from vibeweaver_store.json_values import FrozenDict, check_text, dump_json, freeze, load_json, shown
+from vibeweaver_store.json_values import FrozenDict, check_text, dump_json, freeze, shown
+from vibeweaver_store.stored_forms import (
+    Reader,
+    enum_reader,
+    read_document,
+    read_flag,
+    read_json,
+    read_time,
+    write_enum,
+    write_json,
+    write_time,
+)
 
 _MAX_INTEGER = 2**63 - 1
 
@@ -134,8 +146,11 @@ class Flag(TypeDecorator[bool]):
             raise InvalidInput(f"must be true or false (got {shown(value)})")
         return value
 
-    def process_result_value(self, value: Any, dialect: Dialect) -> bool | None:
-        return None if value is None else bool(value)
+    def result_processor(self, dialect: Dialect, coltype: object) -> Reader | None:
+        return read_flag if dialect.name == "sqlite" else None
+
+    def written(self, dialect: Dialect) -> Reader | None:
+        return None
 
 
 class UtcDateTime(TypeDecorator[datetime]):
@@ -160,19 +175,13 @@ class UtcDateTime(TypeDecorator[datetime]):
             instant = _to_utc(value)
         except ValueError as error:
             raise InvalidInput(f"a time {error} (got {shown(value)})") from error
-        if dialect.name == "postgresql":
-            return instant
-        return instant.isoformat(timespec="microseconds")[:-6] + "Z"
+        return instant if dialect.name == "postgresql" else write_time(instant)
 
-    def process_result_value(self, value: Any, dialect: Dialect) -> datetime | None:
-        if value is None:
-            return None
-        if isinstance(value, datetime):
-            return value.astimezone(UTC)
-        try:
-            return datetime.fromisoformat(value)
-        except (TypeError, ValueError) as error:
-            raise CorruptData(f"{value!r} is not a stored time") from error
+    def result_processor(self, dialect: Dialect, coltype: object) -> Reader | None:
+        return read_time
+
+    def written(self, dialect: Dialect) -> Reader | None:
+        return None if dialect.name == "postgresql" else write_time
 
 
 class _Now(sa.ColumnElement[datetime]):
@@ -209,8 +218,11 @@ class EnumText(TypeDecorator[StrEnumT]):
     def process_bind_param(self, value: str | None, dialect: Dialect) -> str | None:
         return None if value is None else str(parse_enum(self.vocabulary, value))
 
-    def process_result_value(self, value: Any, dialect: Dialect) -> StrEnumT | None:
-        return None if value is None else _read_enum(self.vocabulary, value)
+    def result_processor(self, dialect: Dialect, coltype: object) -> Reader | None:
+        return enum_reader(self.vocabulary)
+
+    def written(self, dialect: Dialect) -> Reader | None:
+        return write_enum
 
 
 class EnumInteger(TypeDecorator[IntEnumT]):
@@ -229,8 +241,11 @@ class EnumInteger(TypeDecorator[IntEnumT]):
     def process_bind_param(self, value: int | None, dialect: Dialect) -> int | None:
         return None if value is None else int(parse_enum(self.vocabulary, value))
 
-    def process_result_value(self, value: Any, dialect: Dialect) -> IntEnumT | None:
-        return None if value is None else _read_enum(self.vocabulary, value)
+    def result_processor(self, dialect: Dialect, coltype: object) -> Reader | None:
+        return enum_reader(self.vocabulary)
+
+    def written(self, dialect: Dialect) -> Reader | None:
+        return write_enum
 
 
 EnumT = TypeVar("EnumT", bound=enum.Enum)
@@ -259,16 +274,6 @@ def parse_enum(vocabulary: type[EnumT], value: object, *, field: str | None = No
     raise InvalidInput(f"{field or vocabulary.__name__}: {shown(value)} is none of {members}", field=field)
 
 
-def _read_enum(vocabulary: type[EnumT], value: object) -> EnumT:
-    try:
-        member = vocabulary(value)
-    except ValueError as error:
-        raise CorruptData(f"{value!r} is no {vocabulary.__name__}") from error
-    if member.value != value:  # another word for it, which is read on the way in and never stored
-        raise CorruptData(f"{value!r} is no {vocabulary.__name__}")
-    return member
-
-
 def one_of(column: str, vocabulary: type[enum.StrEnum]) -> sa.CheckConstraint:
     """Return the CHECK that keeps a column within a vocabulary, named after the column."""
     values = ", ".join(f"'{member.value}'" for member in vocabulary)
@@ -295,10 +300,11 @@ class Json(TypeDecorator[Any]):
             raise InvalidInput(f"a document {error}") from error
         return document if dialect.name == "postgresql" else dump_json(document)
 
-    def process_result_value(self, value: Any, dialect: Dialect) -> Any:
-        if value is None:
-            return None
-        return freeze(value if dialect.name == "postgresql" else load_json(value))
+    def result_processor(self, dialect: Dialect, coltype: object) -> Reader | None:
+        return read_document if dialect.name == "postgresql" else read_json
+
+    def written(self, dialect: Dialect) -> Reader | None:
+        return self.impl_instance.bind_processor(dialect) if dialect.name == "postgresql" else write_json
 
 
 class UnionDocument(Json):
@@ -314,14 +320,33 @@ class UnionDocument(Json):
         document = None if value is None else self.adapter.dump_python(value, mode="json")
         return super().process_bind_param(document, dialect)
 
-    def process_result_value(self, value: Any, dialect: Dialect) -> Any:
-        document = super().process_result_value(value, dialect)
-        if document is None:
+    def result_processor(self, dialect: Dialect, coltype: object) -> Reader | None:
+        return self._read
+
+    def _read(self, value: Any) -> Any:
+        if value is None:
             return None
-        try:
-            return self.adapter.validate_python(document)
-        except ValidationError as error:
-            raise CorruptData(f"a stored document is not valid: {explain(error)}") from error
+        text = value if isinstance(value, str) else dump_json(value)
+        return _known_variant(self.adapter, text) if len(text) <= _LONGEST_KEPT else _variant(self.adapter, text)
+
+    def written(self, dialect: Dialect) -> Reader | None:
+        return partial(self.process_bind_param, dialect=dialect)
+
+
+_LONGEST_KEPT = 2000
+
+
+def _variant(adapter: TypeAdapter[Any], text: str) -> Any:
+    try:
+        return adapter.validate_python(read_json(text))
+    except ValidationError as error:
+        raise CorruptData(f"a stored document is not valid: {explain(error)}") from error
+
+
+@lru_cache(maxsize=4096)
+def _known_variant(adapter: TypeAdapter[Any], text: str) -> Any:
+    """Return the document that a text holds; that of one text is one object, which cannot be edited."""
+    return _variant(adapter, text)
 
 
 def parse_document(adapter: TypeAdapter[DocumentT], value: object, *, field: str) -> DocumentT:
@@ -346,11 +371,23 @@ def require(kind: Callable[[Any], Any] | Any, value: object, *, field: str) -> A
     Raises:
         InvalidInput: the value is refused; the message names the field.
     """
+    adapter = _adapter(kind)
     try:
-        return _adapter(kind).validate_python(value)
+        if type(value) is str and len(value) <= _LONGEST_KNOWN:
+            return _known_text(adapter, value)
+        return adapter.validate_python(value)
     except ValidationError as error:
         reason = error.errors(include_url=False)[0]["msg"].removeprefix("Value error, ")
         raise InvalidInput(f"{field}: {reason} (got {shown(value)})", field=field) from error
+
+
+_LONGEST_KNOWN = 200
+
+
+@lru_cache(maxsize=4096)
+def _known_text(adapter: TypeAdapter[Any], text: str) -> Any:
+    # What was taken once is taken again: most arguments of services are ids and names that come all the time.
+    return adapter.validate_python(text)
 
 
 _ADAPTERS: dict[int, TypeAdapter[Any]] = {}

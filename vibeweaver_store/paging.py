@@ -12,13 +12,16 @@ import hashlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import cache
 from typing import Any, Generic, Literal, TypeAlias, TypeVar
 
 import orjson
 import sqlalchemy as sa
+from sqlalchemy.types import TypeEngine
 from sqlmodel.sql.expression import Select, SelectOfScalar
 
 from vibeweaver_store.errors import InvalidInput
+from vibeweaver_store.hot import HotRows
 from vibeweaver_store.json_values import shown
 from vibeweaver_store.unit_of_work import ReadUnitOfWork
 
@@ -81,46 +84,120 @@ class _Cursor:
 
 def fetch(
     uow: ReadUnitOfWork,
-    statement: SelectOfScalar[RowT] | Select[RowT],
+    source: type[RowT] | SelectOfScalar[RowT] | Select[RowT],
     order: Order,
     *,
     limit: int = DEFAULT_LIMIT,
     cursor: str | None = None,
 ) -> Page[RowT]:
-    """Return one page of a listing, in one statement. ``statement`` filters; order and limit are added here.
+    """Return one page of a listing, in one statement.
 
-    Rows must have the order's columns as attributes.
+    Args:
+        uow: the unit of work to read in.
+        source: a table class, or a statement that filters and whose rows have the order's columns as attributes. That
+            of a table class is a hot one.
+        order: the order of the listing, which is added here, as the limit is.
+        limit: how many rows.
+        cursor: where to go on.
 
     Raises:
         InvalidInput: the limit is not 1 to 1,000, or the cursor was altered or belongs to another listing.
     """
     check_limit(limit)
     at = _decode(cursor, order) if cursor is not None else None
+    # One row more than asked for tells whether there is a further page.
+    if isinstance(source, type):
+        rows = _hot_rows(uow, source, order, at, limit + 1)
+    else:
+        found: Any = uow.exec(_paged(uow.backend, source, order, at).limit(limit + 1))
+        rows = list(found)
+    more = len(rows) > limit
+    del rows[limit:]
+    backward = at is not None and at.way == "previous"
+    if backward:
+        rows.reverse()
+    onward = cursor_after(order, _key(order, rows[-1])) if rows else None
+    return Page(
+        items=rows,
+        next_cursor=onward if more and not backward else _leading("next", rows[-1:], order, at, more=more),
+        previous_cursor=_leading("previous", rows[:1], order, at, more=more),
+        end_cursor=onward if rows or backward else cursor,
+    )
+
+
+def _paged(backend: str, statement: StatementT, order: Order, at: _Cursor | None) -> StatementT:
+    """Return a statement confined to a listing, in its order, and to what lies beyond a cursor."""
     backward = at is not None and at.way == "previous"
     falling = order.falling != backward
     if at is not None:
-        statement = statement.where(_beyond(_bounds(uow, order, at.key), at, falling=falling))
+        statement = statement.where(_beyond(_bounds(backend, order, at.key), at, falling=falling))
     statement = statement.where(*_spanned(order, at, falling=falling))
-    # One row more than asked for tells whether there is a further page.
-    found: Any = uow.exec(ordered(uow, statement, order, backward=backward).limit(limit + 1))
-    rows: list[RowT] = list(found)
-    more = len(rows) > limit
-    del rows[limit:]
-    if backward:
-        rows.reverse()
-    return Page(
-        items=rows,
-        next_cursor=_leading("next", rows[-1:], order, at, more=more),
-        previous_cursor=_leading("previous", rows[:1], order, at, more=more),
-        end_cursor=cursor_after(order, _key(order, rows[-1])) if rows else (None if backward else cursor),
+    return _ordered(backend, statement, order, backward=backward)
+
+
+@dataclass(frozen=True, slots=True)
+class _Form:
+    """What the text of a page's statement depends on; columns are named by their attributes."""
+
+    table: type[Any]
+    backend: str
+    columns: tuple[str, ...]
+    within: tuple[str, ...]
+    falling: bool
+    spanned: tuple[bool, bool]
+    came: tuple[Way, bool] | None
+
+
+def _hot_rows(uow: ReadUnitOfWork, table: type[RowT], order: Order, at: _Cursor | None, limit: int) -> list[RowT]:
+    start, end = order.span
+    form = _Form(
+        table,
+        uow.backend,
+        columns=tuple([column.key for column in order.columns]),
+        within=tuple([column.key for column, _ in order.within]),
+        falling=order.falling,
+        spanned=(start is not None, end is not None),
+        came=None if at is None else (at.way, at.inclusive),
     )
+    values = {f"within_{column.key}": value for column, value in order.within}
+    if at is not None:
+        values.update({f"key_{key}": value for key, value in zip(form.columns, at.key, strict=True)})
+    return _hot_page(form).all(uow, **values, start=start, end=end, limit=limit)
+
+
+@cache
+def _hot_page(form: _Form) -> HotRows[Any]:
+    """Return the statement of a page with places for all values, so that one serves every page of its form."""
+    kind = getattr(form.table, form.columns[0]).type
+    start, end = form.spanned
+    order = Order(
+        [],
+        [getattr(form.table, key) for key in form.columns],
+        falling=form.falling,
+        within=[_place(form.table, "within", key) for key in form.within],
+        span=(sa.bindparam("start", type_=kind) if start else None, sa.bindparam("end", type_=kind) if end else None),
+    )
+    keys = [place for _, place in [_place(form.table, "key", key) for key in form.columns]]
+    at = None if form.came is None else _Cursor(*form.came, key=keys)
+    statement = _paged(form.backend, sa.select(form.table), order, at)
+    return HotRows(form.table, statement.limit(sa.bindparam("limit", type_=sa.Integer())))
+
+
+def _place(table: type[Any], what: str, key: str) -> tuple[Any, sa.BindParameter[Any]]:
+    column = getattr(table, key)
+    return column, sa.bindparam(f"{what}_{key}", type_=column.type)
 
 
 def ordered(uow: ReadUnitOfWork, statement: StatementT, order: Order, *, backward: bool = False) -> StatementT:
     """Return a statement confined to the fixed columns of a listing, in its order or backward."""
-    fixed = [column for column, _ in _ranged(uow, order)]
+    return _ordered(uow.backend, statement, order, backward=backward)
+
+
+def _ordered(backend: str, statement: StatementT, order: Order, *, backward: bool) -> StatementT:
+    fixed = [column for column, _ in _ranged(backend, order)]
     turn = sa.desc if order.falling != backward else sa.asc
-    return statement.where(*confined(uow, order)).order_by(*[turn(column) for column in (*fixed, *order.columns)])
+    confined_to = _confined(backend, order)
+    return statement.where(*confined_to).order_by(*[turn(column) for column in (*fixed, *order.columns)])
 
 
 def confined(uow: ReadUnitOfWork, order: Order) -> list[sa.ColumnElement[bool]]:
@@ -129,14 +206,18 @@ def confined(uow: ReadUnitOfWork, order: Order) -> list[sa.ColumnElement[bool]]:
     Where a column is fixed by ``=``, PostgreSQL leaves it out of the order, and may walk the primary key through the
     rows of everybody else. A range of one value has it keep to the index of the listing.
     """
-    ranged = _ranged(uow, order)
+    return _confined(uow.backend, order)
+
+
+def _confined(backend: str, order: Order) -> list[sa.ColumnElement[bool]]:
+    ranged = _ranged(backend, order)
     equal = [column == value for column, value in order.within[: len(order.within) - len(ranged)]]
     return equal + [condition for column, value in ranged for condition in (column >= value, column <= value)]
 
 
-def _ranged(uow: ReadUnitOfWork, order: Order) -> Sequence[tuple[Any, Any]]:
+def _ranged(backend: str, order: Order) -> Sequence[tuple[Any, Any]]:
     """Return the fixed column that is put as a range: on PostgreSQL the last one, next to what it is ordered by."""
-    return order.within[-1:] if uow.backend == "postgresql" else ()
+    return order.within[-1:] if backend == "postgresql" else ()
 
 
 def iterate(fetch_page: Callable[[str | None], Page[T]]) -> Iterator[T]:
@@ -165,9 +246,9 @@ def check_limit(limit: int) -> int:
     return limit
 
 
-def _bounds(uow: ReadUnitOfWork, order: Order, key: Sequence[Any]) -> list[tuple[Any, Any]]:
+def _bounds(backend: str, order: Order, key: Sequence[Any]) -> list[tuple[Any, Any]]:
     """Return the columns to compare with a cursor's row, each with its value there; see :func:`confined`."""
-    return [*_ranged(uow, order), *zip(order.columns, key, strict=True)]
+    return [*_ranged(backend, order), *zip(order.columns, key, strict=True)]
 
 
 def _spanned(order: Order, at: _Cursor | None, *, falling: bool) -> Iterator[sa.ColumnElement[bool]]:
@@ -184,10 +265,14 @@ def _spanned(order: Order, at: _Cursor | None, *, falling: bool) -> Iterator[sa.
 
 def _beyond(bounds: Sequence[tuple[Any, Any]], at: _Cursor, *, falling: bool) -> sa.ColumnElement[bool]:
     here = sa.tuple_(*[column for column, _ in bounds])
-    there = sa.tuple_(*[sa.literal(value, column.type) for column, value in bounds])
+    there = sa.tuple_(*[_bound(value, column.type) for column, value in bounds])
     if falling:
         return here <= there if at.inclusive else here < there
     return here >= there if at.inclusive else here > there
+
+
+def _bound(value: Any, kind: TypeEngine[Any]) -> sa.BindParameter[Any]:
+    return value if isinstance(value, sa.BindParameter) else sa.literal(value, kind)
 
 
 def _leading(way: Way, edge: Sequence[object], order: Order, at: _Cursor | None, *, more: bool) -> str | None:

@@ -11,11 +11,14 @@ from typing import TYPE_CHECKING, Any, Final, NoReturn, TypeAlias, TypeVar
 import sqlmodel
 from sqlalchemy import inspect
 from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.engine import Dialect
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.orm import SessionTransaction
 from sqlalchemy.orm import session as orm_session
+from sqlalchemy.orm.attributes import instance_state
 from sqlalchemy.orm.identity import _WeakInstanceDict as WeakInstanceDict
+from sqlalchemy.orm.state import InstanceState
 
 from vibeweaver_store.errors import InvalidInput, StoreBusy, StoreError, StoreUnavailable
 from vibeweaver_store.following import announcement
@@ -24,6 +27,7 @@ from vibeweaver_store.kept import KeptConnection, KeptConnections
 
 Clock: TypeAlias = Callable[[], datetime]
 RowT = TypeVar("RowT", bound=sqlmodel.SQLModel)
+T = TypeVar("T")
 
 
 def utc_now() -> datetime:
@@ -37,6 +41,10 @@ shared that changes.
 
 populate_existing: a row read again shows what statements have changed meanwhile, not a cached instance.
 """
+
+
+_READS_ONLY: Final = "this unit of work only reads; write in store.begin()"
+_UNDONE: Final = "an error in this unit of work undid it; wrap what may fail in uow.savepoint()"
 
 
 class ReadUnitOfWork(sqlmodel.Session):
@@ -56,6 +64,7 @@ class ReadUnitOfWork(sqlmodel.Session):
         self._connections = connections
         self._kept: KeptConnection | None = None
         self._observed = False
+        self._shown: list[list[Any]] = []
         self._clock = clock
         self._instant: datetime | None = None
         self._driver: Any = None
@@ -87,7 +96,46 @@ class ReadUnitOfWork(sqlmodel.Session):
     @property
     def backend(self) -> str:
         """The name of the backend: ``sqlite`` or ``postgresql``."""
-        return self._connections.engine.dialect.name
+        return self.dialect.name
+
+    @property
+    def dialect(self) -> Dialect:
+        """SQLAlchemy's dialect of the backend and its driver."""
+        return self._connections.engine.dialect
+
+    # --- hot statements, see vibeweaver_store.hot ---
+
+    def run_hot(self, statement: str, values: Any) -> list[Any]:
+        """Run a compiled statement in this transaction and return its rows.
+
+        Raises:
+            StoreError: the statement failed; or an earlier error undid this unit of work, or it has ended.
+        """
+        return self._send_hot(KeptConnection.rows, lambda result: result.fetchall(), statement, values)
+
+    def _send_hot(
+        self, send: Callable[[KeptConnection, str, Any], T], read: Callable[[Any], T], statement: str, values: Any
+    ) -> T:
+        kept = self._usable()
+        if self._new or self._deleted or self.identity_map._modified:  # noqa: SLF001
+            self.flush()
+        try:
+            if self._observed:
+                return read(self.connection().exec_driver_sql(statement, values))
+            return send(kept, statement, values)
+        except BaseException as error:
+            if isinstance(error, StoreError) or not isinstance(error, Exception):
+                self._failed = True
+            raise
+
+    def adopt(self, rows: list[RowT], *, new: bool = False) -> list[RowT]:
+        """Take rows in that were made from what a hot statement returned, and return them.
+
+        They belong to no session; an edit of one is an error when the unit of work ends, since it only reads.
+        """
+        del new
+        self._shown.append(rows)
+        return rows
 
     if not TYPE_CHECKING:  # type checkers see sqlmodel's own overloads
 
@@ -155,7 +203,7 @@ class ReadUnitOfWork(sqlmodel.Session):
             return super().get_bind(*args, **kwargs)
 
         def _refuse_to_write(self, *_: object, **__: object) -> NoReturn:
-            raise InvalidInput("this unit of work only reads; write in store.begin()")
+            raise InvalidInput(_READS_ONLY)
 
         insert = upsert = savepoint = announce = _refuse_to_write
 
@@ -189,12 +237,17 @@ class ReadUnitOfWork(sqlmodel.Session):
             raise StoreError("this unit of work has ended; begin another one")
 
     def _check_usable(self) -> None:
-        self._check_present()
-        if self._failed or not self.is_active or self._is_undone():
-            raise StoreError("an error in this unit of work undid it; wrap what may fail in uow.savepoint()")
+        self._usable()
+        if not self.is_active:
+            raise StoreError(_UNDONE)
 
-    def _is_undone(self) -> bool:
-        return self._kept is None or self._kept.is_undone
+    def _usable(self) -> KeptConnection:
+        if self._foreign or self._ended:
+            self._check_present()
+        kept = self._kept
+        if kept is None or self._failed or kept.is_undone:
+            raise StoreError(_UNDONE)
+        return kept
 
     def _start(self, asked_at: float) -> None:
         try:
@@ -214,6 +267,7 @@ class ReadUnitOfWork(sqlmodel.Session):
 
     def _finish(self) -> None:
         with self._noting_failure():
+            self._refuse_edits()
             if self._is_session_used():
                 self.flush()
             try:
@@ -222,6 +276,11 @@ class ReadUnitOfWork(sqlmodel.Session):
                 # The connection broke while committing: whether it took is not known, so it is not repeated.
                 error.transient = False
                 raise
+
+    def _refuse_edits(self) -> None:
+        for rows in self._shown:
+            if any(instance_state(row).modified for row in rows):
+                raise InvalidInput(_READS_ONLY)
 
     def _is_session_used(self) -> bool:
         return bool(self._transaction is not None or self._new or self._deleted or self.identity_map._modified)  # noqa: SLF001
@@ -269,6 +328,47 @@ class UnitOfWork(ReadUnitOfWork):
     def __init__(self, connections: KeptConnections, clock: Clock) -> None:
         super().__init__(connections, clock)
         self._topics: set[str] = set()
+        self.known: dict[Any, Any] = {}
+        """What services know for the rest of the unit of work, as that they have locked a row; a savepoint that is
+        undone has it forgotten."""
+
+    def count_hot(self, statement: str, values: Any) -> int:
+        """Run a compiled statement that returns no rows, and return how many rows it has changed.
+
+        Raises:
+            StoreError: as :meth:`run_hot` does.
+        """
+        return self._send_hot(KeptConnection.count, lambda result: int(result.rowcount), statement, values)
+
+    def run_hot_many(self, statement: str, values: list[Any]) -> None:
+        """Run a compiled statement that returns no rows with each of several sets of values.
+
+        Raises:
+            StoreError: as :meth:`run_hot` does.
+        """
+        self._send_hot(KeptConnection.many, lambda _: None, statement, values)
+
+    def adopt(self, rows: list[RowT], *, new: bool = False) -> list[RowT]:
+        """Take rows into the session that were made from what a hot statement returned, and return them.
+
+        A row that the session has already is the one it has, with the values that it has now. ``new`` rows were
+        written by the statement: with a savepoint that is undone they go.
+        """
+        return [self._adopt(row, instance_state(row), new=new) for row in rows]
+
+    def _adopt(self, row: RowT, state: InstanceState[RowT], *, new: bool) -> RowT:
+        assert state.key is not None  # noqa: S101 - it was made of a whole row
+        known = self.identity_map.get(state.key)
+        if known is not None:
+            there = instance_state(known)
+            there.dict.update({name: value for name, value in state.dict.items() if value is not state})
+            there._commit_all(there.dict, self.identity_map)  # noqa: SLF001 - as a loader does
+            return known
+        self.identity_map.add(state)
+        state.session_id = self.hash_key
+        if new and self._transaction is not None:
+            self._transaction._new[state] = True  # noqa: SLF001 - as a flush does
+        return row
 
     def insert(self, *rows: RowT) -> None:
         """Write new rows now, in the order given; integer keys are filled in.
@@ -324,6 +424,7 @@ class UnitOfWork(ReadUnitOfWork):
             with suppress(StoreError, SQLAlchemyError):
                 nested.rollback()
                 self._failed = False
+                self.known.clear()
                 self._reload_expired()
             raise
 

@@ -12,13 +12,13 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from sqlalchemy.dialects import sqlite
 
 from tests.conftest import BACKENDS
 from tests.services.lasting import lasting_database
 from vibeweaver_store import CorruptData, InvalidInput, Priority, Store, history
 from vibeweaver_store.columns import Json
 from vibeweaver_store.json_values import FrozenDict, FrozenList, freeze
+from vibeweaver_store.stored_forms import read_json
 from vibeweaver_store.testing import SessionFactory
 
 
@@ -181,7 +181,7 @@ def test_the_column_itself_refuses_what_is_no_json(store: Store) -> None:
 @pytest.mark.parametrize("sqlite_text", ["{", "", "NaN", '{"a": 1,}', "[1]x"])
 def test_a_stored_text_that_is_no_json_is_corrupt(sqlite_text: str) -> None:
     with pytest.raises(CorruptData):
-        Json().process_result_value(sqlite_text, sqlite.dialect())
+        read_json(sqlite_text)
 
 
 # What is handed out cannot be edited

@@ -325,4 +325,4 @@ def instances_by_status(
     wanted = parse_enum(InstanceStatus, status, field="status")
     columns = [col(Instance.session_id), col(Instance.instance_id)]
     order = Order(["instances", wanted], columns, within=[(col(Instance.status), wanted)])
-    return fetch(uow, select(Instance), order, limit=limit, cursor=cursor)
+    return fetch(uow, Instance, order, limit=limit, cursor=cursor)

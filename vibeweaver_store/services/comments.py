@@ -100,7 +100,7 @@ def page(
     key = key_of(ticket_id)
     turned = require(StrictBool, newest_first, field="newest_first")
     order = Order(["comments", key, turned], [col(Comment.id)], falling=turned, within=[(col(Comment.ticket_id), key)])
-    return fetch(uow, select(Comment), order, limit=limit, cursor=cursor)
+    return fetch(uow, Comment, order, limit=limit, cursor=cursor)
 
 
 def update(uow: UnitOfWork, comment_id: int, content: str) -> Comment:

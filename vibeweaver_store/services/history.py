@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
-from itertools import islice
-from typing import Any, overload
+from typing import Any, Final, overload
 
 import sqlalchemy as sa
 from sqlmodel import col, select
 
 from vibeweaver_store.async_store import AsyncStore
 from vibeweaver_store.columns import Id, Name, StrictBool, require
+from vibeweaver_store.hot import HotInsert
 from vibeweaver_store.models.weaving import HistoryEntry
 from vibeweaver_store.paging import DEFAULT_LIMIT, MAX_LIMIT, Order, Page, fetch
 from vibeweaver_store.services.arguments import expect_many
@@ -21,7 +21,7 @@ from vibeweaver_store.services.sessions import hold, topic
 from vibeweaver_store.store import Store
 from vibeweaver_store.unit_of_work import ReadUnitOfWork, UnitOfWork
 
-_BATCH = 1000
+_ENTRIES: Final = HotInsert(HistoryEntry)
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,11 +57,11 @@ def append(
         NotFound: there is no such session.
         InvalidInput: the action is blank, or a value is not JSON.
     """
-    entry = _build(uow, session_id, NewEntry(action, params, result, success))
+    values = {"action": action, "params": params, "result": result, "success": success}
+    entry = _ENTRIES.checked(**values, session_id=session_id, created_at=uow.now())
     hold(uow, session_id)
     uow.announce(topic(session_id))
-    uow.insert(entry)
-    return entry
+    return _ENTRIES.insert(uow, entry)
 
 
 def append_many(uow: UnitOfWork, session_id: str, entries: Iterable[NewEntry]) -> int:
@@ -73,28 +73,9 @@ def append_many(uow: UnitOfWork, session_id: str, entries: Iterable[NewEntry]) -
     """
     hold(uow, session_id)
     uow.announce(topic(session_id))
-    remaining = expect_many(NewEntry, entries, field="entries")
-    count = 0
-    while batch := [_values(uow, session_id, entry) for entry in islice(remaining, _BATCH)]:
-        # Left out, a column that is empty would have rows with and without it go in one statement each.
-        uow.execute(sa.insert(HistoryEntry), batch, execution_options={"render_nulls": True})
-        count += len(batch)
-    return count
-
-
-def _build(uow: ReadUnitOfWork, session_id: str, new: NewEntry) -> HistoryEntry:
-    return HistoryEntry.build(
-        session_id=session_id,
-        action=new.action,
-        params=new.params,
-        result=new.result,
-        success=new.success,
-        created_at=uow.now(),
-    )
-
-
-def _values(uow: ReadUnitOfWork, session_id: str, new: NewEntry) -> dict[str, Any]:
-    return _build(uow, session_id, new).model_dump(exclude={"id"})
+    each = expect_many(NewEntry, entries, field="entries")
+    rows = ({"action": e.action, "params": e.params, "result": e.result, "success": e.success} for e in each)
+    return _ENTRIES.insert_many(uow, rows, session_id=session_id, created_at=uow.now())
 
 
 def recent(uow: ReadUnitOfWork, session_id: str, limit: int = DEFAULT_LIMIT) -> list[HistoryEntry]:
@@ -125,7 +106,8 @@ def page(
         InvalidInput: the limit is not 1 to 1,000, a filter is of a wrong type, or the cursor is not of this listing.
     """
     order = _order(session_id, action=action, success=success, oldest_first=oldest_first)
-    return fetch(uow, select(HistoryEntry).where(*_succeeded(success)), order, limit=limit, cursor=cursor)
+    source = HistoryEntry if success is None else select(HistoryEntry).where(*_succeeded(success))
+    return fetch(uow, source, order, limit=limit, cursor=cursor)
 
 
 def _order(session_id: str, *, action: str | None, success: bool | None, oldest_first: bool) -> Order:

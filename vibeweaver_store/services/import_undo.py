@@ -33,7 +33,7 @@ from vibeweaver_store.models import (
 from vibeweaver_store.models.session import new_revision
 from vibeweaver_store.services.import_rows import break_off, key_of, same_source
 from vibeweaver_store.services.import_undo_ensemble import hold_ensembles, remove_ensembles
-from vibeweaver_store.services.session_rows import topic
+from vibeweaver_store.services.session_rows import part_with, topic
 from vibeweaver_store.unit_of_work import UnitOfWork
 
 SPACES: Final = "spaces"
@@ -241,8 +241,7 @@ def _remove_sessions(uow: UnitOfWork, of: Import) -> tuple[int, int]:
     ]
     untouched = [~each.exists() for each in added]
     removed = uow.exec(sa.delete(Session).where(own, *untouched).returning(col(Session.id))).scalars().all()
-    for session_id in removed:
-        uow.announce(topic(session_id))
+    part_with(uow, removed)
     job = select(col(Job.import_id)).where(col(Job.session_id) == col(Session.id), col(Job.import_id).is_not(None))
     rest = sa.func.coalesce(_import_of_first(Message), _import_of_first(JournalEvent), job.limit(1).scalar_subquery())
     handed_on = sa.update(Session).where(own).values(import_id=rest, version=col(Session.version) + 1)

@@ -199,7 +199,7 @@ def page(uow: ReadUnitOfWork, *, limit: int = DEFAULT_LIMIT, cursor: str | None 
         InvalidInput: the limit is not 1 to 1,000, or the cursor is not of this listing.
     """
     order = Order(["imports"], [col(Import.id)], falling=True)
-    return fetch(uow, select(Import), order, limit=limit, cursor=cursor)
+    return fetch(uow, Import, order, limit=limit, cursor=cursor)
 
 
 def latest(uow: ReadUnitOfWork, importer: str, source: str) -> Import | None:

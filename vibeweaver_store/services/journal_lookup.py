@@ -95,7 +95,8 @@ def for_session(
     of_side = [] if sidechain is None else [_is_sidechain(sidechain)]
     if first is None and end is None:
         order = _order(session_id, kind, sidechain, newest_first=newest_first)
-        return fetch(uow, select(JournalEvent).where(*of_side), order, limit=limit, cursor=cursor)
+        source = select(JournalEvent).where(*of_side) if of_side else JournalEvent
+        return fetch(uow, source, order, limit=limit, cursor=cursor)
     order = Order(
         ["journal by time", session_id, kind, sidechain, first, end, newest_first],
         [col(JournalEvent.timestamp), col(JournalEvent.id)],

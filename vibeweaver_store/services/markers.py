@@ -115,7 +115,7 @@ def page(
     """
     key = require(Id, session_id, field="session_id")
     order = Order(["markers", key], _BY_BEAT, within=[(col(Marker.session_id), key)])
-    return fetch(uow, select(Marker), order, limit=limit, cursor=cursor)
+    return fetch(uow, Marker, order, limit=limit, cursor=cursor)
 
 
 def between(
@@ -140,7 +140,7 @@ def between(
         raise InvalidInput(f"to_beat: {last} lies before from_beat {first}", field="to_beat")
     of_session = [(col(Marker.session_id), key)]
     order = Order(["markers between", key, first, last], _BY_BEAT, within=of_session, span=(first, last))
-    return fetch(uow, select(Marker), order, limit=limit, cursor=cursor)
+    return fetch(uow, Marker, order, limit=limit, cursor=cursor)
 
 
 def delete(uow: UnitOfWork, marker_id: str) -> None:

@@ -209,7 +209,9 @@ def page(
     of_role = _read_role(role)
     turned = require(StrictBool, newest_first, field="newest_first")
     order = _order(session_id, of_role, instance_id, newest_first=turned)
-    return fetch(uow, select(Message).where(*_sieved(of_role, instance_id)), order, limit=limit, cursor=cursor)
+    sieved = _sieved(of_role, instance_id)
+    source = select(Message).where(*sieved) if sieved else Message
+    return fetch(uow, source, order, limit=limit, cursor=cursor)
 
 
 def _read_role(role: MessageRole | str | None) -> MessageRole | None:
@@ -265,7 +267,7 @@ def between(
         within=[(col(Message.session_id), key)],
         span=(first, beyond),
     )
-    return fetch(uow, select(Message), order, limit=limit, cursor=cursor)
+    return fetch(uow, Message, order, limit=limit, cursor=cursor)
 
 
 def iterate(

@@ -83,7 +83,7 @@ def page(uow: ReadUnitOfWork, *, limit: int = DEFAULT_LIMIT, cursor: str | None 
         InvalidInput: the limit is not 1 to 1,000, or the cursor is not of this listing.
     """
     order = Order(["projects"], [col(Project.created_at), col(Project.repository_name)], falling=True)
-    return fetch(uow, select(Project), order, limit=limit, cursor=cursor)
+    return fetch(uow, Project, order, limit=limit, cursor=cursor)
 
 
 def update(

@@ -20,6 +20,7 @@ from vibeweaver_store.models.triggers import TriggerType
 from vibeweaver_store.models.weaving import HistoryEntry, Rule
 from vibeweaver_store.services.rule_lookup import candidates, get, parse_signal
 from vibeweaver_store.services.rule_revisions import revise
+from vibeweaver_store.services.session_rows import hold_rules
 from vibeweaver_store.services.sessions import hold, topic
 from vibeweaver_store.unit_of_work import UnitOfWork
 
@@ -78,7 +79,8 @@ def fire_and_tell(uow: UnitOfWork, session_id: str, signal: Signal) -> Fired:
     """
     checked = parse_signal(signal)
     # Before its rules, as whoever deletes it does: the other way round is a deadlock.
-    before = after = hold(uow, session_id, active=False)
+    before, _ = hold_rules(uow, session_id)
+    after = before
     locked = uow.exec(candidates(session_id, checked).with_for_update())
     matched = [rule for rule in locked if rule.trigger.matches(checked)]
     if matched:

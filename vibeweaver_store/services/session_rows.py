@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from collections.abc import Iterable
+from datetime import datetime, timedelta
 from typing import Annotated, Any, Final
 
 import sqlalchemy as sa
 from pydantic import Field
 from sqlmodel import col, select
 
-from vibeweaver_store.columns import Count, Id, require
+from vibeweaver_store.columns import Count, Id, UtcDateTime, require
 from vibeweaver_store.errors import NotFound, StaleWrite
+from vibeweaver_store.hot import Hot
 from vibeweaver_store.models.session import Session
 from vibeweaver_store.unit_of_work import ReadUnitOfWork, UnitOfWork
 
@@ -53,16 +55,15 @@ def require_session(uow: ReadUnitOfWork, session_id: str) -> None:
         InvalidInput: the id is no text, or blank.
     """
     key = require(Id, session_id, field="session_id")
-    statement = select(col(Session.id)).where(col(Session.id) == key)
-    if uow.exec(statement).first() is None:
+    if _THERE.first(uow, id=key) is None:
         raise NotFound("session", session_id)
 
 
-def hold(uow: UnitOfWork, session_id: str, *, active: bool = True) -> int:
+def hold(uow: UnitOfWork, session_id: str, *, active: bool = True) -> None:
     """See to it that a session is there, and let nobody else append to it until the unit of work ends.
 
-    Returns the revision of its rules, which nobody else changes meanwhile. That something is done in the session is
-    noted in its ``last_activity_at``, once a second at most, unless ``active`` says that it is not certain yet.
+    That something is done in the session is noted in its ``last_activity_at``, once a second at most, unless ``active``
+    says that it is not certain yet.
 
     On PostgreSQL the keys of a log are drawn when rows are written and seen when they are committed: without waiting
     for each other, a reader that goes by the key would pass over one that is committed late. SQLite has one writer.
@@ -72,16 +73,48 @@ def hold(uow: UnitOfWork, session_id: str, *, active: bool = True) -> int:
         InvalidInput: the id is no text, or blank.
     """
     key = require(Id, session_id, field="session_id")
-    # NO KEY: rows that refer to the session can still be added meanwhile.
-    statement = select(col(Session.rules_rev), col(Session.last_activity_at)).where(col(Session.id) == key)
-    found = uow.exec(statement.with_for_update(key_share=True)).first()
+    active_at = uow.known.get((hold, key)) or hold_rules(uow, key)[1]
+    if active and uow.now() - active_at >= _ACTIVITY_IS_KEPT_TO:
+        _NOTE.count(uow, id=key, at=uow.now())
+        uow.known[hold, key] = uow.now()
+
+
+def hold_rules(uow: UnitOfWork, session_id: str) -> tuple[int, datetime]:
+    """Hold a session as :func:`hold` does; return the revision of its rules, and when something was last done in it.
+
+    Nobody else changes its rules meanwhile.
+
+    Raises:
+        NotFound: there is none.
+        InvalidInput: the id is no text, or blank.
+    """
+    key = require(Id, session_id, field="session_id")
+    found: tuple[int, datetime] | None = _HOLD.first(uow, id=key)
     if found is None:
         raise NotFound("session", session_id)
-    revision, last_activity_at = found
-    if active and uow.now() - last_activity_at >= _ACTIVITY_IS_KEPT_TO:
-        seen = sa.update(Session).where(col(Session.id) == key).values(last_activity_at=uow.now())
-        uow.exec(seen, execution_options={"synchronize_session": False})
-    return revision
+    uow.known[hold, key] = found[1]
+    return found
+
+
+def part_with(uow: UnitOfWork, session_ids: Iterable[str]) -> None:
+    """Tell who follows sessions that they were deleted, and have the unit of work forget that it holds them."""
+    for session_id in session_ids:
+        uow.known.pop((hold, session_id), None)
+        uow.announce(topic(session_id))
+
+
+# NO KEY: rows that refer to the session can still be added meanwhile.
+_HOLD: Final = Hot(
+    sa.select(col(Session.rules_rev), col(Session.last_activity_at))
+    .where(col(Session.id) == sa.bindparam("id"))
+    .with_for_update(key_share=True)
+)
+_NOTE: Final = Hot(
+    sa.update(Session)
+    .where(col(Session.id) == sa.bindparam("id"))
+    .values(last_activity_at=sa.bindparam("at", type_=UtcDateTime()))
+)
+_THERE: Final = Hot(sa.select(col(Session.id)).where(col(Session.id) == sa.bindparam("id")))
 
 
 def topic(session_id: str) -> str:

@@ -16,7 +16,16 @@ from vibeweaver_store.columns import Id, PathText, parse_enum, require
 from vibeweaver_store.errors import AlreadyExists, InvalidInput, NotFound
 from vibeweaver_store.models.session import DEFAULT_TEMPO_BPM, AgentStatus, Session, SessionKind, TempoBpm
 from vibeweaver_store.services.arguments import UNSET, Unset
-from vibeweaver_store.services.session_rows import find, get, hold, lock, require_session, topic, write
+from vibeweaver_store.services.session_rows import (
+    find,
+    get,
+    hold,
+    lock,
+    part_with,
+    require_session,
+    topic,
+    write,
+)
 from vibeweaver_store.services.session_search import SessionCount, SessionFilter, counts, overview, page, search
 from vibeweaver_store.services.session_status import reconcile, set_status
 from vibeweaver_store.services.workspaces import require_workspace
@@ -186,4 +195,4 @@ def delete(uow: UnitOfWork, session_id: str) -> None:
     deleted = uow.exec(sa.delete(Session).where(col(Session.id) == key))
     if deleted.rowcount == 0:
         raise NotFound("session", session_id)
-    uow.announce(topic(key))
+    part_with(uow, [key])

@@ -104,4 +104,4 @@ def page(uow: ReadUnitOfWork, *, limit: int = DEFAULT_LIMIT, cursor: str | None 
         InvalidInput: the limit is not 1 to 1,000, or the cursor is not of this listing.
     """
     order = Order(["generation_stats"], [col(GenerationStats.space)])
-    return fetch(uow, select(GenerationStats), order, limit=limit, cursor=cursor)
+    return fetch(uow, GenerationStats, order, limit=limit, cursor=cursor)

@@ -83,7 +83,7 @@ def page_by_project(
     """
     key = require(Id, project, field="project")
     order = Order(["worker types", key], [col(WorkerType.worker_type)], within=[(col(WorkerType.project_id), key)])
-    return fetch(uow, select(WorkerType), order, limit=limit, cursor=cursor)
+    return fetch(uow, WorkerType, order, limit=limit, cursor=cursor)
 
 
 def update(

@@ -17,7 +17,7 @@ from vibeweaver_store.json_values import shown
 from vibeweaver_store.models.session import Session, Workspace
 from vibeweaver_store.paging import DEFAULT_LIMIT, Order, Page, fetch
 from vibeweaver_store.services.import_rows import require_imports
-from vibeweaver_store.services.session_rows import topic
+from vibeweaver_store.services.session_rows import part_with
 from vibeweaver_store.unit_of_work import ReadUnitOfWork, UnitOfWork
 
 _OF_WINDOWS: Final = re.compile(r"[A-Za-z]:[\\/]|\\\\[^\\/]")
@@ -156,7 +156,7 @@ def page(uow: ReadUnitOfWork, *, limit: int = DEFAULT_LIMIT, cursor: str | None 
         InvalidInput: the limit is not 1 to 1,000, or the cursor is not of this listing.
     """
     order = Order(["workspaces"], [col(Workspace.last_accessed_at), col(Workspace.id)], falling=True)
-    return fetch(uow, select(Workspace), order, limit=limit, cursor=cursor)
+    return fetch(uow, Workspace, order, limit=limit, cursor=cursor)
 
 
 def session_count(uow: ReadUnitOfWork, workspace_id: str) -> int:
@@ -186,6 +186,5 @@ def delete(uow: UnitOfWork, workspace_id: str) -> int:
     of_workspace = sa.delete(Session).where(col(Session.workspace_id) == key).returning(col(Session.id))
     deleted = uow.execute(of_workspace, execution_options={"synchronize_session": False}).scalars().all()
     uow.exec(sa.delete(Workspace).where(col(Workspace.id) == key))
-    for session_id in deleted:
-        uow.announce(topic(session_id))
+    part_with(uow, deleted)
     return len(deleted)

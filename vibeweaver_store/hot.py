@@ -1,0 +1,303 @@
+"""Statements of hot paths: SQLAlchemy's, compiled once, and run on the driver in the transaction of a unit of work.
+
+What an ORM session does for a statement takes many times as long as SQLite does. A service declares such a statement
+once, at the top of its module, and runs it in a line. Values are bound by the names of ``sqlalchemy.bindparam``; rows
+become the same table classes as ever: in a unit of work that writes they are in its session, so that edits of them are
+written when it ends; those that one that only reads has shown belong to no session.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from typing import Annotated, Any, Final, Generic, TypeAlias, TypeVar
+
+import sqlalchemy as sa
+from pydantic import BaseModel
+from sqlalchemy.engine import Dialect
+from sqlalchemy.orm.state import InstanceState
+from sqlalchemy.types import TypeEngine
+from sqlmodel import SQLModel
+
+from vibeweaver_store.columns import require
+from vibeweaver_store.stored_forms import Reader
+from vibeweaver_store.unit_of_work import ReadUnitOfWork, UnitOfWork
+
+TableT = TypeVar("TableT", bound=SQLModel)
+
+_BATCH: Final = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class _Compiled:
+    """A statement as one driver takes it.
+
+    Attributes:
+        text: the SQL.
+        bind: turns values by name into what the driver takes.
+        readers: what turns each column of a row into ours.
+    """
+
+    text: str
+    bind: Callable[[Mapping[str, Any]], Any]
+    readers: Sequence[Reader | None]
+
+
+def _compile(statement: sa.Executable, dialect: Dialect, names: Mapping[str, str] | None) -> _Compiled:
+    """Compile a statement; ``names`` are those of an ``INSERT``'s columns, each with the attribute that it is of."""
+    options = {} if names is None else {"column_keys": list(names)}
+    compiled: Any = statement.compile(dialect=dialect, **options)  # type: ignore[attr-defined]
+    binds = {name: parameter for parameter, name in compiled.bind_names.items()}
+    write = {name: _writer(each.type, dialect, validated=names is not None) for name, each in binds.items()}
+    fixed = {name: _written(write[name], each.value) for name, each in binds.items() if not each.required}
+    given = [((names or {}).get(name, name), name, writer) for name, writer in write.items() if name not in fixed]
+    bind = _by_place(compiled.positiontup, given, fixed) if compiled.positional else _by_name(given, fixed)
+    columns: Sequence[Any] = getattr(statement, "exported_columns", ())
+    readers = [each.type.dialect_impl(dialect).result_processor(dialect, None) for each in columns]
+    return _Compiled(compiled.string, bind, readers)
+
+
+def _writer(kind: TypeEngine[Any], dialect: Dialect, *, validated: bool) -> Reader | None:
+    # What was validated is not validated by its column once more.
+    written = getattr(kind, "written", None) if validated else None
+    writer: Reader | None = written(dialect) if written else kind.dialect_impl(dialect).bind_processor(dialect)
+    return writer
+
+
+def _written(writer: Reader | None, value: Any) -> Any:
+    return value if writer is None else writer(value)
+
+
+_Given: TypeAlias = Sequence[tuple[str, str, Reader | None]]
+"""Of each value: what it is called, what the statement calls it, and what turns it into the driver's."""
+_Bind: TypeAlias = Callable[[Mapping[str, Any]], Any]
+
+
+def _by_name(given: _Given, fixed: Mapping[str, Any]) -> _Bind:
+    def bind(values: Mapping[str, Any]) -> dict[str, Any]:
+        bound = {name: values[key] if write is None else write(values[key]) for key, name, write in given}
+        bound.update(fixed)
+        return bound
+
+    return bind
+
+
+def _by_place(names: Sequence[str], given: _Given, fixed: Mapping[str, Any]) -> _Bind:
+    if fixed or len(names) != len(given):
+        named = _by_name(given, fixed)
+        return lambda values: tuple(map(named(values).__getitem__, names))
+    writers = sorted(given, key=lambda each: names.index(each[1]))
+
+    def bind(values: Mapping[str, Any]) -> tuple[Any, ...]:
+        return tuple([values[key] if write is None else write(values[key]) for key, _, write in writers])
+
+    return bind
+
+
+class Hot:
+    """A statement that returns rows as tuples, or changes rows and counts them.
+
+    Args:
+        statement: without ``IN`` over a bound list, which would be another text each time.
+        names: of an ``INSERT``, the columns that are written, each with the attribute that it is of.
+    """
+
+    def __init__(self, statement: sa.Executable, *, names: Mapping[str, str] | None = None) -> None:
+        self._statement = statement
+        self._names = names
+        self._compiled: dict[str, _Compiled] = {}
+
+    def compiled_for(self, uow: ReadUnitOfWork) -> _Compiled:
+        """Return the statement as the driver of a unit of work takes it."""
+        driver = uow.dialect.driver
+        found = self._compiled.get(driver)
+        if found is None:
+            found = self._compiled[driver] = _compile(self._statement, uow.dialect, self._names)
+        return found
+
+    def all(self, uow: ReadUnitOfWork, **values: Any) -> list[Any]:
+        """Return the rows as tuples.
+
+        Raises:
+            StoreError: the statement failed, or the unit of work is over.
+        """
+        compiled = self.compiled_for(uow)
+        found = uow.run_hot(compiled.text, compiled.bind(values))
+        return list(zip(*_read(compiled.readers, found), strict=True)) if found else []
+
+    def first(self, uow: ReadUnitOfWork, **values: Any) -> Any | None:
+        """Return the first row, or ``None``.
+
+        Raises:
+            StoreError: as :meth:`all` does.
+        """
+        return next(iter(self.all(uow, **values)), None)
+
+    def count(self, uow: UnitOfWork, **values: Any) -> int:
+        """Run a statement that changes rows and returns none, and return how many it has changed.
+
+        Raises:
+            StoreError: as :meth:`all` does.
+        """
+        compiled = self.compiled_for(uow)
+        return uow.count_hot(compiled.text, compiled.bind(values))
+
+
+def _read(readers: Sequence[Reader | None], found: Sequence[Sequence[Any]]) -> list[Iterable[Any]]:
+    """Return the columns of rows, read; a column at a time is a call less a value."""
+    return [
+        column if read is None else map(read, column)
+        for read, column in zip(readers, zip(*found, strict=True), strict=True)
+    ]
+
+
+class HotRows(Hot, Generic[TableT]):
+    """A statement whose rows are those of a table.
+
+    Args:
+        table: the table class.
+        statement: selects, or returns, all columns of the table in their order.
+    """
+
+    def __init__(self, table: type[TableT], statement: sa.Executable) -> None:
+        super().__init__(statement)
+        self._shape = _Shape(table)
+
+    def all(self, uow: ReadUnitOfWork, **values: Any) -> list[TableT]:
+        """Return the rows.
+
+        Raises:
+            StoreError: the statement failed, or the unit of work is over.
+        """
+        compiled = self.compiled_for(uow)
+        found = uow.run_hot(compiled.text, compiled.bind(values))
+        if not found:
+            return []
+        keys, make = self._shape.keys, self._shape.make
+        whole = zip(*_read(compiled.readers, found), strict=True)
+        return uow.adopt([make(dict(zip(keys, row, strict=True)), set()) for row in whole])
+
+
+_set_fields_set: Final = vars(BaseModel)["__pydantic_fields_set__"].__set__
+_set_extra: Final = vars(BaseModel)["__pydantic_extra__"].__set__
+_set_private: Final = vars(BaseModel)["__pydantic_private__"].__set__
+
+
+class _Shape(Generic[TableT]):
+    """What a table's rows are made of."""
+
+    def __init__(self, table: type[TableT]) -> None:
+        mapper = sa.inspect(table)
+        self._table = table
+        self._manager = mapper.class_manager
+        self.columns: dict[str, str] = {
+            column.key: mapper.get_property_by_column(column).key for column in mapper.local_table.c
+        }
+        self.keys = list(self.columns.values())
+        self._primary = [self.columns[column.key] for column in mapper.primary_key]
+        generated = mapper.local_table.autoincrement_column
+        self.generated = None if generated is None else self.columns[generated.key]
+        """The key that the database itself gives."""
+
+    def make(self, values: dict[str, Any], given: set[str]) -> TableT:
+        """Make an instance of the values of a row, as the mapper does: nothing is validated, and no session has it."""
+        row = object.__new__(self._table)
+        _set_fields_set(row, given)
+        _set_extra(row, None)
+        _set_private(row, None)
+        state = InstanceState(row, self._manager)
+        state.key = (self._table, tuple([values[key] for key in self._primary]), None)
+        values["_sa_instance_state"] = state
+        object.__setattr__(row, "__dict__", values)
+        return row
+
+
+class HotInsert(Hot, Generic[TableT]):
+    """``INSERT`` into a table, of values that are validated as ``Base.build`` does.
+
+    Args:
+        table: the table class. An integer key is given by the database.
+    """
+
+    def __init__(self, table: type[TableT]) -> None:
+        self._shape = shape = _Shape(table)
+        columns: Any = sa.inspect(table).local_table
+        names = {column: key for column, key in shape.columns.items() if key != shape.generated}
+        insert = sa.insert(columns).inline()
+        super().__init__(insert.returning(columns.autoincrement_column) if shape.generated else insert, names=names)
+        self._many = Hot(insert, names=names)
+        self._checks = {key: _check(table, key) for key in names.values()}
+        self._optional = {key: table.model_fields[key] for key in names.values() if not _is_required(table, key)}
+
+    def checked(self, **values: Any) -> dict[str, Any]:
+        """Return all values of a row, validated, with the defaults of those that are not given.
+
+        Raises:
+            InvalidInput: a value is refused; the message names its field.
+        """
+        given = self._checked_some(values)
+        for name, field in self._optional.items():
+            if name not in given:
+                given[name] = field.get_default(call_default_factory=True, validated_data={})
+        return given
+
+    def insert(self, uow: UnitOfWork, row: dict[str, Any]) -> TableT:
+        """Write a row whose values were checked, and return it.
+
+        Raises:
+            AlreadyExists: a key is taken; the unit of work is undone, unless within a savepoint.
+            NotFound: a row that it belongs to is not there; likewise.
+            StoreError: the unit of work is over.
+        """
+        compiled = self.compiled_for(uow)
+        bound = compiled.bind(row)
+        given = set(row)
+        if self._shape.generated is None:
+            uow.count_hot(compiled.text, bound)
+        else:
+            ((row[self._shape.generated],),) = uow.run_hot(compiled.text, bound)
+        (written,) = uow.adopt([self._shape.make(row, given)], new=True)
+        return written
+
+    def insert_many(self, uow: UnitOfWork, rows: Iterable[Mapping[str, Any]], **common: Any) -> int:
+        """Check and write rows, a batch at a time, and return how many there were.
+
+        Args:
+            uow: the unit of work to write in.
+            rows: the values of each, all of the same columns.
+            common: the values that all of them share. With them, all columns are given.
+
+        Raises:
+            InvalidInput: a value is refused; what was written before goes with the unit of work.
+            AlreadyExists: a key is taken; likewise.
+            NotFound: a row that one belongs to is not there; likewise.
+            StoreError: the unit of work is over.
+        """
+        compiled = self._many.compiled_for(uow)
+        shared = self._checked_some(common)
+        remaining = iter(rows)
+        written = 0
+        while batch := [compiled.bind(shared | self._checked_some(row)) for row in islice(remaining, _BATCH)]:
+            uow.run_hot_many(compiled.text, batch)
+            written += len(batch)
+        return written
+
+    def _checked_some(self, values: Mapping[str, Any]) -> dict[str, Any]:
+        checks = self._checks
+        return {name: checks[name](value) for name, value in values.items()}
+
+
+def _is_required(table: type[SQLModel], key: str) -> bool:
+    return table.model_fields[key].is_required()
+
+
+def _check(table: type[SQLModel], key: str) -> Callable[[Any], Any]:
+    field = table.model_fields[key]
+    told = key.removesuffix("_")
+    kind = Annotated[field.annotation, *field.metadata] if field.metadata else field.annotation
+
+    def check(value: Any) -> Any:
+        return require(kind, value, field=told)
+
+    return check

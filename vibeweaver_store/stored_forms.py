@@ -1,0 +1,93 @@
+"""The form in which values stand in a database: how drivers' values are read, and ours are written.
+
+Each takes one value, ``None`` included. They are what column types and hot statements go by; values that are written
+have been validated before.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Callable
+from datetime import UTC, datetime
+from functools import cache
+from typing import Any, TypeAlias, TypeVar
+
+from vibeweaver_store.errors import CorruptData
+from vibeweaver_store.json_values import dump_json, frozen_copy, load_json
+
+Reader: TypeAlias = Callable[[Any], Any]
+"""What turns a value of a driver into ours, or the other way round."""
+
+EnumT = TypeVar("EnumT", bound=enum.Enum)
+
+
+def read_flag(value: Any) -> bool | None:
+    """Return a flag, which SQLite has as a number."""
+    return None if value is None else bool(value)
+
+
+def write_time(value: datetime | None) -> str | None:
+    """Return an instant in UTC as SQLite has it: ISO 8601 text of fixed width."""
+    return None if value is None else value.isoformat(timespec="microseconds")[:-6] + "Z"
+
+
+def read_time(value: Any) -> datetime | None:
+    """Return an instant in UTC.
+
+    Raises:
+        CorruptData: the text is none.
+    """
+    if value is None:
+        return None
+    if isinstance(value, datetime):
+        return value.astimezone(UTC)
+    try:
+        return datetime.fromisoformat(value)
+    except (TypeError, ValueError) as error:
+        raise CorruptData(f"{value!r} is not a stored time") from error
+
+
+@cache
+def enum_reader(vocabulary: type[EnumT]) -> Reader:
+    """Return what reads the members of a vocabulary by their values."""
+    # By value alone: another word for a member is read on the way in, and never stored.
+    members: dict[Any, EnumT | None] = {None: None, **{member.value: member for member in vocabulary}}
+
+    def read(value: Any) -> EnumT | None:
+        try:
+            return members[value]
+        except (KeyError, TypeError) as error:
+            raise CorruptData(f"{value!r} is no {vocabulary.__name__}") from error
+
+    return read
+
+
+def write_enum(value: enum.Enum | None) -> Any:
+    """Return the value of a member."""
+    return None if value is None else value.value
+
+
+def read_json(text: Any) -> Any:
+    """Return the document that a text holds, frozen.
+
+    Raises:
+        CorruptData: the text is not JSON.
+    """
+    return None if text is None else read_document(load_json(text))
+
+
+def read_document(document: Any) -> Any:
+    """Return a document that a driver has read, frozen.
+
+    Raises:
+        CorruptData: it is nested too deep.
+    """
+    try:
+        return frozen_copy(document)
+    except RecursionError as error:
+        raise CorruptData("a stored document is nested too deep") from error
+
+
+def write_json(document: Any) -> str | None:
+    """Return a document as text."""
+    return None if document is None else dump_json(document)

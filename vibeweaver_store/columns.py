@@ -304,7 +304,7 @@ class Json(TypeDecorator[Any]):
         return read_document if dialect.name == "postgresql" else read_json
 
     def written(self, dialect: Dialect) -> Reader | None:
-        return self.impl_instance.bind_processor(dialect) if dialect.name == "postgresql" else write_json
+        return self.load_dialect_impl(dialect).bind_processor(dialect) if dialect.name == "postgresql" else write_json
 
 
 class UnionDocument(Json):
@@ -330,7 +330,12 @@ class UnionDocument(Json):
         return _known_variant(self.adapter, text) if len(text) <= _LONGEST_KEPT else _variant(self.adapter, text)
 
     def written(self, dialect: Dialect) -> Reader | None:
-        return partial(self.process_bind_param, dialect=dialect)
+        write, dump = super().written(dialect) or _as_it_is, partial(self.adapter.dump_python, mode="json")
+        return lambda value: None if value is None else write(dump(value))
+
+
+def _as_it_is(value: Any) -> Any:
+    return value
 
 
 _LONGEST_KEPT = 2000

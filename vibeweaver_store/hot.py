@@ -15,12 +15,15 @@ from typing import Annotated, Any, Final, Generic, TypeAlias, TypeVar
 
 import sqlalchemy as sa
 from pydantic import BaseModel
+from sqlalchemy.dialects import postgresql
 from sqlalchemy.engine import Dialect
+from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.orm.state import InstanceState
-from sqlalchemy.types import TypeEngine
+from sqlalchemy.types import TypeDecorator, TypeEngine
 from sqlmodel import SQLModel
 
 from vibeweaver_store.columns import require
+from vibeweaver_store.json_values import dump_json
 from vibeweaver_store.stored_forms import Reader
 from vibeweaver_store.unit_of_work import ReadUnitOfWork, UnitOfWork
 
@@ -54,8 +57,14 @@ def _compile(statement: sa.Executable, dialect: Dialect, names: Mapping[str, str
     given = [((names or {}).get(name, name), name, writer) for name, writer in write.items() if name not in fixed]
     bind = _by_place(compiled.positiontup, given, fixed) if compiled.positional else _by_name(given, fixed)
     columns: Sequence[Any] = getattr(statement, "exported_columns", ())
-    readers = [each.type.dialect_impl(dialect).result_processor(dialect, None) for each in columns]
+    readers = [_reader(each.type, dialect) for each in columns]
     return _Compiled(compiled.string, bind, readers)
+
+
+def _reader(kind: TypeEngine[Any], dialect: Dialect) -> Reader | None:
+    if isinstance(kind, sa.Float):  # a number is one already, and its reader would go by a row's description
+        return None
+    return kind.dialect_impl(dialect).result_processor(dialect, None)
 
 
 def _writer(kind: TypeEngine[Any], dialect: Dialect, *, validated: bool) -> Reader | None:
@@ -133,6 +142,15 @@ class Hot:
             StoreError: as :meth:`all` does.
         """
         return next(iter(self.all(uow, **values)), None)
+
+    def many(self, uow: UnitOfWork, values: Iterable[Mapping[str, Any]]) -> None:
+        """Run a statement that changes rows and returns none with each of several sets of values.
+
+        Raises:
+            StoreError: as :meth:`all` does.
+        """
+        compiled = self.compiled_for(uow)
+        uow.run_hot_many(compiled.text, [compiled.bind(each) for each in values])
 
     def count(self, uow: UnitOfWork, **values: Any) -> int:
         """Run a statement that changes rows and returns none, and return how many it has changed.
@@ -213,6 +231,41 @@ class _Shape(Generic[TableT]):
         return row
 
 
+class _Texts(TypeDecorator[Sequence[str]]):
+    """A list of texts as one bound value: an array on PostgreSQL, a JSON text on SQLite."""
+
+    impl = sa.Text
+    cache_ok = True
+
+    def load_dialect_impl(self, dialect: Dialect) -> TypeEngine[Any]:
+        return dialect.type_descriptor(postgresql.ARRAY(sa.Text()) if dialect.name == "postgresql" else sa.Text())
+
+    def process_bind_param(self, value: Sequence[str] | None, dialect: Dialect) -> Any:
+        return value if dialect.name == "postgresql" else dump_json(value)
+
+
+class among(sa.ColumnElement[bool]):  # noqa: N801 - it reads as the function that it stands for
+    """``IN`` over a list of texts that is bound as one value, so that lists of any length have one statement."""
+
+    inherit_cache = True
+    type = sa.Boolean()
+
+    def __init__(self, column: Any, name: str) -> None:
+        self.column = column
+        self.values = sa.bindparam(name, type_=_Texts())
+
+
+@compiles(among, "sqlite")
+def _among_on_sqlite(element: among, compiler: Any, **options: Any) -> Any:
+    each = sa.func.json_each(element.values).table_valued("value")
+    return compiler.process(element.column.in_(sa.select(each.c.value)), **options)
+
+
+@compiles(among)
+def _among_elsewhere(element: among, compiler: Any, **options: Any) -> Any:
+    return compiler.process(element.column == sa.any_(element.values), **options)
+
+
 class HotInsert(Hot, Generic[TableT]):
     """``INSERT`` into a table, of values that are validated as ``Base.build`` does.
 
@@ -259,6 +312,28 @@ class HotInsert(Hot, Generic[TableT]):
             ((row[self._shape.generated],),) = uow.run_hot(compiled.text, bound)
         (written,) = uow.adopt([self._shape.make(row, given)], new=True)
         return written
+
+    def insert_all(self, uow: UnitOfWork, rows: Sequence[dict[str, Any]]) -> list[TableT]:
+        """Write rows whose values were checked, in the order given, and return them.
+
+        Raises:
+            AlreadyExists: a key is taken; the unit of work is undone, unless within a savepoint.
+            NotFound: a row that one belongs to is not there; likewise.
+            StoreError: the unit of work is over.
+        """
+        if self._shape.generated is not None:
+            return [self.insert(uow, row) for row in rows]
+        self.write_many(uow, rows)
+        return uow.adopt([self._shape.make(row, set(row)) for row in rows], new=True)
+
+    def write_many(self, uow: UnitOfWork, rows: Sequence[Mapping[str, Any]]) -> None:
+        """Write rows whose values were checked, in the order given, and return nothing.
+
+        Raises:
+            StoreError: as :meth:`insert_all` does.
+        """
+        for start in range(0, len(rows), _BATCH):
+            self._many.many(uow, rows[start : start + _BATCH])
 
     def insert_many(self, uow: UnitOfWork, rows: Iterable[Mapping[str, Any]], **common: Any) -> int:
         """Check and write rows, a batch at a time, and return how many there were.

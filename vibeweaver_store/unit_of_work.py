@@ -117,7 +117,7 @@ class ReadUnitOfWork(sqlmodel.Session):
         self, send: Callable[[KeptConnection, str, Any], T], read: Callable[[Any], T], statement: str, values: Any
     ) -> T:
         kept = self._usable()
-        if self._new or self._deleted or self.identity_map._modified:  # noqa: SLF001
+        if (self._new or self._deleted or self.identity_map._modified) and not self._flushing:  # noqa: SLF001
             self.flush()
         try:
             if self._observed:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 import sqlalchemy as sa
 from sqlmodel import col, select
 
 from vibeweaver_store.columns import BeatPosition, Id, require
 from vibeweaver_store.errors import AlreadyExists, InvalidInput, NotFound
+from vibeweaver_store.hot import HotInsert
 from vibeweaver_store.models.weaving import Marker
 from vibeweaver_store.paging import DEFAULT_LIMIT, Order, Page, fetch
 from vibeweaver_store.services.arguments import expect_many
@@ -25,6 +26,9 @@ class NewMarker:
     beat: float
     name: str
     metadata: Mapping[str, Any] | None = None
+
+
+_MARKERS: Final = HotInsert(Marker)
 
 
 def add(
@@ -55,8 +59,7 @@ def add(
     require_session(uow, session_id)
     if marker_id is not None and find(uow, marker_id) is not None:
         raise AlreadyExists("marker", marker_id)
-    uow.insert(marker)
-    return marker
+    return _MARKERS.insert(uow, marker)
 
 
 def add_many(uow: UnitOfWork, session_id: str, markers: Iterable[NewMarker]) -> list[Marker]:
@@ -68,14 +71,13 @@ def add_many(uow: UnitOfWork, session_id: str, markers: Iterable[NewMarker]) -> 
     """
     built = [_build(uow, session_id, marker) for marker in expect_many(NewMarker, markers, field="markers")]
     require_session(uow, session_id)
-    uow.insert(*built)
-    return built
+    return _MARKERS.insert_all(uow, built)
 
 
-def _build(uow: ReadUnitOfWork, session_id: str, new: NewMarker, marker_id: str | None = None) -> Marker:
+def _build(uow: ReadUnitOfWork, session_id: str, new: NewMarker, marker_id: str | None = None) -> dict[str, Any]:
     given: dict[str, Any] = {} if marker_id is None else {"id": marker_id}
     metadata = dict(new.metadata) if isinstance(new.metadata, Mapping) else new.metadata
-    return Marker.build(
+    return _MARKERS.checked(
         **given, session_id=session_id, beat=new.beat, name=new.name, metadata_=metadata, created_at=uow.now()
     )
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
 from itertools import islice
-from typing import Any, Literal, TypeAlias, overload
+from typing import Any, Final, Literal, TypeAlias, overload
 
 import sqlalchemy as sa
 from sqlmodel import col, select
@@ -15,6 +15,7 @@ from sqlmodel import col, select
 from vibeweaver_store.async_store import AsyncStore
 from vibeweaver_store.columns import Count, Id, StrictBool, Utc, parse_enum, require
 from vibeweaver_store.errors import AlreadyExists, InvalidInput, NotFound
+from vibeweaver_store.hot import HotInsert, HotRows
 from vibeweaver_store.models.message import Message, MessageRole
 from vibeweaver_store.paging import DEFAULT_LIMIT, MAX_LIMIT, Order, Page, fetch
 from vibeweaver_store.services.arguments import expect_many
@@ -40,6 +41,15 @@ class NewMessage:
     instance_id: int | None = None
     created_at: datetime | None = None
     import_id: int | None = None
+
+
+_MESSAGES: Final = HotInsert(Message)
+_ONE: Final = HotRows(
+    Message,
+    select(Message).where(
+        col(Message.session_id) == sa.bindparam("session_id"), col(Message.public_id) == sa.bindparam("public_id")
+    ),
+)
 
 
 def append(
@@ -81,8 +91,7 @@ def append(
     if public_id is not None:
         hold(uow, session_id)  # now it is certain that something is done
     uow.announce(topic(session_id))
-    uow.insert(message)
-    return message
+    return _MESSAGES.insert(uow, message)
 
 
 def append_many(
@@ -105,21 +114,19 @@ def append_many(
     while batch := list(islice(remaining, _BATCH)):
         given = [(new.public_id is not None, _build(uow, session_id, new)) for new in batch]
         fresh = _without_those_there(uow, session_id, given, ignored=ignored)
-        require_imports(uow, {row.import_id for row in fresh})
+        require_imports(uow, {row["import_id"] for row in fresh})
         if fresh:
             uow.announce(topic(session_id))
-            rows = [row.model_dump(exclude={"id"}) for row in fresh]
-            # Left out, a column that is empty would have rows with and without it go in one statement each.
-            uow.execute(sa.insert(Message), rows, execution_options={"render_nulls": True})
+            _MESSAGES.write_many(uow, fresh)
         count += len(fresh)
     if count:
         hold(uow, session_id)  # now it is certain that something was done
     return count
 
 
-def _build(uow: ReadUnitOfWork, session_id: str, new: NewMessage) -> Message:
+def _build(uow: ReadUnitOfWork, session_id: str, new: NewMessage) -> dict[str, Any]:
     given: dict[str, Any] = {} if new.public_id is None else {"public_id": new.public_id}
-    return Message.build(
+    return _MESSAGES.checked(
         **given,
         session_id=session_id,
         role=parse_enum(MessageRole, new.role, field="role"),
@@ -136,20 +143,20 @@ def _ignores(if_exists: IfExists) -> bool:
 
 
 def _without_those_there(
-    uow: ReadUnitOfWork, session_id: str, messages: list[tuple[bool, Message]], *, ignored: bool
-) -> list[Message]:
+    uow: ReadUnitOfWork, session_id: str, messages: list[tuple[bool, dict[str, Any]]], *, ignored: bool
+) -> list[dict[str, Any]]:
     """Return the messages of a batch whose ids are new; nobody else appends to the session meanwhile."""
     # Only ids that were brought along can be there.
-    brought = [message.public_id for own_id, message in messages if own_id]
+    brought = [message["public_id"] for own_id, message in messages if own_id]
     statement = select(col(Message.public_id)).where(col(Message.session_id) == session_id)
     there = set(uow.exec(statement.where(col(Message.public_id).in_(brought)))) if brought else set()
     fresh = []
     for _, message in messages:
-        if message.public_id not in there:
-            there.add(message.public_id)
+        if message["public_id"] not in there:
+            there.add(message["public_id"])
             fresh.append(message)
         elif not ignored:
-            raise AlreadyExists("message", message.public_id)
+            raise AlreadyExists("message", message["public_id"])
     return fresh
 
 
@@ -174,8 +181,7 @@ def find(uow: ReadUnitOfWork, session_id: str, public_id: str) -> Message | None
     """
     session = require(Id, session_id, field="session_id")
     key = require(Id, public_id, field="public_id")
-    statement = select(Message).where(col(Message.session_id) == session, col(Message.public_id) == key)
-    return uow.exec(statement).one_or_none()
+    return _ONE.first(uow, session_id=session, public_id=key)
 
 
 def last(uow: ReadUnitOfWork, session_id: str, limit: int = DEFAULT_LIMIT) -> list[Message]:

@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from itertools import islice
-from typing import Any
+from typing import Any, Final
 
 import sqlalchemy as sa
 from sqlalchemy.orm.attributes import set_committed_value
 from sqlmodel import col
 
-from vibeweaver_store.columns import Id, Utc, require
+from vibeweaver_store.columns import Id, Utc, UtcDateTime, require
 from vibeweaver_store.errors import IllegalTransition
+from vibeweaver_store.hot import Hot, HotInsert, among
 from vibeweaver_store.models.actions import Action
 from vibeweaver_store.models.signals import Signal
 from vibeweaver_store.models.triggers import TriggerType
@@ -26,8 +26,6 @@ from vibeweaver_store.unit_of_work import UnitOfWork
 
 FIRED = "rule.fired"
 """The action under which firings stand in history."""
-
-_IDS_A_STATEMENT = 10_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +79,7 @@ def fire_and_tell(uow: UnitOfWork, session_id: str, signal: Signal) -> Fired:
     # Before its rules, as whoever deletes it does: the other way round is a deadlock.
     before, _ = hold_rules(uow, session_id)
     after = before
-    locked = uow.exec(candidates(session_id, checked).with_for_update())
+    locked = candidates(uow, session_id, checked, locked=True)
     matched = [rule for rule in locked if rule.trigger.matches(checked)]
     if matched:
         after = revise(uow, session_id)
@@ -91,10 +89,7 @@ def fire_and_tell(uow: UnitOfWork, session_id: str, signal: Signal) -> Fired:
 
 
 def _count(uow: UnitOfWork, rules: Sequence[Rule], at: datetime) -> None:
-    ids = iter([rule.id for rule in rules])
-    while chunk := list(islice(ids, _IDS_A_STATEMENT)):
-        statement = sa.update(Rule).where(col(Rule.id).in_(chunk)).values(**_fired_values(at))
-        uow.exec(statement, execution_options={"synchronize_session": False})
+    _COUNT.count(uow, ids=[rule.id for rule in rules], at=at)
     for rule in rules:
         # The rows are locked, so what the statement made of them is known.
         set_committed_value(rule, "fired_count", rule.fired_count + 1)
@@ -102,7 +97,7 @@ def _count(uow: UnitOfWork, rules: Sequence[Rule], at: datetime) -> None:
         set_committed_value(rule, "enabled", not rule.one_shot)
 
 
-def _fired_values(at: datetime) -> dict[str, Any]:
+def _fired_values(at: Any) -> dict[str, Any]:
     return {
         "fired_count": col(Rule.fired_count) + 1,
         "last_fired_at": at,
@@ -110,24 +105,28 @@ def _fired_values(at: datetime) -> dict[str, Any]:
     }
 
 
+_ENTRIES: Final = HotInsert(HistoryEntry)
+_COUNT: Final = Hot(
+    sa.update(Rule).where(among(col(Rule.id), "ids")).values(**_fired_values(sa.bindparam("at", type_=UtcDateTime())))
+)
+
+
 def _record(uow: UnitOfWork, rules: Sequence[Rule], signal: Signal | None) -> None:
-    entries = [
+    told = None if signal is None else signal.model_dump(mode="json")
+    fired = [
         {
-            "session_id": rule.session_id,
-            "action": FIRED,
-            "params": {
-                "rule_id": rule.id,
-                "trigger": rule.trigger.model_dump(mode="json"),
-                "action": rule.action.model_dump(mode="json"),
-                "signal": None if signal is None else signal.model_dump(mode="json"),
-            },
-            "success": True,
-            "created_at": uow.now(),
+            "rule_id": rule.id,
+            "trigger": rule.trigger.model_dump(mode="json"),
+            "action": rule.action.model_dump(mode="json"),
+            "signal": told,
         }
         for rule in rules
     ]
-    uow.announce(topic(rules[0].session_id))
-    uow.execute(sa.insert(HistoryEntry), entries)
+    session_id = rules[0].session_id
+    uow.announce(topic(session_id))
+    rows = [{"params": params} for params in fired]
+    entry = {"session_id": session_id, "action": FIRED, "result": None, "success": True, "created_at": uow.now()}
+    _ENTRIES.insert_many(uow, rows, **entry)
 
 
 def mark_fired(uow: UnitOfWork, rule_id: str, at: datetime | None = None) -> Rule:

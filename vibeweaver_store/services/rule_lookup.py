@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any, Final
+
 import sqlalchemy as sa
 from sqlmodel import col, select
 from sqlmodel.sql.expression import SelectOfScalar
 
 from vibeweaver_store.columns import Id, parse_document, parse_enum, require
 from vibeweaver_store.errors import NotFound
+from vibeweaver_store.hot import HotRows, among
 from vibeweaver_store.models import signals
 from vibeweaver_store.models.signals import ArtifactCreated, BeatTick, JobFinished, MarkerReached, Signal
 from vibeweaver_store.models.triggers import TriggerType
@@ -75,20 +78,38 @@ def by_trigger(uow: ReadUnitOfWork, session_id: str, trigger_type: TriggerType |
     Raises:
         InvalidInput: there is no such kind of trigger.
     """
-    statement = _enabled(session_id, parse_enum(TriggerType, trigger_type, field="trigger_type"))
-    return list(uow.exec(statement))
+    wanted = parse_enum(TriggerType, trigger_type, field="trigger_type")
+    return _WAITING.all(uow, session_id=require(Id, session_id, field="session_id"), trigger_type=wanted)
 
 
-def _enabled(session_id: str, trigger_type: TriggerType) -> SelectOfScalar[Rule]:
+def _enabled(*of_keys: sa.ColumnElement[bool]) -> SelectOfScalar[Rule]:
     return (
         select(Rule)
         .where(
-            col(Rule.session_id) == require(Id, session_id, field="session_id"),
-            col(Rule.trigger_type) == trigger_type,
+            col(Rule.session_id) == sa.bindparam("session_id"),
+            col(Rule.trigger_type) == sa.bindparam("trigger_type"),
             col(Rule.enabled) == sa.true(),
+            *of_keys,
         )
         .order_by(*BY_URGENCY)
     )
+
+
+def _with_key() -> sa.ColumnElement[bool]:
+    return col(Rule.trigger_key) == sa.bindparam("key")
+
+
+def _with_key_or_none() -> sa.ColumnElement[bool]:
+    return sa.or_(col(Rule.trigger_key).is_(None), among(col(Rule.trigger_key), "keys"))
+
+
+_WAITING: Final = HotRows(Rule, _enabled())
+_NAMED: Final = HotRows(Rule, _enabled(_with_key()))
+_NAMED_OR_NOT: Final = HotRows(Rule, _enabled(_with_key_or_none()))
+_LOCKED: Final = {
+    statement: HotRows(Rule, _enabled(*of_keys).with_for_update())
+    for statement, of_keys in ((_WAITING, []), (_NAMED, [_with_key()]), (_NAMED_OR_NOT, [_with_key_or_none()]))
+}
 
 
 def parse_signal(signal: object) -> Signal:
@@ -107,23 +128,28 @@ def match(uow: ReadUnitOfWork, session_id: str, signal: Signal) -> list[Rule]:
         InvalidInput: the signal is none of ``signals``.
     """
     checked = parse_signal(signal)
-    waiting = uow.exec(candidates(session_id, checked))
-    return [rule for rule in waiting if rule.trigger.matches(checked)]
+    return [rule for rule in candidates(uow, session_id, checked) if rule.trigger.matches(checked)]
 
 
-def candidates(session_id: str, signal: Signal) -> SelectOfScalar[Rule]:
-    """Return the query for the enabled rules that wait for what a signal names; whether one fires, its trigger says."""
+def candidates(uow: ReadUnitOfWork, session_id: str, signal: Signal, *, locked: bool = False) -> list[Rule]:
+    """Return the enabled rules that wait for what a signal names; whether one fires, its trigger says.
+
+    Raises:
+        InvalidInput: the id is no text, or blank.
+    """
     trigger_type, keys = sought(signal)
-    key = col(Rule.trigger_key)
-    names = [name for name in keys if name is not None]
-    if not names:
-        return _enabled(session_id, trigger_type)
-    named = key == names[0] if len(names) == 1 else key.in_(names)
-    return _enabled(session_id, trigger_type).where(sa.or_(key.is_(None), named) if None in keys else named)
+    values: dict[str, Any] = {
+        "session_id": require(Id, session_id, field="session_id"),
+        "trigger_type": trigger_type,
+        "key": keys[0],
+        "keys": keys[1:],
+    }
+    statement = _WAITING if keys == (None,) else _NAMED if keys[0] is not None else _NAMED_OR_NOT
+    return (_LOCKED[statement] if locked else statement).all(uow, **values)
 
 
 def sought(signal: Signal) -> tuple[TriggerType, tuple[str | None, ...]]:
-    """Return which kind of trigger a signal may fire, and the keys that such triggers have."""
+    """Return which kind of trigger a signal may fire, and the keys that such triggers have: ``None`` first, or one."""
     if isinstance(signal, BeatTick):
         return TriggerType.BEAT, (None,)
     if isinstance(signal, MarkerReached):

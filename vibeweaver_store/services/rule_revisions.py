@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 import sqlalchemy as sa
 from sqlalchemy import event
-from sqlmodel import col, select
+from sqlmodel import col
 
-from vibeweaver_store.columns import Id, require
+from vibeweaver_store.columns import INTEGER, Id, UtcDateTime, require
 from vibeweaver_store.errors import NotFound
+from vibeweaver_store.hot import Hot
 from vibeweaver_store.models.session import Session, new_revision
 from vibeweaver_store.models.weaving import Rule
 from vibeweaver_store.unit_of_work import ReadUnitOfWork, UnitOfWork
@@ -20,7 +23,8 @@ def revision(uow: ReadUnitOfWork, session_id: str) -> int | None:
         InvalidInput: the id is no text, or blank.
     """
     key = require(Id, session_id, field="session_id")
-    return uow.exec(select(col(Session.rules_rev)).where(col(Session.id) == key)).first()
+    found = _REVISION.first(uow, id=key)
+    return None if found is None else found[0]
 
 
 def revise(uow: UnitOfWork, session_id: str) -> int:
@@ -35,10 +39,18 @@ def revise(uow: UnitOfWork, session_id: str) -> int:
     """
     key = require(Id, session_id, field="session_id")
     changed = new_revision()
-    statement = sa.update(Session).where(col(Session.id) == key).values(rules_rev=changed, last_activity_at=uow.now())
-    if uow.exec(statement, execution_options={"synchronize_session": False}).rowcount == 0:
+    if _REVISE.count(uow, id=key, revision=changed, at=uow.now()) == 0:
         raise NotFound("session", key)
     return changed
+
+
+_OF_SESSION: Final = col(Session.id) == sa.bindparam("id")
+_REVISION: Final = Hot(sa.select(col(Session.rules_rev)).where(_OF_SESSION))
+_REVISE: Final = Hot(
+    sa.update(Session)
+    .where(_OF_SESSION)
+    .values(rules_rev=sa.bindparam("revision", type_=INTEGER), last_activity_at=sa.bindparam("at", type_=UtcDateTime()))
+)
 
 
 @event.listens_for(UnitOfWork, "before_flush")

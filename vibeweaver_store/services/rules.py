@@ -8,13 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 import sqlalchemy as sa
 from sqlmodel import col
 
 from vibeweaver_store.columns import Id, StrictBool, parse_document, parse_enum, require
 from vibeweaver_store.errors import AlreadyExists, NotFound
+from vibeweaver_store.hot import HotInsert
 from vibeweaver_store.models import actions, triggers
 from vibeweaver_store.models.actions import Action, ActionType
 from vibeweaver_store.models.triggers import Trigger, TriggerType
@@ -61,6 +62,9 @@ class NewRule:
     enabled: bool = True
 
 
+_RULES: Final = HotInsert(Rule)
+
+
 def add(
     uow: UnitOfWork,
     session_id: str,
@@ -93,8 +97,8 @@ def add(
     require_session(uow, session_id)
     if rule_id is not None and find(uow, rule_id) is not None:
         raise AlreadyExists("rule", rule_id)
-    uow.insert(rule)
-    return rule
+    revise(uow, session_id)
+    return _RULES.insert(uow, rule)
 
 
 def add_many(uow: UnitOfWork, session_id: str, rules: Iterable[NewRule]) -> list[Rule]:
@@ -106,15 +110,16 @@ def add_many(uow: UnitOfWork, session_id: str, rules: Iterable[NewRule]) -> list
     """
     built = [_build(uow, session_id, rule) for rule in expect_many(NewRule, rules, field="rules")]
     require_session(uow, session_id)
-    uow.insert(*built)
-    return built
+    if built:
+        revise(uow, session_id)
+    return _RULES.insert_all(uow, built)
 
 
-def _build(uow: ReadUnitOfWork, session_id: str, new: NewRule, rule_id: str | None = None) -> Rule:
+def _build(uow: ReadUnitOfWork, session_id: str, new: NewRule, rule_id: str | None = None) -> dict[str, Any]:
     trigger = parse_document(triggers.ADAPTER, new.trigger, field="trigger")
     action = parse_document(actions.ADAPTER, new.action, field="action")
     given: dict[str, Any] = {} if rule_id is None else {"id": rule_id}
-    return Rule.build(
+    return _RULES.checked(
         **given,
         session_id=session_id,
         trigger_type=TriggerType(trigger.type),

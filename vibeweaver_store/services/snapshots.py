@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 
 import sqlalchemy as sa
 from pydantic import Field
@@ -13,6 +13,7 @@ from sqlmodel import col, select
 
 from vibeweaver_store.columns import Count, Id, require
 from vibeweaver_store.errors import CorruptData, InvalidInput, NotFound
+from vibeweaver_store.hot import HotInsert, HotRows
 from vibeweaver_store.models.weaving import Snapshot
 from vibeweaver_store.paging import DEFAULT_LIMIT, Order, Page, confined, fetch, ordered
 from vibeweaver_store.services.sessions import hold
@@ -43,6 +44,15 @@ _INFO_COLUMNS: tuple[Any, ...] = (
     col(Snapshot.sha256),
     col(Snapshot.label),
     col(Snapshot.captured_at),
+)
+
+
+_SNAPSHOTS: Final = HotInsert(Snapshot)
+_ONE: Final = HotRows(
+    Snapshot,
+    select(Snapshot).where(
+        col(Snapshot.session_id) == sa.bindparam("session_id"), col(Snapshot.id) == sa.bindparam("id")
+    ),
 )
 
 
@@ -81,7 +91,7 @@ def save(
         raise InvalidInput(f"state: {len(data):,} bytes are more than {MAX_STATE_BYTES:,}", field="state")
     if keep is not None:
         require(_Keep, keep, field="keep")
-    snapshot = Snapshot.build(
+    row = _SNAPSHOTS.checked(
         session_id=session_id,
         state=data,
         size_bytes=len(data),
@@ -90,7 +100,7 @@ def save(
         captured_at=uow.now(),
     )
     hold(uow, session_id)
-    uow.insert(snapshot)
+    snapshot = _SNAPSHOTS.insert(uow, row)
     if keep is not None:
         prune(uow, session_id, keep=keep)
     return SnapshotInfo(*[getattr(snapshot, column.key) for column in _INFO_COLUMNS])
@@ -104,10 +114,10 @@ def load(uow: ReadUnitOfWork, session_id: str, snapshot_id: int | None = None) -
         CorruptData: the state is not what was saved: its checksum does not hold.
     """
     key = require(Id, session_id, field="session_id")
-    statement = select(Snapshot)
-    if snapshot_id is not None:
-        statement = statement.where(col(Snapshot.id) == require(Count, snapshot_id, field="snapshot_id"))
-    snapshot: Snapshot | None = uow.exec(ordered(uow, statement, _order(key)).limit(1)).one_or_none()
+    if snapshot_id is None:
+        (snapshot,) = fetch(uow, Snapshot, _order(key), limit=1).items or (None,)
+    else:
+        snapshot = _ONE.first(uow, session_id=key, id=require(Count, snapshot_id, field="snapshot_id"))
     if snapshot is None:
         raise NotFound("snapshot of session", key if snapshot_id is None else (key, snapshot_id))
     found = hashlib.sha256(snapshot.state).hexdigest()

@@ -231,6 +231,12 @@ class _Shape(Generic[TableT]):
         return row
 
 
+def placed(table: type[SQLModel], name: str) -> tuple[Any, sa.BindParameter[Any]]:
+    """Return a column with a place for what an ``UPDATE`` writes into it, which is called ``new_NAME``."""
+    column = getattr(table, name)
+    return column, sa.bindparam(f"new_{name}", type_=column.type)
+
+
 class _Texts(TypeDecorator[Sequence[str]]):
     """A list of texts as one bound value: an array on PostgreSQL, a JSON text on SQLite."""
 
@@ -281,7 +287,11 @@ class HotInsert(Hot, Generic[TableT]):
         super().__init__(insert.returning(columns.autoincrement_column) if shape.generated else insert, names=names)
         self._many = Hot(insert, names=names)
         self._checks = {key: _check(table, key) for key in names.values()}
-        self._optional = {key: table.model_fields[key] for key in names.values() if not _is_required(table, key)}
+        fields = {key: table.model_fields[key] for key in names.values()}
+        self._made = {key: field.default_factory for key, field in fields.items() if field.default_factory}
+        self._usual = {
+            key: field.default for key, field in fields.items() if key not in self._made and not field.is_required()
+        }
 
     def checked(self, **values: Any) -> dict[str, Any]:
         """Return all values of a row, validated, with the defaults of those that are not given.
@@ -289,11 +299,11 @@ class HotInsert(Hot, Generic[TableT]):
         Raises:
             InvalidInput: a value is refused; the message names its field.
         """
-        given = self._checked_some(values)
-        for name, field in self._optional.items():
-            if name not in given:
-                given[name] = field.get_default(call_default_factory=True, validated_data={})
-        return given
+        row = {**self._usual, **self._checked_some(values)}
+        for name, make in self._made.items():
+            if name not in row:
+                row[name] = make()  # type: ignore[call-arg]  # none looks at the other values
+        return row
 
     def insert(self, uow: UnitOfWork, row: dict[str, Any]) -> TableT:
         """Write a row whose values were checked, and return it.
@@ -361,10 +371,6 @@ class HotInsert(Hot, Generic[TableT]):
     def _checked_some(self, values: Mapping[str, Any]) -> dict[str, Any]:
         checks = self._checks
         return {name: checks[name](value) for name, value in values.items()}
-
-
-def _is_required(table: type[SQLModel], key: str) -> bool:
-    return table.model_fields[key].is_required()
 
 
 def _check(table: type[SQLModel], key: str) -> Callable[[Any], Any]:

@@ -266,16 +266,25 @@ class ReadUnitOfWork(sqlmodel.Session):
             raise
 
     def _finish(self) -> None:
-        with self._noting_failure():
-            self._refuse_edits()
-            if self._is_session_used():
+        kept = self._usable()
+        self._refuse_edits()
+        used = self._is_session_used()
+        if used:
+            with self._noting_failure():
                 self.flush()
-            try:
-                self._commit()
-            except StoreUnavailable as error:
-                # The connection broke while committing: whether it took is not known, so it is not repeated.
-                error.transient = False
-                raise
+        try:
+            if used:
+                self._commit_session()
+            else:
+                kept.commit()
+        except StoreUnavailable as error:
+            # The connection broke while committing: whether it took is not known, so it is not repeated.
+            error.transient = False
+            raise
+
+    def _commit_session(self) -> None:
+        with self._noting_failure():
+            super().commit()
 
     def _refuse_edits(self) -> None:
         for rows in self._shown:
@@ -285,13 +294,6 @@ class ReadUnitOfWork(sqlmodel.Session):
     def _is_session_used(self) -> bool:
         return bool(self._transaction is not None or self._new or self._deleted or self.identity_map._modified)  # noqa: SLF001
 
-    def _commit(self) -> None:
-        if self._transaction is not None:
-            super().commit()
-        else:
-            assert self._kept is not None  # noqa: S101 - it was started
-            self._kept.commit()
-
     def _undo(self, *, discard: bool) -> None:
         """Roll back and give the connection back; what goes wrong here must not hide the first error.
 
@@ -300,13 +302,14 @@ class ReadUnitOfWork(sqlmodel.Session):
         self._ended = True
         if self._foreign:
             return
-        with suppress(StoreError, SQLAlchemyError):
-            super().close()
+        if self._is_session_used() or self.identity_map:
+            with suppress(StoreError, SQLAlchemyError):
+                super().close()
         kept, self._kept = self._kept, None
         if kept is None:
             return
-        with suppress(StoreError):
-            if kept.in_transaction:
+        if kept.in_transaction:
+            with suppress(StoreError):
                 kept.rollback()
         if discard:
             kept.discard()
@@ -398,8 +401,7 @@ class UnitOfWork(ReadUnitOfWork):
 
     def upsert(self, table: type[RowT]) -> Any:
         """Return an ``INSERT`` into a table that can say ``on_conflict_do_update``, in the backend's dialect."""
-        dialect = postgresql if self.backend == "postgresql" else sqlite
-        return dialect.insert(table)
+        return upsert(table, self.backend)
 
     @contextmanager
     def savepoint(self) -> Iterator[None]:
@@ -434,6 +436,12 @@ class UnitOfWork(ReadUnitOfWork):
             if inspect(instance).expired:
                 with suppress(StoreError, SQLAlchemyError):  # it was deleted meanwhile
                     self.refresh(instance)
+
+
+def upsert(table: type[RowT], backend: str) -> Any:
+    """Return an ``INSERT`` into a table that can say ``on_conflict_do_update``, in a backend's dialect."""
+    dialect = postgresql if backend == "postgresql" else sqlite
+    return dialect.insert(table)
 
 
 @contextmanager

@@ -5,18 +5,28 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import cache
 from typing import Any, Final
 
 import sqlalchemy as sa
 from sqlmodel import col
 
-from vibeweaver_store.columns import Count, Id, Name, Text, UtcDateTime, new_id, require
+from vibeweaver_store.columns import TEXT, Count, Id, Name, Text, UtcDateTime, new_id, require
 from vibeweaver_store.errors import InvalidInput
+from vibeweaver_store.hot import HotRows
 from vibeweaver_store.json_values import shown
 from vibeweaver_store.models.job import Job, JobStatus
 from vibeweaver_store.paging import check_limit
 from vibeweaver_store.services.job_expiry import catch_up, soonest
-from vibeweaver_store.services.job_rows import DEFAULT_LEASE_SECONDS, READY, Ended, lease_end, note_lease, write_held
+from vibeweaver_store.services.job_rows import (
+    DEFAULT_LEASE_SECONDS,
+    LONGER,
+    READY,
+    Ended,
+    lease_end,
+    note_lease,
+    write_held,
+)
 from vibeweaver_store.unit_of_work import ReadUnitOfWork, UnitOfWork
 
 MAX_TYPES: Final = 100
@@ -79,25 +89,41 @@ def claim(
     until = lease_end(now, lease_seconds)
     check_limit(limit)
     ended = catch_up(uow)
-    picked = _most_urgent(uow, wanted, limit).cte("picked")
+    jobs = _claim(uow.backend, None if wanted is None else len(wanted)).all(
+        uow,
+        **{f"type_{number}": each for number, each in enumerate(wanted or [])},
+        limit=limit,
+        limit_a_type=limit + max(limit * _OTHERS, _TAKEN_BY_OTHERS),
+        now=now,
+        worker=worker,
+        token=new_id(),
+        until=until,
+    )
+    return Claimed(sorted(jobs, key=lambda job: (-job.priority, job.scheduled_at, job.id)), ended)
+
+
+@cache
+def _claim(backend: str, types: int | None) -> HotRows[Job]:
+    """Return the statement that takes jobs of so many types, or of all."""
+    picked = _most_urgent(backend, types).cte("picked")
+    now = sa.bindparam("now", type_=UtcDateTime())
     statement = (
         sa.update(Job)
         .where(col(Job.id).in_(sa.select(picked.c.id)))
         .values(
             status=JobStatus.PROCESSING,
-            ready=None,
+            ready=sa.null(),
             attempts=col(Job.attempts) + 1,
             started_at=now,
             updated_at=now,
-            worker_id=worker,
-            lease_token=new_id(),
-            lease_expires_at=until,
-            progress=None,
+            worker_id=sa.bindparam("worker", type_=TEXT),
+            lease_token=sa.bindparam("token", type_=TEXT),
+            lease_expires_at=sa.bindparam("until", type_=UtcDateTime()),
+            progress=sa.null(),
         )
         .returning(Job)
     )
-    jobs: list[Job] = list(uow.execute(statement, execution_options={"synchronize_session": False}).scalars())
-    return Claimed(sorted(jobs, key=lambda job: (-job.priority, job.scheduled_at, job.id)), ended)
+    return HotRows(Job, statement)
 
 
 def _checked_types(types: Sequence[str] | None) -> list[str] | None:
@@ -111,27 +137,27 @@ def _checked_types(types: Sequence[str] | None) -> list[str] | None:
     return wanted
 
 
-def _most_urgent(uow: ReadUnitOfWork, types: list[str] | None, limit: int) -> Any:
+def _most_urgent(backend: str, types: int | None) -> Any:
     """Return the statement that picks the jobs to be taken, and locks them where there are others who claim.
 
     Of several types, each is read in the order of its part of the index, and no further than it takes: the parts are
     merged as they are read.
     """
-    if types is None or len(types) == 1:
-        of_type = [] if types is None else [col(Job.type) == types[0]]
-        best = sa.select(col(Job.id)).where(READY, *of_type).order_by(*_URGENCY).limit(limit)
+    limit = sa.bindparam("limit", type_=sa.Integer())
+    of_types = [col(Job.type) == sa.bindparam(f"type_{number}") for number in range(types or 0)]
+    if len(of_types) < 2:
+        best = sa.select(col(Job.id)).where(READY, *of_types).order_by(*_URGENCY).limit(limit)
         return best.with_for_update(key_share=True, skip_locked=True)
     columns = (col(Job.id), col(Job.priority), col(Job.scheduled_at))
-    parts = [sa.select(*columns).where(READY, col(Job.type) == each) for each in types]
+    parts = [sa.select(*columns).where(READY, of_type) for of_type in of_types]
     merged_order: tuple[Any, ...] = (sa.desc("priority"), "scheduled_at", "id")
-    if uow.backend == "sqlite":
+    if backend == "sqlite":
         return sa.union_all(*parts).order_by(*merged_order).limit(limit)
     # PostgreSQL locks no row of a UNION. Each is locked by itself as it comes out of the merge, until there are enough:
     # what was locked and not taken would be passed over by others. Without a limit of its own, each part would be read
     # and sorted whole.
-    limited = [
-        part.order_by(*_URGENCY).limit(limit + max(limit * _OTHERS, _TAKEN_BY_OTHERS)).subquery() for part in parts
-    ]
+    at_most = sa.bindparam("limit_a_type", type_=sa.Integer())
+    limited = [part.order_by(*_URGENCY).limit(at_most).subquery() for part in parts]
     merged = sa.union_all(*[sa.select(part) for part in limited]).order_by(*merged_order).subquery("merged")
     one = sa.select(col(Job.id)).where(col(Job.id) == merged.c.id, READY)
     locked = one.with_for_update(key_share=True, skip_locked=True).lateral("locked")
@@ -152,9 +178,7 @@ def heartbeat(uow: UnitOfWork, job: Job, *, lease_seconds: float = DEFAULT_LEASE
         InvalidInput: it is no job as it was claimed, or the seconds are refused.
     """
     until = lease_end(uow.now(), lease_seconds)
-    there = col(Job.lease_expires_at)
-    longer = sa.case((there < until, sa.literal(until, UtcDateTime())), else_=there)
-    renewed = write_held(uow, job, {"lease_expires_at": longer})
+    renewed = write_held(uow, job, {LONGER: until})
     note_lease(uow, renewed.id, until if renewed.lease_expires_at is None else renewed.lease_expires_at)
     return renewed
 

@@ -8,14 +8,13 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, Final
 
-from sqlmodel import col
-
 from vibeweaver_store.columns import JsonDocument, NotBlank, Seconds, require
 from vibeweaver_store.errors import InvalidInput
 from vibeweaver_store.json_values import shown
 from vibeweaver_store.models.job import Attempts, Job, JobStatus
 from vibeweaver_store.services.job_rows import (
     JOBS_TOPIC,
+    MORE_ATTEMPTS,
     UNHELD,
     Ended,
     fire_finished,
@@ -140,7 +139,7 @@ def hand_back(uow: UnitOfWork, job: Job, *, reason: str = "handed back") -> Job:
         InvalidInput: it is no job as it was claimed, or the reason is blank.
     """
     told = require(NotBlank, reason, field="reason")
-    changes = {"status": JobStatus.PENDING, "ready": True, "max_attempts": col(Job.max_attempts) + 1}
+    changes = {"status": JobStatus.PENDING, "ready": True, MORE_ATTEMPTS: 1}
     return _end(uow, job, changes, error=told).job
 
 

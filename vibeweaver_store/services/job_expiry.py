@@ -9,6 +9,7 @@ from typing import Any, Final
 import sqlalchemy as sa
 from sqlmodel import col, select
 
+from vibeweaver_store.hot import Hot
 from vibeweaver_store.models.job import Job, JobStatus
 from vibeweaver_store.models.session import Session
 from vibeweaver_store.services.job_rows import (
@@ -33,9 +34,18 @@ _SPENT: Final = col(Job.attempts) >= col(Job.max_attempts)
 
 def soonest(uow: ReadUnitOfWork, *others: sa.Select[Any]) -> Sequence[datetime | None]:
     """Return when the next job comes due that is not ready, when the next lease expires, and the first of others."""
-    due = sa.select(col(Job.scheduled_at)).where(NOT_READY).order_by(col(Job.scheduled_at), col(Job.id))
-    expires = sa.select(col(Job.lease_expires_at)).where(HELD).order_by(col(Job.lease_expires_at), col(Job.id))
-    return uow.execute(sa.select(*[each.limit(1).scalar_subquery() for each in (due, expires, *others)])).one()
+    return uow.execute(_firsts(*_DUE_AND_EXPIRING, *others)).one()
+
+
+def _firsts(*each: sa.Select[Any]) -> sa.Select[Any]:
+    return sa.select(*[one.limit(sa.literal_column("1")).scalar_subquery() for one in each])
+
+
+_DUE_AND_EXPIRING: Final = (
+    sa.select(col(Job.scheduled_at)).where(NOT_READY).order_by(col(Job.scheduled_at), col(Job.id)),
+    sa.select(col(Job.lease_expires_at)).where(HELD).order_by(col(Job.lease_expires_at), col(Job.id)),
+)
+_SOONEST: Final = Hot(_firsts(*_DUE_AND_EXPIRING))
 
 
 def catch_up(uow: UnitOfWork) -> list[Ended]:
@@ -44,7 +54,7 @@ def catch_up(uow: UnitOfWork) -> list[Ended]:
     Where there is nothing to do, it is one statement.
     """
     now = uow.now()
-    due, expires = soonest(uow)
+    ((due, expires),) = _SOONEST.all(uow)
     ended = _take_back(uow) if expires is not None and expires <= now else []
     if due is not None and due <= now:
         _make_ready(uow)

@@ -11,13 +11,15 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from types import TracebackType
-from typing import Any, Generic, Self, TypeVar
+from typing import Any, Final, Generic, Self, TypeVar
 
-from sqlmodel import col, select
+import sqlalchemy as sa
+from sqlmodel import col
 
 from vibeweaver_store.async_store import AsyncStore
 from vibeweaver_store.async_unit_of_work import AsyncUnitOfWork
 from vibeweaver_store.errors import LeaseLost
+from vibeweaver_store.hot import Hot
 from vibeweaver_store.models.job import Job
 from vibeweaver_store.services import job_ends
 from vibeweaver_store.services.job_claims import heartbeat, set_progress
@@ -49,11 +51,17 @@ def hold(uow: UnitOfWork, job: Job) -> None:
     """
     key, token = lease_of(job)
     hold_session(uow, key, job.session_id)
-    held = select(col(Job.lease_expires_at)).where(col(Job.id) == key, col(Job.lease_token) == token)
-    expires_at = uow.exec(held.with_for_update(key_share=True)).first()
-    if expires_at is None or expires_at <= uow.present():
+    held = _HOLD.first(uow, id=key, token=token)
+    if held is None or held[0] <= uow.present():
         raise lost(uow, job)
-    note_lease(uow, key, expires_at)
+    note_lease(uow, key, held[0])
+
+
+_HOLD: Final = Hot(
+    sa.select(col(Job.lease_expires_at))
+    .where(col(Job.id) == sa.bindparam("id"), col(Job.lease_token) == sa.bindparam("token"))
+    .with_for_update(key_share=True)
+)
 
 
 def see_it_through(uow: UnitOfWork, job: Job) -> Ended | None:

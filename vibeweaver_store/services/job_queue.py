@@ -15,6 +15,7 @@ from sqlmodel import col, select
 
 from vibeweaver_store.columns import Id, Utc, require
 from vibeweaver_store.errors import AlreadyExists, InvalidInput, NotFound, StoreBusy
+from vibeweaver_store.hot import HotInsert
 from vibeweaver_store.json_values import shown
 from vibeweaver_store.models.job import DEFAULT_MAX_ATTEMPTS, Job
 from vibeweaver_store.models.session import Session
@@ -108,23 +109,29 @@ def enqueue_many(uow: UnitOfWork, jobs: Iterable[NewJob]) -> list[Enqueued]:
 
 
 def _enqueue(uow: UnitOfWork, batch: Sequence[NewJob]) -> list[Enqueued]:
-    rows = [_build(uow, new) for new in batch]
+    rows = [_checked(uow, new) for new in batch]
     own_ids = [new.job_id for new in batch if new.job_id is not None]
     _refuse_twice(own_ids)
-    _require_sessions(uow, {row.session_id for row in rows if row.session_id is not None})
-    # Where an id of one's own is taken, none of them is left behind for who goes on with the unit of work.
-    with uow.savepoint() if own_ids else nullcontext():
-        enqueued = _settle(uow, rows)
+    _require_sessions(uow, {row["session_id"] for row in rows} - {None})
+    if own_ids or any(new.unique_key is not None for new in batch):
+        # Where an id of one's own is taken, none of them is left behind for who goes on with the unit of work.
+        with uow.savepoint() if own_ids else nullcontext():
+            enqueued = _settle(uow, [Job(**row) for row in rows])
+    else:
+        enqueued = [Enqueued(job, new=True) for job in _JOBS.insert_all(uow, rows)]
     if any(each.new for each in enqueued):
         uow.announce(JOBS_TOPIC)
     return enqueued
 
 
-def _build(uow: ReadUnitOfWork, new: NewJob) -> Job:
+_JOBS: Final = HotInsert(Job)
+
+
+def _checked(uow: ReadUnitOfWork, new: NewJob) -> dict[str, Any]:
     now = uow.now()
     due = _due(now, new)
     own_id = {} if new.job_id is None else {"id": require(Id, new.job_id, field="job_id")}
-    return Job.build(
+    return _JOBS.checked(
         **own_id,
         type=new.type,
         data=new.data,

@@ -5,19 +5,21 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import cache
 from typing import Any, Final
 
 import sqlalchemy as sa
 from sqlmodel import col, select
 
-from vibeweaver_store.columns import FiniteFloat, Id, require
+from vibeweaver_store.columns import INTEGER, FiniteFloat, Id, UtcDateTime, require
 from vibeweaver_store.errors import InvalidInput, LeaseLost, NotFound
+from vibeweaver_store.hot import Hot, HotRows, placed
 from vibeweaver_store.json_values import shown
 from vibeweaver_store.models.job import FINAL_OF_JOBS, Job, JobAttempt, JobStatus
 from vibeweaver_store.models.signals import JobFinished
 from vibeweaver_store.services import sessions
 from vibeweaver_store.services.rule_firing import Firing, fire
-from vibeweaver_store.unit_of_work import ReadUnitOfWork, UnitOfWork
+from vibeweaver_store.unit_of_work import ReadUnitOfWork, UnitOfWork, upsert
 
 JOBS_TOPIC: Final = "jobs"
 """What is announced by whoever puts a job where a worker may claim it, now or later."""
@@ -58,6 +60,9 @@ def get(uow: ReadUnitOfWork, job_id: str) -> Job:
     return job
 
 
+_JOB: Final = HotRows(Job, select(Job).where(col(Job.id) == sa.bindparam("id")))
+
+
 def find(uow: ReadUnitOfWork, job_id: str) -> Job | None:
     """Return a job by its id, or ``None``.
 
@@ -65,7 +70,7 @@ def find(uow: ReadUnitOfWork, job_id: str) -> Job | None:
         InvalidInput: the id is no text, or blank.
     """
     key = require(Id, job_id, field="job_id")
-    return uow.exec(select(Job).where(col(Job.id) == key)).one_or_none()
+    return _JOB.first(uow, id=key)
 
 
 # --- time ------------------------------------------------------------------------------------------------------
@@ -127,12 +132,36 @@ def write_held(uow: UnitOfWork, job: Job, changes: dict[str, Any]) -> Job:
     """
     key, token = lease_of(job)
     # By the clock as it is: who slept within the unit of work is not to write either.
-    is_held = (col(Job.id) == key, col(Job.lease_token) == token, col(Job.lease_expires_at) > uow.present())
-    statement = sa.update(Job).where(*is_held).values(**changes, updated_at=uow.now()).returning(Job)
-    written: Job | None = uow.execute(statement, execution_options={"synchronize_session": False}).scalar_one_or_none()
+    held = {"held_id": key, "held_token": token, "present": uow.present()}
+    new = {f"new_{name}": value for name, value in changes.items()}
+    written: Job | None = _held_update(tuple(changes)).first(uow, **held, **new, new_updated_at=uow.now())
     if written is None:
         raise lost(uow, job)
     return written
+
+
+LONGER: Final = "longer"
+"""A change of a held job: its lease ends at a time, unless it ends later already."""
+MORE_ATTEMPTS: Final = "more_attempts"
+"""A change of a held job: how many attempts it may have besides."""
+
+
+@cache
+def _held_update(names: tuple[str, ...]) -> HotRows[Job]:
+    """Return the statement that writes columns of a job that is held."""
+    ends, most = col(Job.lease_expires_at), col(Job.max_attempts)
+    until = sa.bindparam(f"new_{LONGER}", type_=UtcDateTime())
+    computed: dict[str, tuple[Any, Any]] = {
+        LONGER: (ends, sa.case((ends < until, until), else_=ends)),
+        MORE_ATTEMPTS: (most, most + sa.bindparam(f"new_{MORE_ATTEMPTS}", type_=INTEGER)),
+    }
+    is_held = (
+        col(Job.id) == sa.bindparam("held_id"),
+        col(Job.lease_token) == sa.bindparam("held_token"),
+        ends > sa.bindparam("present", type_=UtcDateTime()),
+    )
+    changes = dict([computed[name] if name in computed else placed(Job, name) for name in (*names, "updated_at")])
+    return HotRows(Job, sa.update(Job).where(*is_held).values(changes).returning(Job))
 
 
 def lost(uow: ReadUnitOfWork, job: Job) -> LeaseLost:
@@ -226,10 +255,18 @@ def attempt_of(job: Any, ended_at: datetime, error: str | None) -> dict[str, Any
 
 def record_attempts(uow: UnitOfWork, attempts: Sequence[dict[str, Any]]) -> None:
     """Write down attempts that have ended; over what is there, where somebody has set a job's ``attempts`` back."""
-    insert = uow.upsert(JobAttempt)
-    told = {name: insert.excluded[name] for name in attempts[0] if name not in {"job_id", "attempt"}}
-    statement = insert.on_conflict_do_update(index_elements=["job_id", "attempt"], set_=told)
-    uow.execute(statement, attempts, execution_options={"render_nulls": True})
+    _attempts_upsert(uow.backend).many(uow, attempts)
+
+
+@cache
+def _attempts_upsert(backend: str) -> Hot:
+    names = [column.key for column in sa.inspect(JobAttempt).local_table.c]
+    insert = upsert(JobAttempt, backend)
+    told = {name: insert.excluded[name] for name in names if name not in {"job_id", "attempt"}}
+    return Hot(
+        insert.on_conflict_do_update(index_elements=["job_id", "attempt"], set_=told),
+        names={name: name for name in names},
+    )
 
 
 def fire_finished(uow: UnitOfWork, job_id: str, session_id: str | None) -> list[Firing]:

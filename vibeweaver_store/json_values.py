@@ -63,7 +63,6 @@ class FrozenList(list[Any]):
 
 
 _SCALARS = (bool, type(None))
-_CONTAINERS = (dict, list)
 _STRICTLY: Final = orjson.OPT_STRICT_INTEGER | orjson.OPT_PASSTHROUGH_DATACLASS | orjson.OPT_PASSTHROUGH_DATETIME
 
 
@@ -107,13 +106,17 @@ def _encode_plain(value: object, levels: int) -> tuple[str, Any] | None:
 
 def frozen_copy(value: Any) -> Any:
     """Return a value that was read from JSON with its objects and arrays frozen; the value itself is used up."""
-    if type(value) is dict:
+    kind = type(value)
+    if kind is dict:
         for key, item in value.items():
-            if type(item) in _CONTAINERS:
+            if type(item) is dict or type(item) is list:
                 value[key] = frozen_copy(item)
         return FrozenDict(value)
-    if type(value) is list:
-        return FrozenList([frozen_copy(item) if type(item) in _CONTAINERS else item for item in value])
+    if kind is list:
+        for place, item in enumerate(value):
+            if type(item) is dict or type(item) is list:
+                value[place] = frozen_copy(item)
+        return FrozenList(value)
     return value
 
 

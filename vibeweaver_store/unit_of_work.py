@@ -288,7 +288,9 @@ class ReadUnitOfWork(sqlmodel.Session):
 
     def _refuse_edits(self) -> None:
         for rows in self._shown:
-            if any(instance_state(row).modified for row in rows):
+            # Only what was looked at closer has a state, and so may have been edited.
+            states = [vars(row).get("_sa_instance_state") for row in rows]
+            if any(state is not None and state.modified for state in states):
                 raise InvalidInput(_READS_ONLY)
 
     def _is_session_used(self) -> bool:
@@ -302,9 +304,11 @@ class ReadUnitOfWork(sqlmodel.Session):
         self._ended = True
         if self._foreign:
             return
-        if self._is_session_used() or self.identity_map:
+        if self._is_session_used():
             with suppress(StoreError, SQLAlchemyError):
                 super().close()
+        else:
+            InstanceState._detach_states(self.identity_map.all_states(), self)  # noqa: SLF001 - as closing does
         kept, self._kept = self._kept, None
         if kept is None:
             return

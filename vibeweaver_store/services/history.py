@@ -58,7 +58,7 @@ def append(
         InvalidInput: the action is blank, or a value is not JSON.
     """
     values = {"action": action, "params": params, "result": result, "success": success}
-    entry = _ENTRIES.checked(**values, session_id=session_id, created_at=uow.now())
+    entry = _ENTRIES.checked(values, session_id=session_id, created_at=uow.now())
     hold(uow, session_id)
     uow.announce(topic(session_id))
     return _ENTRIES.insert(uow, entry)

@@ -131,19 +131,15 @@ def _checked(uow: ReadUnitOfWork, new: NewJob) -> dict[str, Any]:
     now = uow.now()
     due = _due(now, new)
     own_id = {} if new.job_id is None else {"id": require(Id, new.job_id, field="job_id")}
-    return _JOBS.checked(
-        **own_id,
-        type=new.type,
-        data=new.data,
-        priority=new.priority,
-        max_attempts=new.max_attempts,
-        unique_key=new.unique_key,
-        session_id=new.session_id,
-        scheduled_at=due,
-        ready=due <= now,
-        created_at=now,
-        updated_at=now,
-    )
+    values = {
+        "type": new.type,
+        "data": new.data,
+        "priority": new.priority,
+        "max_attempts": new.max_attempts,
+        "unique_key": new.unique_key,
+        "session_id": new.session_id,
+    }
+    return _JOBS.checked(values, **own_id, scheduled_at=due, ready=due <= now, created_at=now, updated_at=now)
 
 
 def _due(now: datetime, new: NewJob) -> datetime:

@@ -75,11 +75,10 @@ def add_many(uow: UnitOfWork, session_id: str, markers: Iterable[NewMarker]) -> 
 
 
 def _build(uow: ReadUnitOfWork, session_id: str, new: NewMarker, marker_id: str | None = None) -> dict[str, Any]:
-    given: dict[str, Any] = {} if marker_id is None else {"id": marker_id}
+    own_id: dict[str, Any] = {} if marker_id is None else {"id": marker_id}
     metadata = dict(new.metadata) if isinstance(new.metadata, Mapping) else new.metadata
-    return _MARKERS.checked(
-        **given, session_id=session_id, beat=new.beat, name=new.name, metadata_=metadata, created_at=uow.now()
-    )
+    values = {**own_id, "session_id": session_id, "beat": new.beat, "name": new.name, "metadata_": metadata}
+    return _MARKERS.checked(values, created_at=uow.now())
 
 
 def get(uow: ReadUnitOfWork, marker_id: str) -> Marker:

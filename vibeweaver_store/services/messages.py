@@ -125,16 +125,16 @@ def append_many(
 
 
 def _build(uow: ReadUnitOfWork, session_id: str, new: NewMessage) -> dict[str, Any]:
-    given: dict[str, Any] = {} if new.public_id is None else {"public_id": new.public_id}
-    return _MESSAGES.checked(
-        **given,
-        session_id=session_id,
-        role=parse_enum(MessageRole, new.role, field="role"),
-        content=new.content,
-        instance_id=new.instance_id,
-        created_at=uow.now() if new.created_at is None else new.created_at,
-        import_id=new.import_id,
-    )
+    own_id: dict[str, Any] = {} if new.public_id is None else {"public_id": new.public_id}
+    values = {
+        **own_id,
+        "session_id": session_id,
+        "content": new.content,
+        "instance_id": new.instance_id,
+        "created_at": uow.now() if new.created_at is None else new.created_at,
+        "import_id": new.import_id,
+    }
+    return _MESSAGES.checked(values, role=parse_enum(MessageRole, new.role, field="role"))
 
 
 def _ignores(if_exists: IfExists) -> bool:

@@ -118,18 +118,15 @@ def add_many(uow: UnitOfWork, session_id: str, rules: Iterable[NewRule]) -> list
 def _build(uow: ReadUnitOfWork, session_id: str, new: NewRule, rule_id: str | None = None) -> dict[str, Any]:
     trigger = parse_document(triggers.ADAPTER, new.trigger, field="trigger")
     action = parse_document(actions.ADAPTER, new.action, field="action")
-    given: dict[str, Any] = {} if rule_id is None else {"id": rule_id}
+    own_id: dict[str, Any] = {} if rule_id is None else {"id": rule_id}
     return _RULES.checked(
-        **given,
-        session_id=session_id,
+        {**own_id, "session_id": session_id, "one_shot": new.one_shot, "enabled": new.enabled},
         trigger_type=TriggerType(trigger.type),
         trigger_key=trigger.key,
         trigger=trigger,
         action_type=ActionType(action.type),
         action=action,
         priority=parse_enum(Priority, new.priority, field="priority"),
-        one_shot=new.one_shot,
-        enabled=new.enabled,
         created_at=uow.now(),
     )
 

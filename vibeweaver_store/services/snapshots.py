@@ -92,11 +92,10 @@ def save(
     if keep is not None:
         require(_Keep, keep, field="keep")
     row = _SNAPSHOTS.checked(
-        session_id=session_id,
+        {"session_id": session_id, "label": label},
         state=data,
         size_bytes=len(data),
         sha256=hashlib.sha256(data).hexdigest(),
-        label=label,
         captured_at=uow.now(),
     )
     hold(uow, session_id)

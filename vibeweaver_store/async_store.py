@@ -21,6 +21,7 @@ from vibeweaver_store.async_unit_of_work import AsyncReadUnitOfWork, AsyncUnitOf
 from vibeweaver_store.engine import Target
 from vibeweaver_store.errors import StoreBusy, StoreError, StoreUnavailable
 from vibeweaver_store.following import Patience, Watch
+from vibeweaver_store.hot import Hot
 from vibeweaver_store.locks import FORK_GATE, WriterQueue
 from vibeweaver_store.opened import OpenDatabase, pauses, prepare
 from vibeweaver_store.paging import Page
@@ -170,6 +171,14 @@ class AsyncStore(OpenDatabase):
             StoreError: whatever the operation raises; :class:`InvalidInput` when it tries to write.
         """
         return await self._repeat(self.read, operation, *args, **kwargs)
+
+    async def glance(self, statement: Hot, /, **values: Any) -> list[Any]:
+        """Run one hot statement that reads, by itself, and return its rows, as :meth:`Store.glance` does.
+
+        Raises:
+            StoreError: as :meth:`query`.
+        """
+        return await self.query(statement.all, **values)
 
     async def iterate(
         self, listing: Callable[Concatenate[ReadUnitOfWork, P], Page[T]], /, *args: P.args, **kwargs: P.kwargs

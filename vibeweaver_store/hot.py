@@ -26,6 +26,7 @@ from sqlmodel import SQLModel
 
 from vibeweaver_store.columns import Flag, Json, require
 from vibeweaver_store.json_values import dump_json, freeze
+from vibeweaver_store.kept import KeptConnection
 from vibeweaver_store.stored_forms import ColumnReader, Reader, column_reader
 from vibeweaver_store.unit_of_work import ReadUnitOfWork, UnitOfWork
 
@@ -120,7 +121,7 @@ class Hot:
         self._names = names
         self._compiled: dict[str, _Compiled] = {}
 
-    def compiled_for(self, uow: ReadUnitOfWork) -> _Compiled:
+    def compiled_for(self, uow: ReadUnitOfWork | sa.Connection) -> _Compiled:
         """Return the statement as the driver of a unit of work takes it."""
         driver = uow.dialect.driver
         found = self._compiled.get(driver)
@@ -128,7 +129,7 @@ class Hot:
             found = self._compiled[driver] = _compile(self._statement, uow.dialect, self._names)
         return found
 
-    def all(self, uow: ReadUnitOfWork, **values: Any) -> list[Any]:
+    def all(self, uow: ReadUnitOfWork, /, **values: Any) -> list[Any]:
         """Return the rows as tuples.
 
         Raises:
@@ -138,7 +139,17 @@ class Hot:
         found = uow.run_hot(compiled.text, compiled.bind(values))
         return list(zip(*_read(compiled.readers, found), strict=True)) if found else []
 
-    def first(self, uow: ReadUnitOfWork, **values: Any) -> Any | None:
+    def glance(self, kept: KeptConnection, /, **values: Any) -> list[Any]:
+        """Return the rows as tuples, of a connection without a transaction; see :meth:`Store.glance`.
+
+        Raises:
+            StoreError: the statement failed.
+        """
+        compiled = self.compiled_for(kept.connection)
+        found = kept.rows(compiled.text, compiled.bind(values))
+        return list(zip(*_read(compiled.readers, found), strict=True)) if found else []
+
+    def first(self, uow: ReadUnitOfWork, /, **values: Any) -> Any | None:
         """Return the first row, or ``None``.
 
         Raises:
@@ -155,7 +166,7 @@ class Hot:
         compiled = self.compiled_for(uow)
         uow.run_hot_many(compiled.text, [compiled.bind(each) for each in values])
 
-    def count(self, uow: UnitOfWork, **values: Any) -> int:
+    def count(self, uow: UnitOfWork, /, **values: Any) -> int:
         """Run a statement that changes rows and returns none, and return how many it has changed.
 
         Raises:
@@ -183,7 +194,7 @@ class HotRows(Hot, Generic[TableT]):
         super().__init__(statement)
         self._shape = _Shape(table)
 
-    def all(self, uow: ReadUnitOfWork, **values: Any) -> list[TableT]:
+    def all(self, uow: ReadUnitOfWork, /, **values: Any) -> list[TableT]:
         """Return the rows.
 
         Raises:
@@ -245,6 +256,18 @@ class _Shape(Generic[TableT]):
         _set_extra(row, None)
         _set_private(row, None)
         return row
+
+
+def duplicate(row: TableT) -> TableT:
+    """Return a row of the same values that belongs to no session."""
+    twin = object.__new__(type(row))
+    _set_fields_set(twin, set())
+    _set_extra(twin, None)
+    _set_private(twin, None)
+    values = dict(vars(row))
+    values.pop(_STATE, None)
+    _set_dict(twin, values)
+    return twin
 
 
 def _packer(keys: Sequence[str]) -> Callable[..., dict[str, Any]]:

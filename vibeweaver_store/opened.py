@@ -18,6 +18,7 @@ from vibeweaver_store import locks, schema, sqlite_file
 from vibeweaver_store.engine import Engines, Target, create_engines, resolve
 from vibeweaver_store.errors import InvalidInput, StoreUnavailable
 from vibeweaver_store.following import Watch, watch
+from vibeweaver_store.kept import KeptConnections
 from vibeweaver_store.settings import Settings
 from vibeweaver_store.unit_of_work import Clock, ReadUnitOfWork
 
@@ -148,10 +149,13 @@ class OpenDatabase:
 
     def _admit(self, uow: ReadUnitOfWork) -> None:
         """Let a unit of work be within the database. The caller has passed the gate of forks, and discards it after."""
-        _refuse_tainted(self._target)
-        if not uow._connections.idle:  # noqa: SLF001 - the kernel's own
-            self._refuse_swapped()  # before a connection is made to another file
+        self._refuse_unfit(uow._connections)  # noqa: SLF001 - the kernel's own
         self._open_units.add(uow)
+
+    def _refuse_unfit(self, connections: KeptConnections) -> None:
+        _refuse_tainted(self._target)
+        if not connections.idle:
+            self._refuse_swapped()  # before a connection is made to another file
 
     def _watch(self, topic: str) -> Watch:
         self._refuse_closed()

@@ -14,6 +14,7 @@ from sqlalchemy.engine import URL
 from vibeweaver_store import locks
 from vibeweaver_store.errors import StoreError
 from vibeweaver_store.following import Patience, Watch
+from vibeweaver_store.hot import Hot
 from vibeweaver_store.kept import KeptConnections
 from vibeweaver_store.opened import OpenDatabase, UowT, finished, pauses, prepare
 from vibeweaver_store.paging import Page, iterate
@@ -131,6 +132,33 @@ class Store(OpenDatabase):
             StoreError: whatever the operation raises; :class:`InvalidInput` when it tries to write.
         """
         return self._repeat(self.read, operation, *args, **kwargs)
+
+    def glance(self, statement: Hot, /, **values: Any) -> list[Any]:
+        """Run one hot statement that reads, by itself, and return its rows: for who asks many times a second.
+
+        It sees one snapshot, as every statement does; on SQLite no transaction is begun and ended around it.
+
+        Raises:
+            StoreError: as :meth:`query`.
+        """
+        if self.backend != "sqlite":
+            return self.query(statement.all, **values)
+        self._refuse_closed()
+        passer = locks.FORK_GATE.come_in()
+        try:
+            return self._glanced(statement, values)
+        finally:
+            locks.FORK_GATE.leave(passer)
+
+    def _glanced(self, statement: Hot, values: dict[str, Any]) -> list[Any]:
+        self._refuse_unfit(self._engines.readers)
+        readers = self._engines.readers
+        kept = readers.take()
+        try:
+            self._refuse_swapped()
+            return statement.glance(kept, **values)
+        finally:
+            readers.give(kept)
 
     def iterate(
         self, listing: Callable[Concatenate[ReadUnitOfWork, P], Page[T]], /, *args: P.args, **kwargs: P.kwargs

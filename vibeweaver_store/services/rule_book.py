@@ -12,18 +12,16 @@ from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 
-from sqlalchemy import inspect
-from sqlalchemy.orm import make_transient_to_detached
-
 from vibeweaver_store.async_store import AsyncStore
 from vibeweaver_store.columns import Id, require
 from vibeweaver_store.errors import NotFound
+from vibeweaver_store.hot import duplicate
 from vibeweaver_store.models.signals import Signal
 from vibeweaver_store.models.triggers import Trigger, TriggerType
 from vibeweaver_store.models.weaving import Rule
 from vibeweaver_store.services.rule_firing import Fired, Firing, fire_and_tell
 from vibeweaver_store.services.rule_lookup import by_trigger, match, parse_signal, sought
-from vibeweaver_store.services.rule_revisions import revision
+from vibeweaver_store.services.rule_revisions import REVISION, revision
 from vibeweaver_store.store import Store
 from vibeweaver_store.unit_of_work import ReadUnitOfWork
 
@@ -47,7 +45,12 @@ class RuleBook:
         Raises:
             InvalidInput: the signal is none of ``signals``.
         """
-        return self._store.query(self._copy.match, parse_signal(signal)) or []
+        return self._matched(parse_signal(signal)) or []
+
+    def _matched(self, signal: Signal) -> list[Rule] | None:
+        now = self._store.glance(REVISION, id=self._copy.session_id)
+        known = self._copy.answer(now[0][0], signal) if now else None
+        return self._store.query(self._copy.match, signal) if known is None else known
 
     def fire(self, signal: Signal) -> list[Firing]:
         """Fire the rules that a signal matches, in a unit of work of its own; where none does, nothing is written.
@@ -58,7 +61,7 @@ class RuleBook:
             StoreBusy: this thread is within a unit of work of its own.
         """
         checked = parse_signal(signal)
-        if not self._copy.expects(checked) and not self._copy.existing(self._store.query(self._copy.match, checked)):
+        if not self._copy.expects(checked) and not self._copy.existing(self._matched(checked)):
             return []
         return self._copy.keep(self._store.run(fire_and_tell, self._copy.session_id, checked))
 
@@ -76,7 +79,12 @@ class AsyncRuleBook:
         Raises:
             InvalidInput: the signal is none of ``signals``.
         """
-        return await self._store.query(self._copy.match, parse_signal(signal)) or []
+        return await self._matched(parse_signal(signal)) or []
+
+    async def _matched(self, signal: Signal) -> list[Rule] | None:
+        now = await self._store.glance(REVISION, id=self._copy.session_id)
+        known = self._copy.answer(now[0][0], signal) if now else None
+        return await self._store.query(self._copy.match, signal) if known is None else known
 
     async def fire(self, signal: Signal) -> list[Firing]:
         """Fire the rules that a signal matches, as :meth:`RuleBook.fire` does.
@@ -87,9 +95,7 @@ class AsyncRuleBook:
             StoreBusy: this task is within a unit of work of its own.
         """
         checked = parse_signal(signal)
-        if not self._copy.expects(checked) and not self._copy.existing(
-            await self._store.query(self._copy.match, checked)
-        ):
+        if not self._copy.expects(checked) and not self._copy.existing(await self._matched(checked)):
             return []
         return self._copy.keep(await self._store.run(fire_and_tell, self._copy.session_id, checked))
 
@@ -127,7 +133,7 @@ class _Section:
         for firing in firings:
             del rows[firing.rule.id]
             if firing.rule.enabled:
-                rows[firing.rule.id] = _duplicate(firing.rule)
+                rows[firing.rule.id] = duplicate(firing.rule)
         return replace(self, rows=rows)
 
     def has_all(self, firings: Iterable[Firing]) -> bool:
@@ -154,6 +160,15 @@ class _Copy:
         self.session_id = session_id
         self._edition: _Edition | None = None
 
+    def answer(self, revision: int, signal: Signal) -> list[Rule] | None:
+        """Return what a signal calls by the rules of a revision, ``None`` where they have not been read."""
+        edition = self._edition
+        if edition is None or edition.revision != revision:
+            return None
+        trigger_type, keys = sought(signal)
+        section = edition.sections.get(trigger_type)
+        return None if section is None else [duplicate(rule) for rule in section.called(keys, signal)]
+
     def match(self, uow: ReadUnitOfWork, signal: Signal) -> list[Rule] | None:
         """Return what a signal calls, as ``rules.match`` does; ``None`` where there is no such session."""
         now = revision(uow, self.session_id)
@@ -163,14 +178,14 @@ class _Copy:
         if edition is None or edition.revision != now:
             edition = self._edition = _Edition(now)
         trigger_type, keys = sought(signal)
-        if trigger_type in edition.sections:
-            return [_duplicate(rule) for rule in edition.sections[trigger_type].called(keys, signal)]
+        if (known := self.answer(now, signal)) is not None:
+            return known
         # What is read now is in the same snapshot as the revision.
         if trigger_type not in edition.asked:
             edition.asked.add(trigger_type)
             return match(uow, self.session_id, signal)
         section = edition.sections[trigger_type] = _Section.of(by_trigger(uow, self.session_id, trigger_type))
-        return [_duplicate(rule) for rule in section.called(keys, signal)]
+        return [duplicate(rule) for rule in section.called(keys, signal)]
 
     def expects(self, signal: Signal) -> bool:
         """Say whether a signal would fire anything, as far as the book knows without looking."""
@@ -200,12 +215,3 @@ class _Copy:
         if section is not None and section.has_all(firings):
             sections[trigger_type] = section.after(firings)
         return sections
-
-
-def _duplicate(rule: Rule) -> Rule:
-    """Return a row of its own for the caller, who may do with it what they like."""
-    mapper = inspect(Rule)
-    duplicate: Rule = mapper.class_manager.new_instance()
-    duplicate.__dict__.update({attribute.key: getattr(rule, attribute.key) for attribute in mapper.column_attrs})
-    make_transient_to_detached(duplicate)
-    return duplicate

@@ -23,7 +23,7 @@ def revision(uow: ReadUnitOfWork, session_id: str) -> int | None:
         InvalidInput: the id is no text, or blank.
     """
     key = require(Id, session_id, field="session_id")
-    found = _REVISION.first(uow, id=key)
+    found = REVISION.first(uow, id=key)
     return None if found is None else found[0]
 
 
@@ -45,7 +45,8 @@ def revise(uow: UnitOfWork, session_id: str) -> int:
 
 
 _OF_SESSION: Final = col(Session.id) == sa.bindparam("id")
-_REVISION: Final = Hot(sa.select(col(Session.rules_rev)).where(_OF_SESSION))
+REVISION: Final = Hot(sa.select(col(Session.rules_rev)).where(_OF_SESSION))
+"""The statement of :func:`revision`, for :meth:`Store.glance`; the session is its ``id``."""
 _REVISE: Final = Hot(
     sa.update(Session)
     .where(_OF_SESSION)

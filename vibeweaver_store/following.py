@@ -16,7 +16,7 @@ import time
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from typing import Any
+from typing import Any, Final
 from weakref import WeakSet
 
 import sqlalchemy as sa
@@ -28,6 +28,7 @@ from vibeweaver_store.columns import Seconds, require
 from vibeweaver_store.driver_errors import translating
 from vibeweaver_store.engine import Target, postgresql_engine, sqlite_engine
 from vibeweaver_store.errors import StoreError, StoreUnavailable
+from vibeweaver_store.hot import Hot
 from vibeweaver_store.locks import FORK_GATE
 from vibeweaver_store.settings import Settings
 
@@ -37,14 +38,21 @@ _LONGEST_SILENCE_SECONDS = 30.0
 _SLICE_SECONDS = 0.5
 
 
-def announcement(topic: str) -> sa.Select[Any]:
-    """Return PostgreSQL's statement that tells who follows a topic, once the transaction is committed.
+ANNOUNCEMENT: Final = Hot(
+    sa.select(sa.func.pg_notify(sa.bindparam("channel", type_=sa.Text()), "")).where(
+        sa.not_(sa.func.pg_try_advisory_xact_lock(sa.bindparam("number", type_=sa.BigInteger())))
+    )
+)
+"""PostgreSQL's statement that tells who follows a topic, once the transaction is committed; see :func:`announced`.
 
-    NOTIFY has all transactions commit one after the other, so nothing is told where nobody follows. A follower shares
-    a lock on the topic; to begin, it waits for those who write without knowing of it, and then reads what they wrote.
-    """
-    nobody_follows = sa.func.pg_try_advisory_xact_lock(_number(topic))
-    return sa.select(sa.func.pg_notify(_channel(topic), "")).where(sa.not_(nobody_follows))
+NOTIFY has all transactions commit one after the other, so nothing is told where nobody follows. A follower shares a
+lock on the topic; to begin, it waits for those who write without knowing of it, and then reads what they wrote.
+"""
+
+
+def announced(topic: str) -> dict[str, Any]:
+    """Return the values of :data:`ANNOUNCEMENT` for a topic."""
+    return {"channel": _channel(topic), "number": _number(topic)}
 
 
 def _channel(topic: str) -> str:

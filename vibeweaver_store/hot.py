@@ -13,7 +13,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from itertools import islice
-from typing import Annotated, Any, Final, Generic, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, Final, Generic, TypeAlias, TypeVar
 
 import sqlalchemy as sa
 from pydantic import BaseModel
@@ -28,7 +28,9 @@ from vibeweaver_store.columns import Flag, Json, require
 from vibeweaver_store.json_values import dump_json, freeze
 from vibeweaver_store.kept import KeptConnection
 from vibeweaver_store.stored_forms import ColumnReader, Reader, column_reader
-from vibeweaver_store.unit_of_work import ReadUnitOfWork, UnitOfWork
+
+if TYPE_CHECKING:
+    from vibeweaver_store.unit_of_work import ReadUnitOfWork, UnitOfWork
 
 TableT = TypeVar("TableT", bound=SQLModel)
 
@@ -117,7 +119,7 @@ class Hot:
     """
 
     def __init__(self, statement: sa.Executable, *, names: Mapping[str, str] | None = None) -> None:
-        self._statement = statement
+        self.statement = statement
         self._names = names
         self._compiled: dict[str, _Compiled] = {}
 
@@ -126,7 +128,7 @@ class Hot:
         driver = uow.dialect.driver
         found = self._compiled.get(driver)
         if found is None:
-            found = self._compiled[driver] = _compile(self._statement, uow.dialect, self._names)
+            found = self._compiled[driver] = _compile(self.statement, uow.dialect, self._names)
         return found
 
     def all(self, uow: ReadUnitOfWork, /, **values: Any) -> list[Any]:

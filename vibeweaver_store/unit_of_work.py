@@ -21,7 +21,7 @@ from sqlalchemy.orm.identity import _WeakInstanceDict as WeakInstanceDict
 from sqlalchemy.orm.state import InstanceState
 
 from vibeweaver_store.errors import InvalidInput, StoreBusy, StoreError, StoreUnavailable
-from vibeweaver_store.following import announcement
+from vibeweaver_store.following import ANNOUNCEMENT, announced
 from vibeweaver_store.json_values import shown
 from vibeweaver_store.kept import KeptConnection, KeptConnections
 
@@ -400,7 +400,7 @@ class UnitOfWork(ReadUnitOfWork):
     def _finish(self) -> None:
         if self.backend == "postgresql":
             for topic in sorted(self._topics):
-                self.execute(announcement(topic))
+                ANNOUNCEMENT.all(self, **announced(topic))
         super()._finish()
 
     def upsert(self, table: type[RowT]) -> Any:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from itertools import islice
 from typing import Any
 
@@ -16,6 +17,7 @@ from sqlmodel import col, select
 
 from vibeweaver_store.columns import Count, require
 from vibeweaver_store.errors import InvalidInput, NotFound
+from vibeweaver_store.hot import Hot
 from vibeweaver_store.json_values import shown
 from vibeweaver_store.models.journal import JournalEvent
 from vibeweaver_store.services.import_rows import require_imports
@@ -34,7 +36,7 @@ from vibeweaver_store.services.journal_lookup import (
 )
 from vibeweaver_store.services.journal_usage import Usage, add_up, usage
 from vibeweaver_store.services.sessions import hold, topic
-from vibeweaver_store.unit_of_work import ReadUnitOfWork, UnitOfWork
+from vibeweaver_store.unit_of_work import ReadUnitOfWork, UnitOfWork, upsert
 
 __all__ = [
     "KNOWN_TYPES",
@@ -141,13 +143,21 @@ def _hold(uow: UnitOfWork, session_ids: set[str]) -> set[str]:
 
 def _insert(uow: UnitOfWork, batch: list[dict[str, Any]]) -> Sequence[tuple[str, str | None]]:
     """Write the lines that are not there, though another process wrote them meanwhile; return type and session each."""
+    keep = _keep(uow.backend)
+    if uow.backend == "sqlite":
+        return [row for line in batch for row in keep.all(uow, **line)]
+    # Over a wire, many at once. Left out, a column that is empty would have lines with and without it go in one each.
+    written = uow.execute(keep.statement, batch, execution_options={"render_nulls": True})
+    return [(event_type, session_id) for event_type, session_id in written]
+
+
+@cache
+def _keep(backend: str) -> Hot:
     key = [col(JournalEvent.source_session_id), col(JournalEvent.event_uuid)]
-    statement = uow.upsert(JournalEvent).on_conflict_do_nothing(index_elements=key)
+    statement = upsert(JournalEvent, backend).on_conflict_do_nothing(index_elements=key)
     # What comes back is what was written: a count of affected rows is not exact when there are many statements.
     returning = statement.returning(col(JournalEvent.event_type), col(JournalEvent.session_id))
-    # Left out, a column that is empty would have lines with and without it go in one statement each.
-    written = uow.execute(returning, batch, execution_options={"render_nulls": True})
-    return [(event_type, session_id) for event_type, session_id in written]
+    return Hot(returning, names={name: name for name in JournalEvent.model_fields if name != "id"})
 
 
 def _note_activity(uow: UnitOfWork, session_ids: set[str]) -> set[str]:

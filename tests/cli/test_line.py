@@ -19,6 +19,7 @@ from vibeweaver_store.settings import Settings
 
 def commands(command: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any]]:
     """Walk the tree of commands."""
+    command = getattr(command, "loaded", command)
     yield path, command
     for name, child in getattr(command, "commands", {}).items():
         yield from commands(child, (*path, name))
@@ -212,6 +213,7 @@ def test_debug_may_be_said_anywhere(place: int, line: Line) -> None:
     ("words", "told"),
     [
         (["frobnicate"], "No such command 'frobnicate'; see: vibeweaver-store --help"),
+        (["sesions", "list"], "No such command 'sesions'. Did you mean 'sessions'?; see: vibeweaver-store --help"),
         (["rules", "lst"], "No such command 'lst'. Did you mean 'list'?; see: vibeweaver-store rules --help"),
         (
             ["sessions", "list", "--colour"],

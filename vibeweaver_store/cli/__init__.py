@@ -7,39 +7,13 @@ from typing import Annotated
 import typer
 
 import vibeweaver_store
-import vibeweaver_store.cli.db_backup  # its commands are db's
-import vibeweaver_store.cli.db_check  # likewise
-import vibeweaver_store.cli.import_databases  # its commands are import's
-import vibeweaver_store.cli.job_work  # its commands are jobs'
-import vibeweaver_store.cli.session_search  # its commands are sessions'
-import vibeweaver_store.cli.ticket_work  # its commands are tickets'
-from vibeweaver_store.cli import (
-    arenas,
-    coordination,
-    db,
-    history,
-    imports,
-    jobs,
-    journal,
-    markers,
-    messages,
-    projects,
-    rules,
-    sessions,
-    snapshots,
-    stats,
-    tickets,
-    weave,
-    worker_types,
-    workers,
-    workspaces,
-)
+from vibeweaver_store.cli.commands import Program
 from vibeweaver_store.cli.context import Database, Debug
-from vibeweaver_store.cli.errors import PROGRAM, Root
+from vibeweaver_store.cli.errors import PROGRAM
 
 app = typer.Typer(
     name=PROGRAM,
-    cls=Root,
+    cls=Program,
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
@@ -66,16 +40,6 @@ def _root(
 ) -> None:
     """Weave sessions, rules, markers and history: everything that a creative agent system must remember."""
     del database, debug, version  # their callbacks have done all
-
-
-weave.add_to(app)
-_MODULES = (
-    *(imports, workspaces, sessions, arenas, messages, journal),
-    *(rules, markers, history, snapshots, stats),
-    *(projects, worker_types, tickets, workers, coordination, jobs, db),
-)
-for _module in _MODULES:
-    app.add_typer(_module.group)
 
 
 def main() -> None:

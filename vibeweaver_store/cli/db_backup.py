@@ -9,7 +9,6 @@ from typing import Annotated
 
 import typer
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
 
 from vibeweaver_store import schema, sqlite_copy
 from vibeweaver_store.backup import back_up
@@ -117,6 +116,14 @@ def _progress() -> Iterator[Tell]:
     if not sys.stderr.isatty():
         yield sqlite_copy.silent
         return
+    from rich.progress import (  # noqa: PLC0415 - only on terminals
+        BarColumn,
+        Progress,
+        TaskProgressColumn,
+        TextColumn,
+        TimeElapsedColumn,
+    )
+
     columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeElapsedColumn())
     with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
 

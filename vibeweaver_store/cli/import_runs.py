@@ -8,8 +8,6 @@ from typing import Annotated, Final, TypeAlias
 
 import typer
 from rich.console import Console
-from rich.progress import BarColumn, DownloadColumn, TimeRemainingColumn
-from rich.progress import Progress as Bar
 
 from vibeweaver_store.cli.errors import EXIT_CODES, say
 from vibeweaver_store.cli.invocation import Cli
@@ -50,9 +48,11 @@ def progress_bar(total_bytes: int) -> Iterator[Progress]:
 
     In a pipe it stays silent.
     """
+    from rich import progress  # noqa: PLC0415 - only here
+
     console = Console(stderr=True, markup=False, emoji=False)
-    columns = (BarColumn(), DownloadColumn(binary_units=True), TimeRemainingColumn())
-    with Bar(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
+    columns = (progress.BarColumn(), progress.DownloadColumn(binary_units=True), progress.TimeRemainingColumn())
+    with progress.Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
         task = bar.add_task("", total=total_bytes)
         yield lambda count: bar.advance(task, count)
 

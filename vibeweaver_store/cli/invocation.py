@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from vibeweaver_store.domain_store import Store
-from vibeweaver_store.settings import Settings, load
+if TYPE_CHECKING:
+    from vibeweaver_store.domain_store import Store
+    from vibeweaver_store.settings import Settings
 
 
 @dataclass
@@ -24,6 +26,8 @@ class Cli:
         Raises:
             InvalidInput: a ``VIBEWEAVER_*`` variable has no usable value.
         """
+        from vibeweaver_store.settings import load  # noqa: PLC0415 - help and version need no settings
+
         return load()
 
     @contextmanager
@@ -33,5 +37,7 @@ class Cli:
         Raises:
             StoreError: it cannot be opened.
         """
+        from vibeweaver_store.domain_store import Store  # noqa: PLC0415 - help and version need no store
+
         with Store.open(self.database, settings=self.settings()) as store:
             yield store

@@ -11,7 +11,6 @@ from typing import Annotated, Any, Final, Literal, TypeAlias
 
 import typer
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
 from rich.text import Text
 
 from vibeweaver_store.cli.asking import confirm
@@ -281,6 +280,8 @@ def _in_batches(store: Store, count: int, operation: Callable[..., int], *args: 
 
     A bar on stderr shows how far it is; in a pipe it stays silent.
     """
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn  # noqa: PLC0415 - only here
+
     done = 0
     console = Console(stderr=True, markup=False, emoji=False)
     columns = (BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())

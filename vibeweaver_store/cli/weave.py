@@ -28,20 +28,19 @@ from vibeweaver_store.services.transport import Step
 from vibeweaver_store.songs import ODE_TO_JOY
 from vibeweaver_store.unit_of_work import UnitOfWork
 
+group = typer.Typer(add_completion=False)
+"""Of one command, which Typer takes for that command alone: it belongs to no group."""
 
-def add_to(app: typer.Typer) -> None:
-    """Add the command to the command line itself: it belongs to no group."""
-    command(
-        app,
-        "weave",
-        example="""
+
+@command(
+    group,
+    "weave",
+    example="""
 weave
 weave song.mid --vibe "late set" --realtime
 weave song.mid --rules rules.json --json
 """,
-    )(weave)
-
-
+)
 def weave(
     cli: Cli,
     file: Annotated[

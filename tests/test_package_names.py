@@ -1,0 +1,144 @@
+"""The names of the package: all are there, each is what its module has, and none is imported before it is asked for."""
+
+from __future__ import annotations
+
+import ast
+import inspect
+import pickle
+import pkgutil
+import subprocess
+import sys
+from importlib import import_module
+from pathlib import Path
+
+import pytest
+
+import vibeweaver_store
+from vibeweaver_store import _NAMES_OF
+
+HOMES = [(home, name) for home, names in _NAMES_OF.items() for name in names]
+SOURCE = ast.parse(Path(vibeweaver_store.__file__).read_text())
+
+
+def in_a_new_process(code: str) -> str:
+    """What a program prints in a process that has imported nothing yet."""
+    done = subprocess.run([sys.executable, "-W", "error", "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return done.stdout.strip()
+
+
+# --- one list --------------------------------------------------------------------------------------------------
+
+
+def test_what_type_checkers_see_is_what_there_is() -> None:
+    (block,) = [node for node in SOURCE.body if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"]
+    imported = {
+        node.module: tuple(name.name for name in node.names) for node in block.body if isinstance(node, ast.ImportFrom)
+    }
+
+    assert imported == _NAMES_OF
+
+
+def test_what_is_public_is_what_there_is() -> None:
+    assert sorted(vibeweaver_store.__all__) == sorted(["__version__", *(name for _, name in HOMES)])
+
+
+def test_type_checkers_do_not_take_every_name_for_one_of_the_package() -> None:
+    assert "__getattr__" not in {node.name for node in SOURCE.body if isinstance(node, ast.FunctionDef)}
+
+
+@pytest.mark.parametrize(("home", "name"), HOMES, ids=lambda each: each.rpartition(".")[2])
+def test_a_name_is_what_its_module_has(home: str, name: str) -> None:
+    found = getattr(vibeweaver_store, name)
+
+    if inspect.ismodule(found):
+        assert found.__name__ == f"{home}.{name}"
+    else:
+        assert found is getattr(import_module(home), name)
+
+
+def test_no_import_of_a_module_changes_what_a_name_means() -> None:
+    """Importing ``vibeweaver_store.schema`` sets ``schema`` on the package, whatever was there."""
+    modules = {module.name for module in pkgutil.iter_modules(vibeweaver_store.__path__)}
+
+    assert modules & set(vibeweaver_store.__all__) == set(_NAMES_OF["vibeweaver_store"])
+
+
+# --- as of any package -----------------------------------------------------------------------------------------
+
+
+def test_a_star_import_gives_all_names() -> None:
+    code = "from vibeweaver_store import *; names = dir(); import vibeweaver_store; print(vibeweaver_store.__all__ == "
+    code += "sorted(name for name in names if name in vibeweaver_store.__all__))"
+
+    assert in_a_new_process(code) == "True"
+
+
+def test_dir_tells_of_all_names() -> None:
+    code = "import vibeweaver_store as v; print([n for n in v.__all__ if n not in dir(v)])"
+
+    assert in_a_new_process(code) == "[]"
+
+
+@pytest.mark.parametrize("name", ["nonsense", "_private", "__wrapped__", "__pycache__", "history.append", ""])
+def test_an_unknown_name_is_an_attribute_error(name: str) -> None:
+    with pytest.raises(AttributeError, match="module 'vibeweaver_store' has no attribute"):
+        getattr(vibeweaver_store, name)
+
+
+def test_an_unknown_name_cannot_be_imported() -> None:
+    with pytest.raises(ImportError, match="cannot import name 'nonsense' from 'vibeweaver_store'"):
+        exec("from vibeweaver_store import nonsense")
+
+
+def test_what_a_module_misses_is_not_told_as_an_unknown_name() -> None:
+    code = """
+import sys
+import vibeweaver_store
+sys.modules["filelock"] = None
+try:
+    vibeweaver_store.locks
+except ModuleNotFoundError as missing:
+    print(missing.name)
+"""
+
+    assert in_a_new_process(code) == "filelock"
+
+
+def test_every_class_can_be_pickled() -> None:
+    classes = [each for _, name in HOMES if inspect.isclass(each := getattr(vibeweaver_store, name))]
+
+    assert len(classes) > 50
+    assert [pickle.loads(pickle.dumps(each)) for each in classes] == classes
+
+
+# --- not before it is asked for --------------------------------------------------------------------------------
+
+
+def test_the_package_alone_imports_nothing_of_others() -> None:
+    code = "import sys; before = set(sys.modules); import vibeweaver_store.errors; print(*(set(sys.modules) - before))"
+    loaded = in_a_new_process(code).split()
+
+    assert {name for name in loaded if name.partition(".")[0] not in sys.stdlib_module_names} == {
+        "vibeweaver_store",
+        "vibeweaver_store.errors",
+    }
+
+
+def test_names_and_modules_need_no_import_of_their_own() -> None:
+    code = "import vibeweaver_store as v; print(v.history.append.__module__, v.errors.NotFound is v.NotFound)"
+
+    assert in_a_new_process(code) == "vibeweaver_store.services.history True"
+
+
+def test_a_store_brings_what_revises_the_rules_whose_rows_are_edited() -> None:
+    code = "import sys; from vibeweaver_store import Store; print(*sys.modules)"
+
+    assert "vibeweaver_store.services.rule_revisions" in in_a_new_process(code).split()
+
+
+@pytest.mark.parametrize("home", _NAMES_OF)
+def test_any_name_can_be_the_first(home: str) -> None:
+    name = _NAMES_OF[home][0]
+
+    assert in_a_new_process(f"from vibeweaver_store import {name}; print({name}.__name__)").endswith(name)

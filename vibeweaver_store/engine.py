@@ -348,7 +348,7 @@ def _postgresql_engines(target: Target, settings: Settings, *, asynchronous: boo
     poolclass = AsyncAdaptedQueuePool if asynchronous else QueuePool
     engine = postgresql_engine(target, settings, poolclass=poolclass, asynchronous=asynchronous)
     reading = engine.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
-    kept: dict[str, Any] = {"limit": settings.pool_size, "use": PoolUse()}
+    kept: dict[str, Any] = {"limit": settings.pool_size, "use": PoolUse(2 * settings.pool_size)}
     errors = translation(target, settings)
     return Engines(KeptConnections(engine, errors, **kept), KeptConnections(reading, errors, **kept))
 

@@ -223,12 +223,57 @@ class PostgresqlConnection(KeptConnection):
 
 
 class PoolUse:
-    """What those have in common that take connections from one pool: who asks it now, and what they keep."""
+    """What those have in common that take connections from one pool.
 
-    def __init__(self) -> None:
-        self.guard = threading.Lock()
-        self.asking = 0
+    Attributes:
+        bound: how many connections the pool gives out at most; ``None`` for any number.
+        out: how many it has given out, those that are kept among them.
+        asking: how many wait for it now.
+        kept: what each keeps.
+    """
+
+    def __init__(self, bound: int | None = None) -> None:
+        self.bound = bound
         self.kept: list[list[KeptConnection]] = []
+        self.begin_anew()
+
+    def begin_anew(self) -> None:
+        """Know of no connection, as in a forked child; a thread that is gone may have held the guard."""
+        self.guard = threading.Lock()
+        self.out = 0
+        self.asking = 0
+
+    def ask(self) -> KeptConnection | None:
+        """Note that one asks the pool; return a connection that is kept and in the way, since the pool is empty."""
+        with self.guard:
+            self.asking += 1
+            self.out += 1
+            if self.bound is None or self.out <= self.bound:
+                return None
+            return next((kept.pop() for kept in self.kept if kept), None)
+
+    def asked(self, *, got: bool) -> None:
+        """Note that one has asked."""
+        with self.guard:
+            self.asking -= 1
+            self.out -= not got
+
+    def keep(self, kept: KeptConnection, among: list[KeptConnection], limit: int) -> bool:
+        """Keep a connection, unless there are enough, or somebody waits for the pool."""
+        with self.guard:
+            wanted = not self.asking and len(among) < limit
+            if wanted:
+                among.append(kept)
+        return wanted
+
+    def part_with(self, kept: KeptConnection, *, sound: bool) -> None:
+        """Give a connection back to the pool, or close it."""
+        if sound:
+            kept.release()
+        else:
+            kept.discard()
+        with self.guard:
+            self.out -= 1
 
 
 class KeptConnections:
@@ -241,18 +286,15 @@ class KeptConnections:
             engine: makes connections.
             errors: what the driver raises is turned into.
             limit: how many are kept at most.
-            use: of the engine's pool, where others take from it too.
+            use: of the engine's pool, where others take from it too, or it has a bound.
         """
         self.engine = engine
         self._errors = errors
         self._limit = limit
         self._kind = SqliteConnection if engine.dialect.name == "sqlite" else PostgresqlConnection
-        self._use_by(PoolUse() if use is None else use)
-
-    def _use_by(self, use: PoolUse) -> None:
-        self._use = use
+        self._use = PoolUse() if use is None else use
         self._idle: list[KeptConnection] = []
-        use.kept.append(self._idle)
+        self._use.kept.append(self._idle)
 
     def take(self) -> KeptConnection:
         """Return a connection that nobody else has until it is given back.
@@ -264,17 +306,16 @@ class KeptConnections:
         while (kept := self._pop()) is not None:
             if kept.is_alive():
                 return kept
-            kept.discard()
-        with self._use.guard:
-            self._use.asking += 1
-            spare = next((kept.pop() for kept in self._use.kept if kept), None)
+            self.drop(kept)
+        made: KeptConnection | None = None
+        in_the_way = self._use.ask()
         try:
-            if spare is not None:
-                spare.release()  # else it would be in the way where the pool is at its bound
-            return self._kind(self.engine, self._errors)
+            if in_the_way is not None:
+                self._use.part_with(in_the_way, sound=True)
+            made = self._kind(self.engine, self._errors)
         finally:
-            with self._use.guard:
-                self._use.asking -= 1
+            self._use.asked(got=made is not None)
+        return made
 
     def _pop(self) -> KeptConnection | None:
         try:
@@ -284,15 +325,13 @@ class KeptConnections:
 
     def give(self, kept: KeptConnection) -> None:
         """Take a connection back."""
-        if not kept.is_sound():
-            kept.discard()
-            return
-        with self._use.guard:
-            wanted = not self._use.asking and len(self._idle) < self._limit
-            if wanted:
-                self._idle.append(kept)
-        if not wanted:
-            kept.release()
+        sound = kept.is_sound()
+        if not sound or not self._use.keep(kept, self._idle, self._limit):
+            self._use.part_with(kept, sound=sound)
+
+    def drop(self, kept: KeptConnection) -> None:
+        """Close a connection that was taken."""
+        self._use.part_with(kept, sound=False)
 
     @property
     def idle(self) -> int:
@@ -302,10 +341,11 @@ class KeptConnections:
     def release_all(self) -> None:
         """Give what is kept back to the pool."""
         while (kept := self._pop()) is not None:
-            kept.release()
+            self._use.part_with(kept, sound=True)
 
     def abandon(self) -> list[object]:
         """Let go of what is kept without closing it, in a forked child; return it."""
-        inherited: list[object] = [self._use, *self._idle]
-        self._use_by(PoolUse())
+        inherited: list[object] = list(self._idle)
+        self._idle.clear()
+        self._use.begin_anew()
         return inherited

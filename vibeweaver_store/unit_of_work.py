@@ -316,7 +316,7 @@ class ReadUnitOfWork(sqlmodel.Session):
             with suppress(StoreError):
                 kept.rollback()
         if discard:
-            kept.discard()
+            self._connections.drop(kept)
         else:
             self._connections.give(kept)
 

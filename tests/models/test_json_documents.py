@@ -5,6 +5,8 @@ from __future__ import annotations
 import copy
 import enum
 import pickle
+import re
+import uuid
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from typing import Any
@@ -17,7 +19,15 @@ from tests.conftest import BACKENDS
 from tests.services.lasting import lasting_database
 from vibeweaver_store import CorruptData, InvalidInput, Priority, Store, history
 from vibeweaver_store.columns import Json
-from vibeweaver_store.json_values import FrozenDict, FrozenList, freeze
+from vibeweaver_store.json_values import (
+    MAX_DOCUMENT_DEPTH,
+    FrozenDict,
+    FrozenList,
+    _freeze,
+    dump_json,
+    encode,
+    freeze,
+)
 from vibeweaver_store.stored_forms import read_json
 from vibeweaver_store.testing import SessionFactory
 
@@ -269,3 +279,45 @@ def test_a_document_is_copied_as_what_it_is(duplicate: Callable[[Any], Any]) -> 
 def test_an_editable_copy_is_one_call_away(frozen: Any, kind: type) -> None:
     for found in (kind(freeze(frozen)), freeze(frozen).copy()):
         assert (found, type(found)) == (frozen, kind)
+
+
+# The quick way and the exact one
+
+
+anything = st.recursive(
+    scalars
+    | st.floats()
+    | st.integers()
+    | st.text(max_size=5)
+    | st.sampled_from(
+        [Tone.LOW, Mood.DARK, Priority.LOW, datetime(2026, 1, 1, tzinfo=UTC), b"x", 1j, uuid.UUID(int=1)]
+    ),
+    lambda inner: (
+        st.lists(inner, max_size=4)
+        | st.tuples(inner, inner)
+        | st.dictionaries(texts | st.integers() | st.just(Tone.LOW), inner, max_size=4)
+    ),
+    max_leaves=15,
+)
+
+
+@given(value=anything)
+def test_what_most_values_are_told_quickly_is_what_is_told_exactly(value: Any) -> None:
+    try:
+        exact = _freeze(value, MAX_DOCUMENT_DEPTH)
+    except ValueError as error:
+        with pytest.raises(ValueError, match=re.escape(str(error))):
+            encode(value)
+        return
+    text, frozen = encode(value)
+    assert text == dump_json(exact)
+    assert frozen == exact
+    assert types_in(frozen) == types_in(exact)
+
+
+def types_in(value: Any) -> Any:
+    if isinstance(value, dict):
+        return (type(value), [(type(key), types_in(item)) for key, item in value.items()])
+    if isinstance(value, list):
+        return (type(value), [types_in(item) for item in value])
+    return type(value)

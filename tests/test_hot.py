@@ -1,0 +1,402 @@
+"""Hot statements: the rows, the transaction and the errors of a unit of work, at another cost."""
+
+from __future__ import annotations
+
+import copy
+import pickle
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+import sqlmodel
+from sqlalchemy.orm import object_session
+from sqlmodel import col, select
+
+from tests.conftest import recorded_statements
+from tests.driven import DRIVES
+from vibeweaver_store import (
+    AlreadyExists,
+    InvalidInput,
+    NotFound,
+    ReadUnitOfWork,
+    Store,
+    StoreError,
+    UnitOfWork,
+    actions,
+    history,
+    markers,
+    rules,
+    sessions,
+    triggers,
+)
+from vibeweaver_store.columns import TEXT
+from vibeweaver_store.hot import Hot, HotInsert, HotRows, among, duplicate
+from vibeweaver_store.models import HistoryEntry, Job, JournalEvent, Marker, Message, Rule, Session, Snapshot
+from vibeweaver_store.testing import (
+    HistoryEntryFactory,
+    JobFactory,
+    JournalEventFactory,
+    MarkerFactory,
+    MessageFactory,
+    RuleFactory,
+    SessionFactory,
+    SnapshotFactory,
+)
+
+
+class BoomError(Exception):
+    pass
+
+
+@pytest.fixture(params=DRIVES)
+def drive(request: pytest.FixtureRequest) -> str:
+    name: str = request.param
+    return name
+
+
+SESSIONS = HotRows(Session, select(Session).where(col(Session.id) == sa.bindparam("id")))
+NEW_MARKERS = HotInsert(Marker)
+RENAME = Hot(
+    sa.update(Session).where(col(Session.id) == sa.bindparam("id")).values(name=sa.bindparam("to", type_=TEXT))
+)
+NAMES = Hot(sa.select(col(Session.name)).where(col(Session.id) == sa.bindparam("id")))
+NONSENSE = Hot(sa.text("SELECT nonsense").columns(sa.column("x", TEXT)))
+
+
+@pytest.fixture
+def jam(store: Store) -> Session:
+    with store.begin() as uow:
+        return SessionFactory.create(uow=uow, name="before")
+
+
+def new_marker(session_id: str, **values: Any) -> dict[str, Any]:
+    return MarkerFactory.build(session_id=session_id, **values).model_dump()
+
+
+# --- rows ------------------------------------------------------------------------------------------------------
+
+
+FACTORIES: dict[type[Any], Any] = {
+    HistoryEntry: HistoryEntryFactory,
+    Job: JobFactory,
+    JournalEvent: JournalEventFactory,
+    Marker: MarkerFactory,
+    Message: MessageFactory,
+    Rule: RuleFactory,
+    Session: SessionFactory,
+    Snapshot: SnapshotFactory,
+}
+
+
+@pytest.mark.parametrize("table", FACTORIES, ids=[table.__name__ for table in FACTORIES])
+def test_a_row_is_what_the_orm_reads(store: Store, table: type[Any]) -> None:
+    with store.begin() as uow:
+        FACTORIES[table].create(uow=uow)
+    statement = HotRows(table, select(table))
+
+    (hot,) = store.query(statement.all)
+    (read,) = store.query(lambda uow: uow.exec(select(table)).all())
+
+    assert hot == read
+    assert type(hot) is table
+    assert hot.model_dump() == read.model_dump()
+    assert repr(hot).startswith(f"{table.__name__}(")
+    assert sa.inspect(hot).identity == sa.inspect(read).identity
+    assert sa.inspect(hot).detached
+
+
+@pytest.mark.parametrize("table", FACTORIES, ids=[table.__name__ for table in FACTORIES])
+def test_what_is_written_is_what_the_orm_writes(store: Store, table: type[Any]) -> None:
+    with store.begin() as uow:
+        row = FACTORIES[table].create(uow=uow)
+        values = row.model_dump()
+        uow.exec(sa.delete(table))
+        (key,) = [column.key for column in sa.inspect(table).primary_key]
+        insert = HotInsert(table)
+        given = {name: getattr(row, name) for name in values if not (name == key and isinstance(values[key], int))}
+        written = insert.insert(uow, insert.checked(given))
+
+    (read,) = store.query(lambda uow: uow.exec(select(table)).all())
+    assert written == read
+    assert {**read.model_dump(), key: None} == {**values, key: None}
+
+
+@pytest.mark.parametrize(
+    "twin",
+    [copy.copy, copy.deepcopy, lambda row: pickle.loads(pickle.dumps(row)), lambda row: row.model_copy(), duplicate],
+    ids=["copy", "deepcopy", "pickle", "model_copy", "duplicate"],
+)
+def test_a_row_can_be_copied(store: Store, jam: Session, twin: Callable[[Session], Session]) -> None:
+    (row,) = store.query(SESSIONS.all, id=jam.id)
+    other = twin(row)
+
+    assert other == row
+    other.name = "another"
+    assert row.name == "before"
+
+
+def test_a_row_that_was_shown_can_be_given_to_a_unit_of_work(store: Store, other: Store, jam: Session) -> None:
+    (row,) = store.query(SESSIONS.all, id=jam.id)
+    with store.begin() as uow:
+        uow.add(row)
+        row.name = "after"
+
+    assert other.query(sessions.get, jam.id).name == "after"
+
+
+def test_no_rows_are_an_empty_list_and_no_first_one(store: Store) -> None:
+    assert store.query(SESSIONS.all, id="nowhere") == []
+    assert store.query(SESSIONS.first, id="nowhere") is None
+
+
+# --- one transaction with the session ----------------------------------------------------------------------------
+
+
+def test_what_was_written_is_seen_by_the_session(store: Store, jam: Session) -> None:
+    with store.begin() as uow:
+        assert RENAME.count(uow, id=jam.id, to="after") == 1
+        assert uow.exec(select(Session.name)).one() == "after"
+
+
+def test_what_the_session_wrote_is_seen(store: Store) -> None:
+    with store.begin() as uow:
+        made = SessionFactory.create(uow=uow, name="fresh")
+        assert NAMES.all(uow, id=made.id) == [("fresh",)]
+
+
+def test_an_edit_is_written_before_a_statement_looks(store: Store, jam: Session) -> None:
+    with store.begin() as uow:
+        sessions.get(uow, jam.id).name = "edited"
+        assert NAMES.all(uow, id=jam.id) == [("edited",)]
+        assert SESSIONS.all(uow, id=jam.id)[0].name == "edited"
+
+
+def test_an_edit_of_a_row_is_written_when_the_block_ends(store: Store, other: Store, jam: Session) -> None:
+    with store.begin() as uow:
+        SESSIONS.all(uow, id=jam.id)[0].name = "after"
+
+    assert other.query(sessions.get, jam.id).name == "after"
+
+
+def test_an_edit_of_a_row_that_was_written_is_written_too(store: Store, other: Store, jam: Session) -> None:
+    with store.begin() as uow:
+        history.append(uow, jam.id, "before").action = "after"
+
+    (entry,) = other.query(history.recent, jam.id)
+    assert entry.action == "after"
+
+
+def test_an_edit_of_a_row_in_a_unit_of_work_that_reads_is_refused(store: Store, other: Store, jam: Session) -> None:
+    with pytest.raises(InvalidInput, match="only reads"), store.read() as uow:
+        SESSIONS.all(uow, id=jam.id)[0].name = "after"
+
+    assert other.query(sessions.get, jam.id).name == "before"
+
+
+def test_a_row_is_one_object_in_a_unit_of_work_and_shows_what_it_is_now(store: Store, jam: Session) -> None:
+    with store.begin() as uow:
+        (first,) = SESSIONS.all(uow, id=jam.id)
+        RENAME.count(uow, id=jam.id, to="after")
+        (second,) = SESSIONS.all(uow, id=jam.id)
+        read = uow.exec(select(Session).where(col(Session.id) == jam.id)).one()
+
+        assert first is second
+        assert first is read
+        assert first.name == "after"
+        assert object_session(first) is uow
+    assert sa.inspect(first).detached
+
+
+def test_what_is_rolled_back_is_gone(store: Store, other: Store, jam: Session) -> None:
+    with pytest.raises(BoomError), store.begin() as uow:
+        RENAME.count(uow, id=jam.id, to="after")
+        raise BoomError
+
+    assert other.query(sessions.get, jam.id).name == "before"
+
+
+def test_a_savepoint_undoes_what_was_written_in_it_and_no_more(store: Store, other: Store, jam: Session) -> None:
+    with store.begin() as uow:
+        kept = history.append(uow, jam.id, "kept")
+        with pytest.raises(BoomError), uow.savepoint():
+            gone = history.append(uow, jam.id, "gone")
+            raise BoomError
+
+    assert [entry.action for entry in other.query(history.recent, jam.id)] == ["kept"]
+    assert (kept.action, gone.action) == ("kept", "gone")
+
+
+def test_a_savepoint_alone_undoes_a_statement_that_came_first_in_it(store: Store, other: Store, jam: Session) -> None:
+    with store.begin() as uow, pytest.raises(BoomError), uow.savepoint():
+        RENAME.count(uow, id=jam.id, to="after")
+        raise BoomError
+
+    assert other.query(sessions.get, jam.id).name == "before"
+
+
+def test_what_was_held_in_a_savepoint_that_was_undone_is_held_anew(store: Store, jam: Session) -> None:
+    with store.begin() as uow:
+        with pytest.raises(BoomError), uow.savepoint():
+            history.append(uow, jam.id, "gone")
+            raise BoomError
+        with recorded_statements(store) as sent:
+            pass
+        assert uow.known == {}
+        history.append(uow, jam.id, "kept")
+        assert len(uow.known) == 1
+    assert sent == []
+
+
+def test_a_session_that_was_deleted_in_the_unit_of_work_is_not_taken_for_held(store: Store, other: Store) -> None:
+    with store.begin() as uow:
+        gone, kept = SessionFactory.create(uow=uow), SessionFactory.create(uow=uow)
+        history.append(uow, gone.id, "before")
+        sessions.delete(uow, gone.id)
+        with pytest.raises(NotFound):
+            history.append(uow, gone.id, "after")
+        history.append(uow, kept.id, "goes on")
+
+    assert other.query(history.count, kept.id) == 1
+
+
+# --- what goes wrong ---------------------------------------------------------------------------------------------
+
+
+def test_a_value_that_is_refused_names_its_field_and_lets_the_unit_of_work_go_on(
+    store: Store, other: Store, jam: Session
+) -> None:
+    with store.begin() as uow:
+        with pytest.raises(InvalidInput, match="beat") as refused:
+            NEW_MARKERS.checked({**new_marker(jam.id), "beat": float("nan")})
+        assert refused.value.field == "beat"
+        markers.add(uow, jam.id, 1.0, "chorus")
+
+    assert len(other.query(markers.page, jam.id).items) == 1
+
+
+def test_a_key_that_is_taken_undoes_the_unit_of_work(store: Store, other: Store, jam: Session) -> None:
+    row = new_marker(jam.id)
+    with pytest.raises(StoreError, match="savepoint"), store.begin() as uow:
+        NEW_MARKERS.insert(uow, dict(row))
+        with pytest.raises(AlreadyExists):
+            NEW_MARKERS.insert(uow, dict(row))
+
+    assert other.query(markers.page, jam.id).items == []
+
+
+def test_a_key_that_is_taken_undoes_a_savepoint_alone(store: Store, other: Store, jam: Session) -> None:
+    row = new_marker(jam.id)
+    with store.begin() as uow:
+        NEW_MARKERS.insert(uow, dict(row))
+        with pytest.raises(AlreadyExists), uow.savepoint():
+            NEW_MARKERS.insert_all(uow, [new_marker(jam.id), dict(row)])
+
+    assert [marker.id for marker in other.query(markers.page, jam.id).items] == [row["id"]]
+
+
+def test_a_parent_that_is_missing_is_not_found(store: Store) -> None:
+    with pytest.raises(NotFound), store.begin() as uow:
+        NEW_MARKERS.insert(uow, new_marker("nowhere"))
+
+
+def test_the_drivers_error_is_the_cause_of_ours(store: Store) -> None:
+    with pytest.raises(StoreError) as failed:
+        store.query(NONSENSE.all)
+
+    assert type(failed.value.__cause__).__module__.split(".")[0] in {"sqlite3", "psycopg"}
+
+
+def test_a_write_is_refused_where_only_reading_is_allowed(store: Store, other: Store, jam: Session) -> None:
+    with pytest.raises(InvalidInput, match="only reads"):
+        store.query(Hot(RENAME.statement).all, id=jam.id, to="after")
+
+    assert other.query(sessions.get, jam.id).name == "before"
+
+
+def test_a_unit_of_work_that_has_ended_refuses_it(store: Store, jam: Session) -> None:
+    with store.begin() as uow:
+        pass
+    with pytest.raises(StoreError, match="has ended"):
+        SESSIONS.all(uow, id=jam.id)
+
+
+# --- lists, and who looks on ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("count", [0, 1, 3, 5000])
+def test_among_a_list_of_any_length_is_one_statement(store: Store, count: int) -> None:
+    with store.begin() as uow:
+        made = [SessionFactory.create(uow=uow).id for _ in range(3)]
+    wanted = [*made, *[f"other {number}" for number in range(5000)]][:count]
+    statement = Hot(sa.select(col(Session.id)).where(among(col(Session.id), "ids")))
+
+    assert {key for (key,) in store.query(statement.all, ids=wanted)} == set(made[:count])
+
+
+def test_among_texts_that_look_like_sql_is_among_texts(store: Store) -> None:
+    odd = ["it's", '"quoted"', "'); DROP TABLE sessions; --", "[]", "null", "ß 音"]
+    with store.begin() as uow:
+        for key in odd:
+            SessionFactory.create(uow=uow, id=key)
+    statement = Hot(sa.select(col(Session.id)).where(among(col(Session.id), "ids")))
+
+    assert sorted(key for (key,) in store.query(statement.all, ids=odd)) == sorted(odd)
+
+
+def test_who_listens_to_the_engine_hears_of_it(store: Store, jam: Session) -> None:
+    with recorded_statements(store) as sent:
+        store.query(SESSIONS.all, id=jam.id)
+        store.run(RENAME.count, id=jam.id, to="after")
+
+    assert [statement.split()[0] for statement in sent] == ["SELECT", "UPDATE"]
+
+
+def test_it_does_the_same_when_somebody_listens(store: Store, other: Store, jam: Session) -> None:
+    with recorded_statements(store):
+        with store.begin() as uow:
+            SESSIONS.all(uow, id=jam.id)[0].name = "after"
+            entry = history.append(uow, jam.id, "heard")
+            history.append_many(uow, jam.id, [history.NewEntry("many")] * 3)
+        with pytest.raises(AlreadyExists), store.begin() as uow:
+            row = new_marker(jam.id)
+            NEW_MARKERS.insert_all(uow, [row, dict(row)])
+
+    assert other.query(sessions.get, jam.id).name == "after"
+    assert other.query(history.recent, jam.id)[-1].id == entry.id
+    assert other.query(history.count, jam.id) == 4
+    assert other.query(markers.page, jam.id).items == []
+
+
+# --- units of work -------------------------------------------------------------------------------------------------
+
+
+def test_a_unit_of_work_has_all_that_a_session_has(store: Store) -> None:
+    with store.begin() as uow:
+        assert vars(sqlmodel.Session()).keys() <= vars(uow).keys()
+
+
+def test_no_two_units_of_work_share_what_can_be_changed(store: Store) -> None:
+    seen: list[ReadUnitOfWork] = []
+    with store.begin() as uow:
+        seen.append(uow)
+    with store.begin() as uow:
+        seen.append(uow)
+    first, second = (
+        {name: value for name, value in vars(each).items() if isinstance(value, dict | list | set) and name != "info"}
+        for each in seen
+    )
+
+    assert first.keys() == second.keys()
+    # SQLAlchemy's immutabledict is a dict.
+    shared = [name for name in first if first[name] is second[name] and type(first[name]) in {dict, list, set}]
+    assert shared == []
+
+
+def test_rules_that_are_added_move_the_revision_once(store: Store, jam: Session) -> None:
+    def add(uow: UnitOfWork) -> None:
+        rules.add_many(uow, jam.id, [rules.NewRule(triggers.Beat(divisor=4), actions.Notify(message="go"))] * 3)
+
+    before = store.query(sessions.get, jam.id).rules_rev
+    store.run(add)
+    assert store.query(sessions.get, jam.id).rules_rev != before

@@ -1,0 +1,112 @@
+"""Connections that are kept ready: handed on while they are sound, and in nobody's way."""
+
+from __future__ import annotations
+
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from tests.conftest import needs_postgres
+from tests.driven import DRIVES
+from vibeweaver_store import ReadUnitOfWork, Settings, Store, sessions
+from vibeweaver_store.testing import PostgresServer
+
+
+@pytest.fixture(params=DRIVES)
+def drive(request: pytest.FixtureRequest) -> str:
+    name: str = request.param
+    return name
+
+
+def driver_of(uow: ReadUnitOfWork) -> int:
+    return id(uow._driver)  # aiosqlite's own can be awaited, and is refused as what an operation returns
+
+
+def test_a_connection_is_handed_on_to_the_next_unit_of_work(store: Store) -> None:
+    assert [store.run(driver_of) for _ in range(3)] == [store.run(driver_of)] * 3
+    assert [store.query(driver_of) for _ in range(3)] == [store.query(driver_of)] * 3
+
+
+def test_those_that_write_and_those_that_read_have_connections_of_their_own(store: Store) -> None:
+    assert store.run(driver_of) != store.query(driver_of)
+    assert len({store.run(driver_of), store.query(driver_of), store.run(driver_of), store.query(driver_of)}) == 2
+
+
+def test_a_unit_of_work_that_failed_hands_a_sound_connection_on(store: Store) -> None:
+    with pytest.raises(ZeroDivisionError), store.begin() as uow:
+        first = driver_of(uow)
+        sessions.create(uow, name="lost")
+        raise ZeroDivisionError
+
+    assert store.run(driver_of) == first
+    assert store.query(sessions.page).items == []
+
+
+def test_no_connection_is_in_use_between_units_of_work(store: Store) -> None:
+    store.run(sessions.create, name="jam")
+    with store.read() as uow:
+        sessions.page(uow)
+        assert store._engines.in_use() == 1
+    assert store._engines.in_use() == 0
+
+
+def test_a_store_that_was_closed_keeps_none(database: str) -> None:
+    store = Store.open(database)
+    store.run(sessions.create, name="jam")
+    store.close()
+
+    assert (store._engines.writers.idle, store._engines.readers.idle) == (0, 0)
+
+
+def test_more_threads_than_there_are_connections_are_all_served(database: str) -> None:
+    with Store.open(database, settings=Settings(pool_size=2)) as store, ThreadPoolExecutor(16) as threads:
+        jam = store.run(sessions.create, name="jam")
+
+        def work(number: int) -> str:
+            if number % 2:
+                store.run(sessions.update, jam.id, name=f"jam {number}")
+            return store.query(sessions.get, jam.id).id
+
+        assert set(threads.map(work, range(200))) == {jam.id}
+        assert store._engines.in_use() == 0
+        assert store._engines.readers.idle <= 2
+        assert store._engines.writers.idle <= 2
+
+
+def test_what_readers_keep_is_not_in_the_way_of_writers(database: str) -> None:
+    """On a server both draw from one pool, of four here."""
+    with Store.open(database, settings=Settings(pool_size=2, busy_timeout_seconds=5)) as store:
+        together = threading.Barrier(4, timeout=20)
+
+        def read(uow: ReadUnitOfWork) -> None:
+            sessions.page(uow)
+            together.wait()
+
+        with ThreadPoolExecutor(4) as threads:
+            list(threads.map(lambda _: store.query(read), range(4)))
+            started = time.monotonic()
+            list(threads.map(lambda number: store.run(sessions.create, name=f"jam {number}"), range(4)))
+        assert time.monotonic() - started < 5
+        assert len(store.query(sessions.page).items) == 4
+
+
+@needs_postgres
+def test_a_connection_that_the_server_has_ended_is_not_handed_on(
+    postgres_server: PostgresServer, postgres_template: str
+) -> None:
+    name = postgres_server.make(postgres_template)
+    try:
+        with Store.open(postgres_server.url_of(name)) as store:
+            store.run(sessions.create, name="jam")
+            store.query(sessions.page)
+            ended = f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{name}'"
+            postgres_server.run(ended)
+            time.sleep(0.1)
+            with store.begin() as uow:  # which is not run again
+                sessions.create(uow, name="another")
+            with store.read() as uow:
+                assert len(sessions.page(uow).items) == 2
+    finally:
+        postgres_server.drop(name)

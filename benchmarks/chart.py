@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,18 +14,18 @@ MET, MISSED, OWN, OTHER = "#2f7d5b", "#b5482f", "#2f7d5b", "#8a8f98"
 ROW_INCHES = 0.27
 
 
-def draw(results: list[Measured], path: Path) -> None:
+def draw(results: Sequence[Measured], path: Path) -> None:
     """Draw a PNG. Needs matplotlib."""
     import matplotlib as mpl  # noqa: PLC0415 - only who draws needs it
 
     mpl.use("Agg")
-    from matplotlib import pyplot  # noqa: PLC0415
+    from matplotlib import pyplot as plt  # noqa: PLC0415
 
     judged = [each for each in verdicts(results) if each.value]
     rows = [row for row in beside_others(results) if row.figure(OURS)]
     bars = sum(len(row.rounds) for row in rows)
     heights = [max(1, len(judged)), *[len(row.rounds) + 1.2 for row in rows]]
-    figure, axes = pyplot.subplots(
+    figure, axes = plt.subplots(
         len(heights),
         1,
         figsize=(11, ROW_INCHES * (len(judged) + bars) + 1.0 * len(heights) + 1),
@@ -36,7 +37,7 @@ def draw(results: list[Measured], path: Path) -> None:
     for (axis,), row in zip(axes[1:], rows, strict=True):
         _peers(axis, row)
     figure.savefig(path, dpi=110)
-    pyplot.close(figure)
+    plt.close(figure)
 
 
 def _targets(axis: Any, judged: list[Verdict]) -> None:

@@ -147,9 +147,7 @@ def document(text: str | None) -> Any:
 
 class Driver:
     def __init__(self, path: Path, session_id: str) -> None:
-        self.connection = sqlite3.connect(
-            path, isolation_level=None, timeout=PATIENCE_SECONDS, check_same_thread=False
-        )
+        self.connection = sqlite3.connect(path, isolation_level=None, timeout=PATIENCE_SECONDS, check_same_thread=False)
         for pragma in PRAGMAS:
             self.connection.execute(f"PRAGMA {pragma}")
         self.session_id = session_id
@@ -246,9 +244,7 @@ class Driver:
 
     def journal(self) -> list[Event]:
         rows = self.connection.execute(JOURNAL, (self.session_id,))
-        return [
-            Event(*row[:4], instant(row[4]), bool(row[5]), *row[6:18], json.loads(row[18])) for row in rows
-        ]
+        return [Event(*row[:4], instant(row[4]), bool(row[5]), *row[6:18], json.loads(row[18])) for row in rows]
 
     def change(self) -> None:
         """Read the session, change it, and tell the history."""

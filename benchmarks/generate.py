@@ -35,13 +35,13 @@ STATEMENTS = {
     f" printf('msg-%d', n / 4), 3, 250, {LINE} FROM numbers",
     "snapshots": "INSERT INTO snapshots (session_id, size_bytes, sha256, captured_at, state)"
     f" SELECT :session, 16, printf('%064d', n), {AT}, zeroblob(16) FROM numbers",
-    "rules": "INSERT INTO rules (id, session_id, trigger_type, \"trigger\", action_type, action, priority, enabled,"
+    "rules": 'INSERT INTO rules (id, session_id, trigger_type, "trigger", action_type, action, priority, enabled,'
     " one_shot, fired_count, created_at) SELECT printf('rule-%012d', n), :session, 'beat', '{\"type\":\"beat\","
-    "\"divisor\":' || (n % 64 + 1) || '}', 'notify', '{\"type\":\"notify\",\"message\":\"four on the floor\"}',"
+    '"divisor":\' || (n % 64 + 1) || \'}\', \'notify\', \'{"type":"notify","message":"four on the floor"}\','
     f" n % 5, 1, 0, 0, {AT} FROM numbers",
     "jobs": "INSERT INTO jobs (id, type, status, priority, ready, attempts, max_attempts, scheduled_at, created_at,"
     " updated_at, data) SELECT printf('job-%012d', n), :kind, 'pending', -(n % 8), 1, 0, 3,"
-    f" {AT}, {AT}, {AT}, '{{\"song\":\"late set\",\"bars\":[1,2,3]}}' FROM numbers",
+    f' {AT}, {AT}, {AT}, \'{{"song":"late set","bars":[1,2,3]}}\' FROM numbers',
 }
 
 COUNTED = "WITH RECURSIVE numbers (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM numbers WHERE n < :count) "

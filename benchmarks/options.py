@@ -25,9 +25,6 @@ class Options:
     chart: Path | None
     verbose: bool
 
-    def wants(self, name: str) -> bool:
-        return not self.only or any(each.lower() in name.lower() for each in self.only)
-
     def scaled(self, count: int) -> int:
         """So many, or a tenth of it in a quick run."""
         return max(1, count // 10) if self.quick else count
@@ -35,23 +32,27 @@ class Options:
 
 def parse(arguments: list[str] | None = None) -> Options:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    parser.add_argument("--only", action="append", default=[], metavar="NAME", help="groups or rows with this name")
+    parser.add_argument("--only", action="append", default=[], metavar="NAME", help="groups of this name, or rows")
     parser.add_argument("--rounds", type=int, help="rounds whose median counts (3, or 1 with --quick)")
-    parser.add_argument("--quick", action="store_true", help="a tenth of the work, once: whether it works, not how fast")
+    parser.add_argument(
+        "--quick", action="store_true", help="a tenth of the work, once: whether it works, not how fast"
+    )
     parser.add_argument("--growth", action="store_true", help="also with 10 million rows; takes long, and 10 GB")
     parser.add_argument("--folder", type=Path, help="where the files are; in memory where there is /dev/shm")
     parser.add_argument("--disk", action="store_true", help="the files are in the temporary folder")
     parser.add_argument("--postgres", default=os.environ.get("VIBEWEAVER_TEST_POSTGRES_URL"), metavar="URL")
     parser.add_argument("--peers", action=argparse.BooleanOptionalAction, default=True, help="measure those installed")
     parser.add_argument("--check", action="store_true", help="fail where a ratio is 25 %% worse than the committed one")
-    parser.add_argument("--save", action="store_true", help="write figures.json, docs/performance.md and its chart")
+    parser.add_argument(
+        "--save",
+        action="store_true",
+        help="write the figures and docs/performance.md",
+    )
     parser.add_argument("--chart", type=Path, metavar="FILE", help="draw a PNG")
     parser.add_argument("--verbose", action="store_true", help="print each row as it is measured")
     given = parser.parse_args(arguments)
     if given.check and (given.disk or given.save):
         parser.error("--check goes neither with --disk, which is not gated, nor with --save")
-    if given.save and (given.only or given.quick):
-        parser.error("--save takes a whole run: neither --only nor --quick")
     return Options(
         only=tuple(given.only),
         rounds=given.rounds or (1 if given.quick else 3),

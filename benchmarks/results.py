@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Iterator
-from dataclasses import dataclass, field
-from typing import Any
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any, Self
 
 from benchmarks.rows import OURS, Row, Taken, percentile
 from benchmarks.targets import Target, targets_of
@@ -64,11 +64,12 @@ class Measured:
         self.rounds.setdefault(subject, []).append(Round(row.figure(values), p99, note))
 
     def as_document(self) -> dict[str, Any]:
-        told = {
-            name: {"figure": self.figure(name), "p99": self.p99(name), "note": self.note(name)}
-            for name in self.subjects
-        }
-        return {"unit": self.unit, "subjects": told}
+        return asdict(self)
+
+    @classmethod
+    def of_document(cls, told: dict[str, Any]) -> Self:
+        rounds = {name: [Round(**each) for each in rounds] for name, rounds in told["rounds"].items()}
+        return cls(**{**told, "rounds": rounds})
 
 
 @dataclass(frozen=True)
@@ -95,7 +96,7 @@ class Verdict:
         return self.target.meets(self.value) and not self.trouble
 
 
-def verdicts(results: list[Measured]) -> Iterator[Verdict]:
+def verdicts(results: Sequence[Measured]) -> Iterator[Verdict]:
     for row in results:
         for target in targets_of(row.name):
             yield Verdict(target, row, _value(row, target))
@@ -105,6 +106,6 @@ def _value(row: Measured, target: Target) -> float | None:
     return row.figure(target.subject) if target.against is None else row.ratio(target.subject, target.against)
 
 
-def beside_others(results: list[Measured]) -> list[Measured]:
+def beside_others(results: Sequence[Measured]) -> list[Measured]:
     """The rows that nothing is aimed at, but that others are in."""
     return [row for row in results if not targets_of(row.name) and OURS in row.subjects]

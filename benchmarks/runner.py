@@ -7,6 +7,8 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import closing
+from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 
 from benchmarks.options import Options
@@ -18,7 +20,8 @@ from benchmarks.workloads import GROUPS, Group
 SEED = 7
 
 
-def run(options: Options) -> list[Measured]:
+def run(options: Options) -> dict[str, Measured]:
+    """Measure what is wanted; the rows by name, in the order of the tables."""
     results: dict[str, Measured] = {}
     order = random.Random(SEED)
     with tempfile.TemporaryDirectory(prefix="bench-", dir=options.folder) as folder:
@@ -29,29 +32,35 @@ def run(options: Options) -> list[Measured]:
                     if row.once and number:
                         continue
                     _say(options, f"round {number + 1}: {row.name}")
-                    _measure(row, results.setdefault(row.name, Measured(row.name, row.unit)), order)
-    return list(results.values())
+                    result = results.setdefault(row.name, Measured(row.name, row.unit))
+                    _measure(_shortened(row, options), result, order)
+    return results
 
 
 def _rows(stage: Stage) -> Iterator[Row]:
-    """The rows that are wanted, by the name of their group or their own."""
+    """The rows that are wanted: all, those of groups by name, and others by a part of their own name."""
+    words = stage.options.only
+    of_rows = [word for word in words if not any(word in name for name in GROUPS)]
     for name, group in GROUPS.items():
-        whole = stage.options.wants(name)
-        if whole or _may_have(group, stage.options):
-            yield from _of_group(group, stage, whole=whole)
+        whole = not words or any(word in name for word in words)
+        if whole or any(word in _source(group) for word in of_rows):
+            yield from _of_group(group, stage, [] if whole else of_rows)
 
 
-def _may_have(group: Group, options: Options) -> bool:
-    """Whether the source of a group has a word of what is wanted: then its rows are looked through."""
-    source = sys.modules[group.__module__].__file__ or ""
-    return any(word.lower() in Path(source).read_text().lower() for word in options.only)
+def _source(group: Group) -> str:
+    """A group that does not have a word in its source has no row of that name, and need not be set up."""
+    return Path(sys.modules[group.__module__].__file__ or "").read_text()
 
 
-def _of_group(group: Group, stage: Stage, *, whole: bool) -> Iterator[Row]:
+def _of_group(group: Group, stage: Stage, words: list[str]) -> Iterator[Row]:
     with closing(group(stage)) as rows:  # type: ignore[type-var]  # each is a generator
         for row in rows:
-            if whole or stage.options.wants(row.name):
+            if not words or any(word in row.name for word in words):
                 yield row
+
+
+def _shortened(row: Row, options: Options) -> Row:
+    return replace(row, chunks=-(-row.chunks // 4), calls=-(-row.calls // 2)) if options.quick else row
 
 
 def _measure(row: Row, result: Measured, order: random.Random) -> None:
@@ -81,4 +90,4 @@ def _took(chunk: Chunk, calls: int, result: Measured, name: str, taken: list[Tak
 
 def _say(options: Options, text: str) -> None:
     if options.verbose:
-        print(text, file=sys.stderr, flush=True)
+        print(f"{datetime.now(UTC):%H:%M:%S} {text}", file=sys.stderr, flush=True)

@@ -13,7 +13,7 @@ SIGNS = {True: "yes", False: "**no**", None: "not measured"}
 def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     """Columns as wide as what is in them; all but the first are set to the right."""
     body = list(rows)
-    widths = [max(len(line[column]) for line in [head, *body]) for column in range(len(head))]
+    widths = [max(3, *[len(line[column]) for line in [head, *body]]) for column in range(len(head))]
     rule = ["-" * widths[0], *["-" * (width - 1) + ":" for width in widths[1:]]]
     return "\n".join(f"| {' | '.join(_set(line, widths))} |" for line in [head, rule, *body])
 
@@ -32,7 +32,7 @@ def number(value: float | None) -> str:
     return f"{value:.3g}" if abs(value) < 10 else f"{value:.1f}"
 
 
-def targets(results: list[Measured]) -> str:
+def targets(results: Sequence[Measured]) -> str:
     head = ("through the public API", "target", "measured", "ours", "p99", "the other", "unit", "met")
     return table(head, [_verdict(each) for each in verdicts(results)])
 
@@ -54,7 +54,7 @@ def _verdict(verdict: Verdict) -> tuple[str, ...]:
     )
 
 
-def others(results: list[Measured]) -> str:
+def others(results: Sequence[Measured]) -> str:
     """Rows with the peers: the figure of each, and how many times ours it is."""
     head = ("what is done", "by", "median", "p99", "unit", "times ours", "")
     return table(head, [_other(row, name) for row in beside_others(results) for name in row.subjects])
@@ -65,7 +65,7 @@ def _other(row: Measured, name: str) -> tuple[str, ...]:
     return row.name, name, number(row.figure(name)), number(row.p99(name)), row.unit, ratio, row.note(name)
 
 
-def everything(results: list[Measured]) -> str:
+def everything(results: Sequence[Measured]) -> str:
     """All subjects of the rows that something is aimed at."""
     known = {row.name for row in beside_others(results)}
     head = ("what is done", "by", "median", "p99", "unit", "")

@@ -48,7 +48,7 @@ class Target:
 
     def said(self, unit: str) -> str:
         sign = "≥" if self.least else "≤"
-        return f"{sign} {self.bound:g} {unit}" if self.against is None else f"{sign} {self.bound:g} × {self.against}"
+        return f"{sign} {self.bound:g} {unit}" if self.against is None else f"{sign} {self.bound:g} x {self.against}"
 
 
 TARGETS = (

@@ -42,7 +42,7 @@ def rows(stage: Stage) -> Iterator[Row]:
             B: stage.kept.chunk("append_many", MANY),
         },
         calls=1,
-        chunks=stage.scaled(10),
+        chunks=10,
         warm=1,
     )
 

@@ -26,7 +26,7 @@ def rows(stage: Stage) -> Iterator[Row]:
         OURS: partial(_wall, (str(COMMAND), "--help"), environment),
         TYPER: partial(_wall, (sys.executable, "-c", "import typer"), environment),
     }
-    yield Row("--help, wall", subjects, unit="ms", calls=2, chunks=stage.scaled(5), warm=2)
+    yield Row("--help, wall", subjects, unit="ms", calls=2, chunks=5, warm=2)
 
 
 def _wall(command: Sequence[str], environment: dict[str, str], calls: int) -> Taken:

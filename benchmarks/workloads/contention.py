@@ -45,9 +45,7 @@ def rows(stage: Stage) -> Iterator[Row]:
     )
 
 
-def _subjects(
-    stage: Stage, kind: str, run: Run, ours: Callable[[Path, int], Taken]
-) -> dict[str, Chunk]:
+def _subjects(stage: Stage, kind: str, run: Run, ours: Callable[[Path, int], Taken]) -> dict[str, Chunk]:
     each = stage.scaled(EACH)
 
     def file() -> Path:

@@ -12,7 +12,19 @@ from benchmarks import generate
 from benchmarks.driver import PARAMS, RESULT
 from benchmarks.rows import Chunk, Row, timed
 from benchmarks.stage import JAM, RULES, Stage
-from vibeweaver_store import Store, actions, history, jobs, journal, messages, rules, sessions, signals, snapshots, triggers
+from vibeweaver_store import (
+    Store,
+    actions,
+    history,
+    jobs,
+    journal,
+    messages,
+    rules,
+    sessions,
+    signals,
+    snapshots,
+    triggers,
+)
 
 SIZES = {"10 thousand": 10_000, "1 million": 1_000_000, "10 million": 10_000_000}
 WITHOUT_ASKING = 2

@@ -32,9 +32,7 @@ def rows(stage: Stage) -> Iterator[Row]:
             return Taken([size / seconds], f"{len(report.problems)} left out" if report.problems else "")
 
         for name in ("new", "already in"):
-            yield Row(
-                f"import of transcripts, {name}", {OURS: whole(bring_in)}, unit="MB/s", calls=1, chunks=1, warm=0
-            )
+            yield Row(f"import of transcripts, {name}", {OURS: whole(bring_in)}, unit="MB/s", calls=1, chunks=1, warm=0)
 
 
 def write_transcripts(folder: Path, size: int) -> int:
@@ -67,7 +65,11 @@ def _exchange(chance: random.Random, session: str) -> Iterator[dict[str, object]
         "timestamp": "2026-01-01T00:00:00.000Z",
         "message": {**message, "content": [said, call]},
     }
-    result = {"type": "tool_result", "tool_use_id": call["id"], "content": text(chance, chance.choice((300, 3000, 9000)))}
+    result = {
+        "type": "tool_result",
+        "tool_use_id": call["id"],
+        "content": text(chance, chance.choice((300, 3000, 9000))),
+    }
     yield {
         **common,
         "type": "user",

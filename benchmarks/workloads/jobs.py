@@ -17,6 +17,7 @@ PROCESSES = 4
 ONE_AT_A_TIME = 2000
 BY_BATCHES = 12_800
 BATCH = 32
+BARE = "b, one index, no checks"
 
 
 def rows(stage: Stage) -> Iterator[Row]:
@@ -27,7 +28,8 @@ def rows(stage: Stage) -> Iterator[Row]:
 def _row(stage: Stage, name: str, count: int, batch: int) -> Row:
     reference = program()
     in_c: Chunk | Missing = reference if isinstance(reference, Missing) else whole(lambda: _c(stage, count, batch))
-    subjects = {OURS: whole(lambda: _ours(stage, count, batch)), B: in_c}
+    bare = reference if isinstance(reference, Missing) else whole(lambda: _c(stage, count, batch, bare=True))
+    subjects = {OURS: whole(lambda: _ours(stage, count, batch)), B: in_c, BARE: bare}
     return Row(name, subjects, unit="jobs/s", calls=1, chunks=1, warm=0)
 
 
@@ -56,8 +58,22 @@ def _ours(stage: Stage, count: int, batch: int) -> Taken:
     return Taken([count / outcome.seconds], exactly_once(outcome, count) + left)
 
 
-def _c(stage: Stage, count: int, batch: int) -> Taken:
-    with Reference(_queue(stage, count), JAM) as reference:
+def _c(stage: Stage, count: int, batch: int, *, bare: bool = False) -> Taken:
+    path = _queue(stage, count)
+    if bare:
+        _strip(path)
+    with Reference(path, JAM) as reference:
         told = reference.ask(f"jobs {PROCESSES} {count} {batch}")
     wrong = told["doubled"] or told["done"] != count
     return Taken([count / told["seconds"]], f"{told['done']} done, {told['doubled']} twice" if wrong else "")
+
+
+def _strip(path: Path) -> None:
+    """Leave the jobs, and take away what the store asks of them."""
+    with generate.opened(path) as connection:
+        connection.execute("CREATE TABLE bare AS SELECT * FROM jobs")
+        connection.execute("DROP TABLE job_attempts")
+        connection.execute("DROP TABLE jobs")
+        connection.execute("ALTER TABLE bare RENAME TO jobs")
+        connection.execute("CREATE UNIQUE INDEX pk ON jobs (id)")
+        connection.execute("CREATE INDEX ready ON jobs (type, priority DESC, scheduled_at, id) WHERE ready = 1")

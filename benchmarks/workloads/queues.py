@@ -49,7 +49,7 @@ def queue_rows(
             name: each if isinstance(each, Missing) else _turn(stack.enter_context(closing(each(database()))))
             for name, each in subjects.items()
         }
-        yield Row(f"{title}: put, get, acknowledge", turns, calls=10, chunks=stage.scaled(15), warm=5)
+        yield Row(f"{title}: put, get, acknowledge", turns, calls=10, chunks=15, warm=5)
     crowds: dict[str, Chunk | Missing] = {
         name: each if isinstance(each, Missing) else _crowd(each, database, stage.scaled(PIECES))
         for name, each in subjects.items()

@@ -25,6 +25,10 @@ class Options:
     chart: Path | None
     verbose: bool
 
+    def wants(self, *names: str) -> bool:
+        """Whether any of these was asked for; all are where nothing was."""
+        return not self.only or any(word in name for word in self.only for name in names)
+
     def scaled(self, count: int) -> int:
         """So many, or a tenth of it in a quick run."""
         return max(1, count // 10) if self.quick else count

@@ -27,8 +27,9 @@ def _figures(told: Figures) -> str:
         f"![Each target and how it was met; then what peers take]({CHART.name})\n",
         f"## Beside others\n\n{tables.others(rows)}\n",
         f"## All figures\n\n{tables.everything(rows)}\n",
-        f"## On disk\n\nOne round in the temporary folder, reported and not gated.\n\n{tables.everything(disk)}\n",
     ]
+    if disk:
+        parts.append(f"## On disk\n\nOne round in the temporary folder, not gated.\n\n{tables.everything(disk)}\n")
     return "\n".join(parts) + "\n"
 
 

@@ -67,11 +67,24 @@ def rows(stage: Stage) -> Iterator[Row]:
     if stage.options.quick and not stage.options.only:
         return
     for table, calls in WORK.items():
-        yield from _of_table(stage, table, calls)
+        if stage.options.wants("growth", *_names(stage, calls)):
+            yield from _of_table(stage, table, calls)
+
+
+def _sizes(stage: Stage) -> list[str]:
+    return list(SIZES) if stage.options.growth else list(SIZES)[:WITHOUT_ASKING]
+
+
+def _name(larger: str, work: str) -> str:
+    return f"growth to {larger}: {work}"
+
+
+def _names(stage: Stage, calls: Mapping[str, Call]) -> list[str]:
+    return [_name(larger, work) for work in calls for larger in _sizes(stage)[1:]]
 
 
 def _of_table(stage: Stage, table: str, calls: Mapping[str, Call]) -> Iterator[Row]:
-    sizes = list(SIZES) if stage.options.growth else list(SIZES)[:WITHOUT_ASKING]
+    sizes = _sizes(stage)
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(dir=stage.folder)))
         stores = {name: stack.enter_context(Store.open(_grown(stage, folder, table, name))) for name in sizes}
@@ -81,7 +94,7 @@ def _of_table(stage: Stage, table: str, calls: Mapping[str, Call]) -> Iterator[R
                     name: timed(lambda store=stores[name], call=call: call(store))  # type: ignore[misc]
                     for name in (sizes[0], larger)
                 }
-                yield Row(f"growth to {larger}: {work}", subjects, once=True, calls=20, chunks=15)
+                yield Row(_name(larger, work), subjects, once=True, calls=20, chunks=15)
 
 
 def _grown(stage: Stage, folder: Path, table: str, size: str) -> Path:

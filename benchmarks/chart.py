@@ -46,7 +46,8 @@ def _targets(axis: Any, judged: list[Verdict]) -> None:
     names = [f"{each.row.name}   {each.target.said(each.row.unit)}" for each in judged]
     colours = [MET if each.met else MISSED for each in judged]
     bars = axis.barh(names, shares, color=colours, height=0.7)
-    axis.bar_label(bars, [number(each.value) for each in judged], padding=3, fontsize=8)
+    plain = {"facecolor": "white", "edgecolor": "none", "pad": 0.5}  # the line does not cross them
+    axis.bar_label(bars, [number(each.value) for each in judged], padding=3, fontsize=8, bbox=plain)
     axis.set_xscale("log")
     axis.set_xlim(min([*shares, 0.5]) / 1.5, max([*shares, 2]) * 2)
     axis.axvline(1, color="black", linewidth=1)
@@ -73,6 +74,7 @@ def _peers(axis: Any, row: Measured) -> None:
 
 
 def _finish(axis: Any) -> None:
+    axis.margins(y=0.01)
     axis.invert_yaxis()
     axis.tick_params(labelsize=8)
     axis.spines[["top", "right"]].set_visible(False)

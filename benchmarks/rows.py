@@ -40,7 +40,6 @@ class Row:
         calls: how many calls make a chunk.
         chunks: how many chunks each subject has in a round.
         figure: what is made of a round's values.
-        once: it is measured in the first round only.
         warm: how many calls of each subject go before, and are not counted.
     """
 
@@ -50,7 +49,6 @@ class Row:
     calls: int = 30
     chunks: int = 12
     figure: Callable[[list[float]], float] = field(default=statistics.median)
-    once: bool = False
     warm: int = 10
 
 

@@ -76,9 +76,13 @@ def _rules() -> list[rules.NewRule]:
 
 
 class Stage:
-    """One round's files and subjects; what is opened here is closed with it."""
+    """One round's files and subjects; what is opened here is closed with it.
 
-    def __init__(self, templates: Templates, options: Options) -> None:
+    In the ``first`` round there is also what takes long, and is measured once a run.
+    """
+
+    def __init__(self, templates: Templates, options: Options, *, first: bool) -> None:
+        self.first = first
         self.templates = templates
         self.options = options
         self.scaled = options.scaled

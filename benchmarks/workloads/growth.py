@@ -64,7 +64,7 @@ WORK: Mapping[str, Mapping[str, Call]] = {
 
 
 def rows(stage: Stage) -> Iterator[Row]:
-    if stage.options.quick and not stage.options.only:
+    if not stage.first or (stage.options.quick and not stage.options.only):
         return
     for table, calls in WORK.items():
         if stage.options.wants("growth", *_names(stage, calls)):
@@ -94,7 +94,7 @@ def _of_table(stage: Stage, table: str, calls: Mapping[str, Call]) -> Iterator[R
                     name: timed(lambda store=stores[name], call=call: call(store))  # type: ignore[misc]
                     for name in (sizes[0], larger)
                 }
-                yield Row(_name(larger, work), subjects, once=True, calls=20, chunks=15)
+                yield Row(_name(larger, work), subjects, calls=20, chunks=15)
 
 
 def _grown(stage: Stage, folder: Path, table: str, size: str) -> Path:

@@ -16,7 +16,7 @@ EVERY = 10_000
 
 
 def rows(stage: Stage) -> Iterator[Row]:
-    if stage.options.quick and not stage.options.only:
+    if not stage.first or (stage.options.quick and not stage.options.only):
         return
     path = stage.templates.deep
     yield Row(
@@ -25,7 +25,6 @@ def rows(stage: Stage) -> Iterator[Row]:
         unit="MB",
         calls=1,
         chunks=1,
-        once=True,
         warm=0,
     )
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import statistics
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 OURS = "ours"
 
@@ -68,7 +69,7 @@ def timed(call: Callable[[], object], *, before: Callable[[], object] | None = N
     return chunk
 
 
-def timed_async(run: Callable[[Awaitable[Taken]], Taken], call: Callable[[], Awaitable[object]]) -> Chunk:
+def timed_async(run: Callable[[Coroutine[Any, Any, Taken]], Taken], call: Callable[[], Awaitable[object]]) -> Chunk:
     """Have each await timed in µs, within the event loop, so that entering the loop costs the subject nothing."""
 
     async def awaited(calls: int) -> Taken:

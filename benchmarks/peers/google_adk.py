@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Awaitable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from google.adk.events import Event
 from google.adk.sessions import DatabaseSessionService
@@ -14,7 +15,7 @@ from google.genai.types import Content, Part
 
 from benchmarks.rows import Chunk, timed_async
 
-WHO = {"app_name": "bench", "user_id": "somebody", "session_id": "late set"}
+WHO: dict[str, Any] = {"app_name": "bench", "user_id": "somebody", "session_id": "late set"}
 
 
 @contextmanager
@@ -24,7 +25,7 @@ def service(folder: Path) -> Iterator[tuple[Chunk, Chunk]]:
     with asyncio.Runner() as runner:
         session = runner.run(sessions.create_session(**WHO))
 
-        def append() -> object:
+        def append() -> Awaitable[Event]:
             said = Content(role="user", parts=[Part(text="Four on the floor, please.")])
             return sessions.append_event(session, Event(author="user", content=said))
 

@@ -6,12 +6,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.base import empty_checkpoint
 from langgraph.checkpoint.sqlite import SqliteSaver
 
 from benchmarks.rows import Chunk, timed
 
-THREAD = {"configurable": {"thread_id": "late set", "checkpoint_ns": ""}}
+THREAD: RunnableConfig = {"configurable": {"thread_id": "late set", "checkpoint_ns": ""}}
 
 
 @contextmanager

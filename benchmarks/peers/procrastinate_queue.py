@@ -33,7 +33,7 @@ class Procrastinate:
         if job is None:
             return None
         await manager.finish_job(job, Status.SUCCEEDED, delete_job=False)
-        return int(job.task_kwargs["number"])
+        return int(str(job.task_kwargs["number"]))
 
     def close(self) -> None:
         self._run(self._app.close_async())

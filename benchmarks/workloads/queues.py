@@ -29,7 +29,7 @@ class Ours:
         taken = self._store.run(jobs.claim, ["render"], "bench").jobs
         for job in taken:
             self._store.run(jobs.complete, job)
-        return int(taken[0].data) if taken else None
+        return int(str(taken[0].data)) if taken else None
 
     def close(self) -> None:
         self._store.close()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import multiprocessing
+import re
 import threading
 import time
 from collections import Counter
@@ -63,8 +64,13 @@ def _worked(work: Work, wait: Callable[[], object]) -> _Worked:
     try:
         done.extend(work(begin))
     except Exception as error:  # noqa: BLE001 - a subject that fails is shown as such
-        return _Worked(began, time.perf_counter(), done, f"{type(error).__name__}: {error}")
+        return _Worked(began, time.perf_counter(), done, _told(error))
     return _Worked(began, time.perf_counter(), done)
+
+
+def _told(error: Exception) -> str:
+    """What went wrong, without the folders of this machine."""
+    return f"{type(error).__name__}: {re.sub(r'/[^ ]*/', '', str(error))}"
 
 
 def _together(told: list[_Worked]) -> Outcome:

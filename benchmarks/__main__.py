@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 import tempfile
 from dataclasses import replace
@@ -18,6 +19,7 @@ ON_DISK = ("appending", "snapshots.save", "jobs one at a time")
 
 def main() -> int:
     options = parse()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that files and databases go, as on Ctrl-C
     results = run(options)
     _print(list(results.values()))
     if options.chart:

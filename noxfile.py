@@ -143,7 +143,9 @@ def minimums(session: nox.Session) -> None:
 
 @nox.session
 def bench(session: nox.Session) -> None:
-    """What the services cost beside the bare driver, as ratios in one run. No part of the tests."""
-    session.install("--quiet", "--editable", ".")
-    session.run("python", "benchmarks/weaving.py", *session.posargs)
-    session.run("python", "benchmarks/rule_book.py")
+    """The store beside SQLite in C, the bare driver and its peers, as ratios in one run. No part of the tests.
+
+    ``nox -s bench -- --help`` tells what can be asked for: ``--check``, ``--save``, ``--only NAME``, ``--quick``.
+    """
+    session.install("--quiet", "--editable", ".[all]", "matplotlib>=3.10,<4", "-r", "benchmarks/peers/requirements.txt")
+    session.run("python", "-m", "benchmarks", *session.posargs)

@@ -559,6 +559,8 @@ async def test_a_task_cancelled_amid_the_end_of_its_unit_of_work_finishes_that_f
                 if moment == "rollback":
                     raise ZeroDivisionError
 
+        # A unit of work goes by SQLAlchemy, whose moments these are, where somebody listens to its statements.
+        sa.event.listen(store._engines.write, "before_cursor_execute", lambda *_: None)
         sa.event.listen(store._engines.write, moment, dawdle)
         task = asyncio.create_task(work())
         await ending.wait()

@@ -31,7 +31,9 @@ from vibeweaver_store import (
     triggers,
 )
 from vibeweaver_store.columns import TEXT
-from vibeweaver_store.hot import Hot, HotInsert, HotRows, among, duplicate
+from vibeweaver_store.hot import Hot, HotRows, among
+from vibeweaver_store.hot_insert import HotInsert
+from vibeweaver_store.hot_rows import duplicate
 from vibeweaver_store.models import HistoryEntry, Job, JournalEvent, Marker, Message, Rule, Session, Snapshot
 from vibeweaver_store.testing import (
     HistoryEntryFactory,

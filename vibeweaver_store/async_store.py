@@ -132,8 +132,16 @@ class AsyncStore(OpenDatabase):
         if self._queue is None:
             yield
             return
-        async with turn(self._queue, self._settings.busy_timeout_seconds):
-            yield
+        patience = self._settings.busy_timeout_seconds
+        async with turn(self._queue, patience):
+            file_turn = self._turn
+            try:
+                if file_turn is not None and not file_turn.take():
+                    await asyncio.to_thread(file_turn.wait, patience)
+                yield
+            finally:
+                if file_turn is not None:
+                    file_turn.leave()
 
     @asynccontextmanager
     async def _running(self, shared: SharedT, asked_at: float) -> AsyncIterator[SharedT]:

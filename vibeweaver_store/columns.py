@@ -330,12 +330,8 @@ class UnionDocument(Json):
         return _known_variant(self.adapter, text) if len(text) <= _LONGEST_KEPT else _variant(self.adapter, text)
 
     def written(self, dialect: Dialect) -> Reader | None:
-        write, dump = super().written(dialect) or _as_it_is, partial(self.adapter.dump_python, mode="json")
-        return lambda value: None if value is None else write(dump(value))
-
-
-def _as_it_is(value: Any) -> Any:
-    return value
+        write, dump = super().written(dialect), partial(self.adapter.dump_python, mode="json")
+        return lambda value: None if value is None else write(dump(value)) if write else dump(value)
 
 
 _LONGEST_KEPT = 2000

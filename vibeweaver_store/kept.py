@@ -61,13 +61,7 @@ class KeptConnection(ABC):
     def is_observed(self) -> bool:
         """Say whether somebody listens to what is sent: then it goes by SQLAlchemy, which tells them."""
         heard = self.connection.engine.dispatch
-        return bool(
-            heard.before_cursor_execute
-            or heard.after_cursor_execute
-            or heard.commit
-            or heard.rollback
-            or _LOGGER.isEnabledFor(logging.INFO)
-        )
+        return bool(heard.before_cursor_execute or heard.after_cursor_execute or _LOGGER.isEnabledFor(logging.INFO))
 
     def rows(self, statement: str, values: Any) -> list[Any]:
         """Run a statement and return its rows.
@@ -98,6 +92,18 @@ class KeptConnection(ABC):
         changed: int = cursor.rowcount
         cursor.close()
         return changed
+
+    def key(self, statement: str, values: Any) -> int:
+        """Run an ``INSERT`` of one row, and return the integer key that the database gave it.
+
+        Raises:
+            StoreError: in place of the driver's error.
+        """
+        return self._sent(self._key, statement, values)
+
+    def _key(self, statement: str, values: Any) -> int:
+        ((key,),) = self._rows(statement, values)
+        return int(key)
 
     def many(self, statement: str, values: Sequence[Any]) -> None:
         """Run a statement that returns no rows with each of several sets of values.
@@ -162,7 +168,7 @@ class KeptConnection(ABC):
 
 
 class SqliteConnection(KeptConnection):
-    """A connection to a file. ``begin_with`` is how its transactions begin."""
+    """A connection to a file."""
 
     def __init__(self, engine: sa.Engine, errors: Translation) -> None:
         super().__init__(engine, errors)
@@ -185,6 +191,14 @@ class SqliteConnection(KeptConnection):
             StoreBusy: another process writes.
         """
         self.count(self._begin_with, ())
+
+    def _key(self, statement: str, values: Any) -> int:
+        # To return the row takes SQLite as long as to write it.
+        cursor = self._dbapi.cursor()
+        cursor.execute(statement, values)
+        key: int = cursor.lastrowid
+        cursor.close()
+        return key
 
 
 _IDLE: Final = 0

@@ -14,6 +14,11 @@ from weakref import WeakValueDictionary
 
 import filelock
 
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None  # type: ignore[assignment]
+
 from vibeweaver_store.errors import StoreBusy, StoreUnavailable
 
 
@@ -153,6 +158,66 @@ def writer_queue(database: str) -> WriterQueue:
         return queue
 
 
+class FileTurn:
+    """The turn to write among the processes that have a database open, which the operating system hands on.
+
+    SQLite's busy handler sleeps longer and longer between its attempts, up to 100 ms
+    (https://www.sqlite.org/c3ref/busy_timeout.html); among processes that write all the time, who sleeps misses the
+    moments between the others' transactions. So they wait here first, where each is woken as the turn is free. It is
+    ``flock`` on the -wal file, which SQLite itself never locks. Nothing depends on it: SQLite's own lock is what keeps
+    two from writing at once, and who cannot have a turn goes on without.
+    """
+
+    def __init__(self, path: str) -> None:
+        self._path = path
+        self._descriptor: int | None = None
+
+    def take(self) -> bool:
+        """Take the turn if it is free, and say whether there is nothing to wait for."""
+        descriptor = self._opened()
+        if descriptor is None or fcntl is None:
+            return True
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+        except OSError:  # as on a file system without such locks
+            return True
+        return True
+
+    def wait(self, timeout_seconds: float) -> None:
+        """Wait for the turn, no longer than so; it is had then, or SQLite tells who is in the way."""
+        arrived = threading.Event()
+        # A thread, since flock itself knows no timeout. One that comes too late takes a turn that nobody minds.
+        threading.Thread(target=self._await, args=[arrived], daemon=True, name="vibeweaver turn").start()
+        arrived.wait(timeout_seconds)
+
+    def _await(self, arrived: threading.Event) -> None:
+        descriptor = self._descriptor
+        if descriptor is not None and fcntl is not None:
+            with suppress(OSError):
+                fcntl.flock(descriptor, fcntl.LOCK_EX)
+        arrived.set()
+
+    def leave(self) -> None:
+        """Hand the turn on."""
+        if self._descriptor is not None and fcntl is not None:
+            with suppress(OSError):
+                fcntl.flock(self._descriptor, fcntl.LOCK_UN)
+
+    def close(self) -> None:
+        """Give the file back."""
+        descriptor, self._descriptor = self._descriptor, None
+        if descriptor is not None:
+            os.close(descriptor)
+
+    def _opened(self) -> int | None:
+        if self._descriptor is None:
+            with suppress(OSError):  # before the first connection, there is none
+                self._descriptor = os.open(self._path, os.O_RDONLY | os.O_CLOEXEC)
+        return self._descriptor
+
+
 Passer: TypeAlias = tuple[int, object]
 """Who is within a unit of work: a thread, and the task of its event loop where it is one's."""
 
@@ -202,10 +267,11 @@ class ForkGate:
     def leave(self, passer: Passer) -> None:
         """Come out again."""
         with self._changed:
-            if self._inside[passer] > 1:
-                self._inside[passer] -= 1
+            inside = self._inside.get(passer, 0)  # none in a child that was forked inside
+            if inside > 1:
+                self._inside[passer] = inside - 1
             else:
-                del self._inside[passer]
+                self._inside.pop(passer, None)
             if self._forking:
                 self._changed.notify_all()
 

@@ -84,6 +84,7 @@ class OpenDatabase:
         self._wal: tuple[int, int] | None = None
         self._path = str(target.path) if target.path is not None else None
         self._wal_path = f"{target.path}-wal"
+        self._turn = locks.FileTurn(self._wal_path) if target.path is not None else None
         self._open_units: set[ReadUnitOfWork] = set()
         self._watches: weakref.WeakSet[Watch] = weakref.WeakSet()
         self._closed = False
@@ -173,6 +174,8 @@ class OpenDatabase:
         for begun in list(self._watches):
             begun.close()
         self._engines.dispose()
+        if self._turn is not None:
+            self._turn.close()
 
     def _writer_queue(self) -> locks.WriterQueue | None:
         return locks.writer_queue(str(self._target.file)) if self._target.path is not None else None
@@ -192,6 +195,8 @@ class OpenDatabase:
         if self._target.path is not None and not quiet:
             _TAINTED.add(self._target.path)
         self._queue = self._writer_queue()
+        if self._turn is not None:
+            self._turn.close()  # the copy of it: the parent's turn stays with the parent
         self._wal = None
         self._remove_temporary.detach()
 

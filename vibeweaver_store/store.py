@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import AbstractContextManager, closing, contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Concatenate, ParamSpec, Self, TypeVar
@@ -69,26 +69,22 @@ class Store(OpenDatabase):
             raise
         return store
 
-    @contextmanager
-    def begin(self) -> Iterator[UnitOfWork]:
+    def begin(self) -> AbstractContextManager[UnitOfWork]:
         """Begin a unit of work that writes: committed at the end of the block, rolled back on any exception.
 
         Raises:
             StoreBusy: others wrote for longer than the busy timeout, or this thread has a unit of work open already.
             StoreUnavailable: the store is closed, or the database cannot be reached.
         """
-        with self._running(UnitOfWork, self._engines.writers, self._queue) as uow:
-            yield uow
+        return self._running(UnitOfWork, self._engines.writers, self._queue)
 
-    @contextmanager
-    def read(self) -> Iterator[ReadUnitOfWork]:
+    def read(self) -> AbstractContextManager[ReadUnitOfWork]:
         """Begin a unit of work that reads one consistent snapshot; a write in it is an error.
 
         Raises:
             StoreUnavailable: the store is closed, or the database cannot be reached.
         """
-        with self._running(ReadUnitOfWork, self._engines.readers, None) as uow:
-            yield uow
+        return self._running(ReadUnitOfWork, self._engines.readers, None)
 
     @contextmanager
     def _running(
@@ -98,7 +94,10 @@ class Store(OpenDatabase):
         asked_at = time.monotonic()
         uow = kind(connections, self._clock)
         ticket = queue.take(self._settings.busy_timeout_seconds) if queue is not None else None
+        turn = self._turn if queue is not None else None
         try:
+            if turn is not None and not turn.take():
+                turn.wait(self._settings.busy_timeout_seconds)
             self._refuse_closed()
             passer = locks.FORK_GATE.come_in()
             try:
@@ -112,6 +111,8 @@ class Store(OpenDatabase):
                 self._open_units.discard(uow)
                 locks.FORK_GATE.leave(passer)
         finally:
+            if turn is not None:
+                turn.leave()
             if queue is not None and ticket is not None:
                 queue.leave(ticket)
 
@@ -141,24 +142,24 @@ class Store(OpenDatabase):
         Raises:
             StoreError: as :meth:`query`.
         """
-        if self.backend != "sqlite":
-            return self.query(statement.all, **values)
+        found = None if self.backend != "sqlite" else self._glanced(statement, values)
+        return self.query(statement.all, **values) if found is None else found
+
+    def _glanced(self, statement: Hot, values: dict[str, Any]) -> list[Any] | None:
+        """Return the rows, or nothing where somebody is to be told what is sent."""
         self._refuse_closed()
+        readers = self._engines.readers
         passer = locks.FORK_GATE.come_in()
         try:
-            return self._glanced(statement, values)
+            self._refuse_unfit(readers)
+            kept = readers.take()
+            try:
+                self._refuse_swapped()
+                return None if kept.is_observed() else statement.glance(kept, **values)
+            finally:
+                readers.give(kept)
         finally:
             locks.FORK_GATE.leave(passer)
-
-    def _glanced(self, statement: Hot, values: dict[str, Any]) -> list[Any]:
-        self._refuse_unfit(self._engines.readers)
-        readers = self._engines.readers
-        kept = readers.take()
-        try:
-            self._refuse_swapped()
-            return statement.glance(kept, **values)
-        finally:
-            readers.give(kept)
 
     def iterate(
         self, listing: Callable[Concatenate[ReadUnitOfWork, P], Page[T]], /, *args: P.args, **kwargs: P.kwargs
@@ -238,7 +239,7 @@ class Store(OpenDatabase):
 
     def _repeat(
         self,
-        begin: Callable[[], object],
+        begin: Callable[[], AbstractContextManager[UowT]],
         operation: Callable[..., T],
         /,
         *args: object,
@@ -247,7 +248,7 @@ class Store(OpenDatabase):
         waits = pauses(self._settings.retries, (*args, *kwargs.values()))
         while True:
             try:
-                with begin() as uow:  # type: ignore[attr-defined]  # one of the two context managers above
+                with begin() as uow:
                     return finished(operation, operation(uow, *args, **kwargs))
             except StoreError as error:
                 pause = next(waits, None) if error.transient else None

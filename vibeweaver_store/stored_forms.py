@@ -54,7 +54,11 @@ def read_time(value: Any) -> datetime | None:
 
 @cache
 def enum_reader(vocabulary: type[EnumT]) -> Reader:
-    """Return what reads the members of a vocabulary by their values."""
+    """Return what reads the members of a vocabulary by their values.
+
+    Raises:
+        CorruptData: on reading a value that no member has.
+    """
     # By value alone: another word for a member is read on the way in, and never stored.
     members: dict[Any, EnumT | None] = {None: None, **{member.value: member for member in vocabulary}}
 

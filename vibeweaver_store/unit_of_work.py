@@ -15,13 +15,12 @@ from sqlalchemy.engine import Dialect
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.orm import SessionTransaction
-from sqlalchemy.orm import session as orm_session
 from sqlalchemy.orm.attributes import instance_state
-from sqlalchemy.orm.identity import _WeakInstanceDict as WeakInstanceDict
 from sqlalchemy.orm.state import InstanceState
 
 from vibeweaver_store.errors import InvalidInput, StoreBusy, StoreError, StoreUnavailable
 from vibeweaver_store.following import ANNOUNCEMENT, announced
+from vibeweaver_store.guarded_session import GuardedSession, typed
 from vibeweaver_store.json_values import shown
 from vibeweaver_store.kept import KeptConnection, KeptConnections
 
@@ -35,19 +34,10 @@ def utc_now() -> datetime:
     return datetime.now(UTC)
 
 
-_BLANK: Final = vars(sqlmodel.Session(expire_on_commit=False, execution_options={"populate_existing": True}))
-"""What a session begins with: to make one anew takes as long as a transaction of SQLite. Tests see that none of it is
-shared that changes.
-
-populate_existing: a row read again shows what statements have changed meanwhile, not a cached instance.
-"""
-
-
 _READS_ONLY: Final = "this unit of work only reads; write in store.begin()"
-_UNDONE: Final = "an error in this unit of work undid it; wrap what may fail in uow.savepoint()"
 
 
-class ReadUnitOfWork(sqlmodel.Session):
+class ReadUnitOfWork(GuardedSession):
     """One transaction that reads a consistent snapshot. The database refuses a write in it.
 
     Services take it as their first argument. It is begun and ended by the store alone: see
@@ -55,22 +45,13 @@ class ReadUnitOfWork(sqlmodel.Session):
     """
 
     def __init__(self, connections: KeptConnections, clock: Clock) -> None:
-        self.__dict__.update(_BLANK)
-        self.identity_map = WeakInstanceDict()
-        self._new = {}
-        self._deleted = {}
-        self.hash_key = orm_session._new_sessionid()  # noqa: SLF001 - see _BLANK
-        orm_session._sessions[self.hash_key] = self  # noqa: SLF001 - likewise
+        super().__init__()
         self._connections = connections
-        self._kept: KeptConnection | None = None
         self._observed = False
         self._shown: list[list[Any]] = []
         self._clock = clock
         self._instant: datetime | None = None
         self._driver: Any = None
-        self._failed = False
-        self._foreign = False
-        self._ended = False
 
     def now(self) -> datetime:
         """Return the one instant of this transaction, in UTC.
@@ -137,117 +118,12 @@ class ReadUnitOfWork(sqlmodel.Session):
         self._shown.append(rows)
         return rows
 
-    if not TYPE_CHECKING:  # type checkers see sqlmodel's own overloads
-
-        def exec(self, *args: Any, **kwargs: Any) -> Any:
-            """Run a statement. See :meth:`sqlmodel.Session.exec`.
-
-            Raises:
-                StoreError: the statement failed; or an earlier error undid this unit of work, or it has ended.
-            """
-            with self._noting_failure():
-                return super().exec(*args, **kwargs)
-
-        def execute(self, *args: Any, **kwargs: Any) -> Any:
-            """Run a statement. See :meth:`sqlalchemy.orm.Session.execute`.
-
-            Raises:
-                StoreError: the statement failed; or an earlier error undid this unit of work, or it has ended.
-            """
-            with self._noting_failure():
-                return super(sqlmodel.Session, self).execute(*args, **kwargs)
-
-        def scalars(self, *args: Any, **kwargs: Any) -> Any:
-            """Run a statement. See :meth:`sqlalchemy.orm.Session.scalars`.
-
-            Raises:
-                StoreError: the statement failed; or an earlier error undid this unit of work, or it has ended.
-            """
-            with self._noting_failure():
-                return super().scalars(*args, **kwargs)
-
-        def scalar(self, *args: Any, **kwargs: Any) -> Any:
-            """Run a statement. See :meth:`sqlalchemy.orm.Session.scalar`.
-
-            Raises:
-                StoreError: the statement failed; or an earlier error undid this unit of work, or it has ended.
-            """
-            with self._noting_failure():
-                return super().scalar(*args, **kwargs)
-
-        def flush(self, *args: Any, **kwargs: Any) -> None:
-            """Write edits of rows now. See :meth:`sqlalchemy.orm.Session.flush`.
-
-            Raises:
-                StoreError: the unit of work has ended.
-            """
-            self._check_present()
-            super().flush(*args, **kwargs)
-
-        def refresh(self, *args: Any, **kwargs: Any) -> None:
-            """Read a row anew. See :meth:`sqlalchemy.orm.Session.refresh`.
-
-            Raises:
-                StoreError: the unit of work has ended.
-            """
-            self._check_present()
-            super().refresh(*args, **kwargs)
-
-        def get_bind(self, *args: Any, **kwargs: Any) -> Any:
-            """Return the engine, which SQLAlchemy asks for before whatever it sends.
-
-            Raises:
-                StoreError: the unit of work has ended; a session would begin another transaction by itself.
-            """
-            self._check_present()
-            return super().get_bind(*args, **kwargs)
+    if not TYPE_CHECKING:  # type checkers see that it has none of these
 
         def _refuse_to_write(self, *_: object, **__: object) -> NoReturn:
             raise InvalidInput(_READS_ONLY)
 
         insert = upsert = savepoint = announce = _refuse_to_write
-
-    def _refuse(self, *_: object, **__: object) -> NoReturn:
-        raise StoreError(
-            "a unit of work is committed by leaving its block, and undone by raising an exception out of it; "
-            "what may fail goes into uow.savepoint()"
-        )
-
-    begin = begin_nested = commit = rollback = close = reset = invalidate = _refuse
-
-    @contextmanager
-    def _noting_failure(self) -> Iterator[None]:
-        """Remember an error, which undoes the unit of work on either backend, though it were swallowed.
-
-        So does what interrupts a statement (Ctrl-C, a task that is cancelled): how far it went is not known.
-        """
-        self._check_usable()
-        try:
-            with _typed():
-                yield
-        except BaseException as error:
-            if isinstance(error, StoreError) or not isinstance(error, Exception):
-                self._failed = True
-            raise
-
-    def _check_present(self) -> None:
-        if self._foreign:
-            raise StoreUnavailable("this unit of work belongs to the parent process; begin one of your own")
-        if self._ended:
-            raise StoreError("this unit of work has ended; begin another one")
-
-    def _check_usable(self) -> None:
-        self._usable()
-        if not self.is_active:
-            raise StoreError(_UNDONE)
-
-    def _usable(self) -> KeptConnection:
-        if self._foreign or self._ended:
-            self._check_present()
-        kept = self._kept
-        if kept is None or self._failed or kept.is_undone:
-            raise StoreError(_UNDONE)
-        return kept
 
     def _start(self, asked_at: float) -> None:
         try:
@@ -284,7 +160,7 @@ class ReadUnitOfWork(sqlmodel.Session):
 
     def _commit_session(self) -> None:
         with self._noting_failure():
-            super().commit()
+            super(GuardedSession, self).commit()
 
     def _refuse_edits(self) -> None:
         for rows in self._shown:
@@ -306,9 +182,10 @@ class ReadUnitOfWork(sqlmodel.Session):
             return
         if self._is_session_used():
             with suppress(StoreError, SQLAlchemyError):
-                super().close()
+                super(GuardedSession, self).close()
         else:
-            InstanceState._detach_states(self.identity_map.all_states(), self)  # noqa: SLF001 - as closing does
+            for state in self.identity_map.all_states():
+                state.session_id = None  # as closing does
         kept, self._kept = self._kept, None
         if kept is None:
             return
@@ -346,6 +223,14 @@ class UnitOfWork(ReadUnitOfWork):
             StoreError: as :meth:`run_hot` does.
         """
         return self._send_hot(KeptConnection.count, lambda result: int(result.rowcount), statement, values)
+
+    def run_hot_insert(self, statement: str, values: Any) -> int:
+        """Run a compiled ``INSERT`` of one row, and return the integer key that the database gave it.
+
+        Raises:
+            StoreError: as :meth:`run_hot` does.
+        """
+        return self._send_hot(KeptConnection.key, _key_of, statement, values)
 
     def run_hot_many(self, statement: str, values: list[Any]) -> None:
         """Run a compiled statement that returns no rows with each of several sets of values.
@@ -417,8 +302,8 @@ class UnitOfWork(ReadUnitOfWork):
             StoreError: the unit of work was undone before, or an error was swallowed in the block.
         """
         self._check_usable()
-        with _typed():
-            nested: SessionTransaction = super(ReadUnitOfWork, self).begin(nested=True)
+        with typed():
+            nested: SessionTransaction = super(GuardedSession, self).begin(nested=True)
             self.connection()  # sends it, before any statement that goes by the session
         try:
             yield
@@ -442,15 +327,11 @@ class UnitOfWork(ReadUnitOfWork):
                     self.refresh(instance)
 
 
+def _key_of(result: Any) -> int:
+    return int(result.fetchone()[0] if result.returns_rows else result.lastrowid)
+
+
 def upsert(table: type[RowT], backend: str) -> Any:
     """Return an ``INSERT`` into a table that can say ``on_conflict_do_update``, in a backend's dialect."""
     dialect = postgresql if backend == "postgresql" else sqlite
     return dialect.insert(table)
-
-
-@contextmanager
-def _typed() -> Iterator[None]:
-    try:
-        yield
-    except SQLAlchemyError as error:
-        raise StoreError(f"the unit of work failed: {error}") from error

@@ -64,8 +64,10 @@ def steps(plan: dict[str, Any]) -> Iterator[dict[str, Any]]:
 def indexes_of(store: Store, sent: Sent) -> list[str]:
     """The indexes that a statement goes by, on either backend."""
     if store.backend == "sqlite":
-        # Of several that are put together, as OR does it, each has a step that numbers it: INDEX 1.
-        words = [step.split() for step in sqlite_plan(store, sent) if not step.startswith("INDEX ")]
+        # Of several that are put together, as OR does it, each has a step that numbers it: INDEX 1. A list that is
+        # bound as one value is a table by itself: VIRTUAL TABLE INDEX.
+        plan = [step for step in sqlite_plan(store, sent) if "VIRTUAL TABLE" not in step]
+        words = [step.split() for step in plan if not step.startswith("INDEX ")]
         return [each[each.index("INDEX") + 1] for each in words if "INDEX" in each]
     found = steps(postgresql_plan(store, sent))
     return [step["Index Name"] for step in found if "Index Name" in step]

@@ -12,7 +12,7 @@ from sqlmodel import col, select
 
 from vibeweaver_store.async_store import AsyncStore
 from vibeweaver_store.columns import Id, Name, StrictBool, require
-from vibeweaver_store.hot import HotInsert
+from vibeweaver_store.hot_insert import HotInsert
 from vibeweaver_store.models.weaving import HistoryEntry
 from vibeweaver_store.paging import DEFAULT_LIMIT, MAX_LIMIT, Order, Page, fetch
 from vibeweaver_store.services.arguments import expect_many

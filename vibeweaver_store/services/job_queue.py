@@ -15,7 +15,7 @@ from sqlmodel import col, select
 
 from vibeweaver_store.columns import Id, Utc, require
 from vibeweaver_store.errors import AlreadyExists, InvalidInput, NotFound, StoreBusy
-from vibeweaver_store.hot import HotInsert
+from vibeweaver_store.hot_insert import HotInsert
 from vibeweaver_store.json_values import shown
 from vibeweaver_store.models.job import DEFAULT_MAX_ATTEMPTS, Job
 from vibeweaver_store.models.session import Session

@@ -11,7 +11,7 @@ from sqlmodel import col, select
 
 from vibeweaver_store.columns import BeatPosition, Id, require
 from vibeweaver_store.errors import AlreadyExists, InvalidInput, NotFound
-from vibeweaver_store.hot import HotInsert
+from vibeweaver_store.hot_insert import HotInsert
 from vibeweaver_store.models.weaving import Marker
 from vibeweaver_store.paging import DEFAULT_LIMIT, Order, Page, fetch
 from vibeweaver_store.services.arguments import expect_many

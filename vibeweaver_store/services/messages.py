@@ -15,7 +15,8 @@ from sqlmodel import col, select
 from vibeweaver_store.async_store import AsyncStore
 from vibeweaver_store.columns import Count, Id, StrictBool, Utc, parse_enum, require
 from vibeweaver_store.errors import AlreadyExists, InvalidInput, NotFound
-from vibeweaver_store.hot import HotInsert, HotRows
+from vibeweaver_store.hot import HotRows
+from vibeweaver_store.hot_insert import HotInsert
 from vibeweaver_store.models.message import Message, MessageRole
 from vibeweaver_store.paging import DEFAULT_LIMIT, MAX_LIMIT, Order, Page, fetch
 from vibeweaver_store.services.arguments import expect_many

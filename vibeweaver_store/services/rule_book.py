@@ -15,7 +15,7 @@ from dataclasses import dataclass, field, replace
 from vibeweaver_store.async_store import AsyncStore
 from vibeweaver_store.columns import Id, require
 from vibeweaver_store.errors import NotFound
-from vibeweaver_store.hot import duplicate
+from vibeweaver_store.hot_rows import duplicate
 from vibeweaver_store.models.signals import Signal
 from vibeweaver_store.models.triggers import Trigger, TriggerType
 from vibeweaver_store.models.weaving import Rule

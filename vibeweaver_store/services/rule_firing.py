@@ -13,7 +13,8 @@ from sqlmodel import col
 
 from vibeweaver_store.columns import Id, Utc, UtcDateTime, require
 from vibeweaver_store.errors import IllegalTransition
-from vibeweaver_store.hot import Hot, HotInsert, among
+from vibeweaver_store.hot import Hot, among
+from vibeweaver_store.hot_insert import HotInsert
 from vibeweaver_store.models.actions import Action
 from vibeweaver_store.models.signals import Signal
 from vibeweaver_store.models.triggers import TriggerType

@@ -15,7 +15,7 @@ from sqlmodel import col
 
 from vibeweaver_store.columns import Id, StrictBool, parse_document, parse_enum, require
 from vibeweaver_store.errors import AlreadyExists, NotFound
-from vibeweaver_store.hot import HotInsert
+from vibeweaver_store.hot_insert import HotInsert
 from vibeweaver_store.models import actions, triggers
 from vibeweaver_store.models.actions import Action, ActionType
 from vibeweaver_store.models.triggers import Trigger, TriggerType

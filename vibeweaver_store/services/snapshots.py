@@ -13,7 +13,8 @@ from sqlmodel import col, select
 
 from vibeweaver_store.columns import Count, Id, require
 from vibeweaver_store.errors import CorruptData, InvalidInput, NotFound
-from vibeweaver_store.hot import HotInsert, HotRows
+from vibeweaver_store.hot import HotRows
+from vibeweaver_store.hot_insert import HotInsert
 from vibeweaver_store.models.weaving import Snapshot
 from vibeweaver_store.paging import DEFAULT_LIMIT, Order, Page, confined, fetch, ordered
 from vibeweaver_store.services.sessions import hold

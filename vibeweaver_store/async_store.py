@@ -51,6 +51,8 @@ class AsyncStore(OpenDatabase):
         self._at_work: list[asyncio.Task[Any] | None] = []
         self._idle = asyncio.Event()
         self._idle.set()
+        # As many as the pool has connections: who waits here is no burden to those who have one.
+        self._places = asyncio.Semaphore(2 * self._settings.pool_size)
 
     @classmethod
     async def open(
@@ -89,7 +91,7 @@ class AsyncStore(OpenDatabase):
         asked_at = time.monotonic()
         with self._working():
             shared = AsyncUnitOfWork(UnitOfWork(self._engines.writers, self._clock))
-            async with self._writing(), self._running(shared, asked_at) as uow:
+            async with self._writing(asked_at), self._running(shared, asked_at) as uow:
                 yield uow
 
     @asynccontextmanager
@@ -102,7 +104,7 @@ class AsyncStore(OpenDatabase):
         asked_at = time.monotonic()
         with self._working():
             shared = AsyncReadUnitOfWork(ReadUnitOfWork(self._engines.readers, self._clock))
-            async with self._running(shared, asked_at) as uow:
+            async with self._place(asked_at), self._running(shared, asked_at) as uow:
                 yield uow
 
     @contextmanager
@@ -128,9 +130,23 @@ class AsyncStore(OpenDatabase):
             raise StoreUnavailable(f"{self.place}: the store was opened in another event loop; open one in each")
 
     @asynccontextmanager
-    async def _writing(self) -> AsyncIterator[None]:
-        if self._queue is None:
+    async def _place(self, asked_at: float) -> AsyncIterator[None]:
+        """Wait, in the order of asking, until there is a connection to be had."""
+        try:
+            async with asyncio.timeout(self._settings.busy_timeout_seconds if self._places.locked() else None):
+                await self._places.acquire()
+        except TimeoutError as error:
+            raise StoreBusy("all connections of the store are in use", waited=time.monotonic() - asked_at) from error
+        try:
             yield
+        finally:
+            self._places.release()
+
+    @asynccontextmanager
+    async def _writing(self, asked_at: float) -> AsyncIterator[None]:
+        if self._queue is None:
+            async with self._place(asked_at):
+                yield
             return
         patience = self._settings.busy_timeout_seconds
         async with turn(self._queue, patience):

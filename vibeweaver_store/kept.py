@@ -10,7 +10,7 @@ import logging
 import select
 import threading
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from typing import Any, Final, TypeVar
 
@@ -190,7 +190,7 @@ class SqliteConnection(KeptConnection):
         Raises:
             StoreBusy: another process writes.
         """
-        self.count(self._begin_with, ())
+        self.rows(self._begin_with, ())
 
     def _key(self, statement: str, values: Any) -> int:
         # To return the row takes SQLite as long as to write it.
@@ -199,6 +199,18 @@ class SqliteConnection(KeptConnection):
         key: int = cursor.lastrowid
         cursor.close()
         return key
+
+
+class AiosqliteConnection(SqliteConnection):
+    """A connection to a file that works in a thread of its own: what can be done in one trip there, is."""
+
+    def _rows(self, statement: str, values: Any) -> list[Any]:
+        found: Iterable[Any] = self._dbapi.run_async(lambda driver: driver.execute_fetchall(statement, values))
+        return list(found)
+
+    def _key(self, statement: str, values: Any) -> int:
+        (key,) = self._dbapi.run_async(lambda driver: driver.execute_insert(statement, values))
+        return int(key)
 
 
 _IDLE: Final = 0
@@ -234,6 +246,13 @@ class PostgresqlConnection(KeptConnection):
             return bool(self.connection.dialect.do_ping(self._dbapi))
         except Exception:  # noqa: BLE001 - whatever it is, there is no use in this connection
             return False
+
+
+_KINDS: Final[dict[str, type[KeptConnection]]] = {
+    "pysqlite": SqliteConnection,
+    "aiosqlite": AiosqliteConnection,
+    "psycopg": PostgresqlConnection,
+}
 
 
 class PoolUse:
@@ -305,7 +324,7 @@ class KeptConnections:
         self.engine = engine
         self._errors = errors
         self._limit = limit
-        self._kind = SqliteConnection if engine.dialect.name == "sqlite" else PostgresqlConnection
+        self._kind = _KINDS[engine.dialect.driver]
         self._use = PoolUse() if use is None else use
         self._idle: list[KeptConnection] = []
         self._use.kept.append(self._idle)

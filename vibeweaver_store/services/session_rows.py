@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from datetime import datetime, timedelta
+from functools import cache
 from typing import Annotated, Any, Final
 
 import sqlalchemy as sa
@@ -12,7 +13,7 @@ from sqlmodel import col, select
 
 from vibeweaver_store.columns import Count, Id, UtcDateTime, require
 from vibeweaver_store.errors import NotFound, StaleWrite
-from vibeweaver_store.hot import Hot
+from vibeweaver_store.hot import Hot, HotRows, placed
 from vibeweaver_store.models.session import Session
 from vibeweaver_store.unit_of_work import ReadUnitOfWork, UnitOfWork
 
@@ -20,6 +21,17 @@ _ACTIVITY_IS_KEPT_TO: Final = timedelta(seconds=1)
 """How exactly ``last_activity_at`` is kept: who appends a hundred times a second need not write it each time."""
 
 _Version = Annotated[Count, Field(ge=1)]
+
+
+_OF_ID: Final = col(Session.id) == sa.bindparam("id")
+_ONE: Final = HotRows(Session, select(Session).where(_OF_ID))
+_LOCKED: Final = HotRows(Session, select(Session).where(_OF_ID).with_for_update(key_share=True))
+# NO KEY: rows that refer to the session can still be added meanwhile.
+_HOLD: Final = Hot(
+    sa.select(col(Session.rules_rev), col(Session.last_activity_at)).where(_OF_ID).with_for_update(key_share=True)
+)
+_NOTE: Final = Hot(sa.update(Session).where(_OF_ID).values(last_activity_at=sa.bindparam("at", type_=UtcDateTime())))
+_THERE: Final = Hot(sa.select(col(Session.id)).where(_OF_ID))
 
 
 def get(uow: ReadUnitOfWork, session_id: str) -> Session:
@@ -42,7 +54,7 @@ def find(uow: ReadUnitOfWork, session_id: str) -> Session | None:
         InvalidInput: the id is no text, or blank.
     """
     key = require(Id, session_id, field="session_id")
-    return uow.exec(select(Session).where(col(Session.id) == key)).one_or_none()
+    return _ONE.first(uow, id=key)
 
 
 def require_session(uow: ReadUnitOfWork, session_id: str) -> None:
@@ -103,20 +115,6 @@ def part_with(uow: UnitOfWork, session_ids: Iterable[str]) -> None:
         uow.announce(topic(session_id))
 
 
-# NO KEY: rows that refer to the session can still be added meanwhile.
-_HOLD: Final = Hot(
-    sa.select(col(Session.rules_rev), col(Session.last_activity_at))
-    .where(col(Session.id) == sa.bindparam("id"))
-    .with_for_update(key_share=True)
-)
-_NOTE: Final = Hot(
-    sa.update(Session)
-    .where(col(Session.id) == sa.bindparam("id"))
-    .values(last_activity_at=sa.bindparam("at", type_=UtcDateTime()))
-)
-_THERE: Final = Hot(sa.select(col(Session.id)).where(col(Session.id) == sa.bindparam("id")))
-
-
 def topic(session_id: str) -> str:
     """Return what is announced by whoever appends to one of a session's logs, moves its status, or deletes it."""
     return f"session {session_id}"
@@ -133,8 +131,7 @@ def lock(uow: UnitOfWork, session_id: str, expected_version: int | None) -> Sess
     key = require(Id, session_id, field="session_id")
     if expected_version is not None:
         require(_Version, expected_version, field="expected_version")
-    statement = select(Session).where(col(Session.id) == key).with_for_update(key_share=True)
-    session = uow.exec(statement).one_or_none()
+    session: Session | None = _LOCKED.first(uow, id=key)
     if session is None:
         raise NotFound("session", session_id)
     if expected_version is not None and session.version != expected_version:
@@ -144,12 +141,17 @@ def lock(uow: UnitOfWork, session_id: str, expected_version: int | None) -> Sess
 
 def write(uow: UnitOfWork, session_id: str, changes: dict[str, Any]) -> Session:
     """Write changes of a locked session's row, with what every change of it brings; return it as it is then."""
-    now = uow.now()
-    statement = (
-        sa.update(Session)
-        .where(col(Session.id) == session_id)
-        .values(**changes, version=col(Session.version) + 1, updated_at=now, last_activity_at=now)
-        .returning(Session)
-    )
-    changed: Session = uow.execute(statement, execution_options={"synchronize_session": False}).scalar_one()
+    new = {f"new_{name}": value for name, value in changes.items()}
+    changed: Session
+    (changed,) = _change(tuple(changes)).all(uow, id=session_id, now=uow.now(), **new)
     return changed
+
+
+@cache
+def _change(names: tuple[str, ...]) -> HotRows[Session]:
+    """Return the statement that writes columns of a session, with what every change of it brings."""
+    now = sa.bindparam("now", type_=UtcDateTime())
+    brought: dict[Any, Any] = {Session.version: col(Session.version) + 1, Session.updated_at: now}
+    changes = dict([placed(Session, name) for name in names])
+    statement = sa.update(Session).where(_OF_ID).values({**changes, **brought, Session.last_activity_at: now})
+    return HotRows(Session, statement.returning(Session))

@@ -7,13 +7,14 @@ The whole of it under one name: what is written here, and what stands in ``sessi
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Final
 
 import sqlalchemy as sa
 from sqlmodel import col
 
 from vibeweaver_store.columns import Id, PathText, parse_enum, require
 from vibeweaver_store.errors import AlreadyExists, InvalidInput, NotFound
+from vibeweaver_store.hot_insert import HotInsert
 from vibeweaver_store.models.session import DEFAULT_TEMPO_BPM, AgentStatus, Session, SessionKind, TempoBpm
 from vibeweaver_store.services.arguments import UNSET, Unset
 from vibeweaver_store.services.session_rows import (
@@ -49,6 +50,9 @@ __all__ = [
     "topic",
     "update",
 ]
+
+
+_SESSIONS: Final = HotInsert(Session)
 
 
 def create(
@@ -97,13 +101,12 @@ def create(
     }
     _require_of_kind(of_kind, values)
     own_id = {} if session_id is None else {"id": session_id}
-    session = Session.build(**own_id, **_readable(values), created_at=now, updated_at=now, last_activity_at=now)
+    session = _SESSIONS.checked({**own_id, **_readable(values)}, created_at=now, updated_at=now, last_activity_at=now)
     if workspace_id is not None:
         require_workspace(uow, workspace_id)
     if session_id is not None and find(uow, session_id) is not None:
         raise AlreadyExists("session", session_id)
-    uow.insert(session)
-    return session
+    return _SESSIONS.insert(uow, session)
 
 
 def update(
@@ -158,10 +161,10 @@ def update(
         return session
     values = {**session.model_dump(), **_readable(changes)}
     _require_of_kind(session.kind, values)
-    checked = Session.build(**values)
+    checked = _SESSIONS.checked({field: values[field] for field in changes})
     if isinstance(workspace_id, str):
         require_workspace(uow, workspace_id)
-    return write(uow, session.id, {field: getattr(checked, field) for field in changes})
+    return write(uow, session.id, {field: checked[field] for field in changes})
 
 
 def _readable(values: Mapping[str, Any]) -> dict[str, Any]:

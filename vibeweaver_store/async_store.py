@@ -169,10 +169,11 @@ class AsyncStore(OpenDatabase):
                 await shared._whole(lambda: uow._start(asked_at))  # noqa: SLF001
                 self._refuse_lost_file()
                 yield shared
-                await shared._whole(uow._finish)  # noqa: SLF001
+                await shared._whole(uow._end)  # noqa: SLF001
             finally:
                 try:
-                    await shared._whole(lambda: uow._undo(discard=False))  # noqa: SLF001
+                    if not uow._ended:  # noqa: SLF001
+                        await shared._whole(lambda: uow._undo(discard=False))  # noqa: SLF001
                 finally:
                     self._open_units.discard(uow)
 

@@ -162,6 +162,13 @@ class ReadUnitOfWork(GuardedSession):
         with self._noting_failure():
             super(GuardedSession, self).commit()
 
+    def _end(self) -> None:
+        """Commit, and give the connection back."""
+        try:
+            self._finish()
+        finally:
+            self._undo(discard=False)
+
     def _refuse_edits(self) -> None:
         for rows in self._shown:
             # Only what was looked at closer has a state, and so may have been edited.

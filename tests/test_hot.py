@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import pickle
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -17,11 +18,13 @@ from tests.conftest import recorded_statements
 from tests.driven import DRIVES
 from vibeweaver_store import (
     AlreadyExists,
+    AsyncStore,
     InvalidInput,
     NotFound,
     ReadUnitOfWork,
     Store,
     StoreError,
+    StoreUnavailable,
     UnitOfWork,
     actions,
     history,
@@ -368,6 +371,61 @@ def test_it_does_the_same_when_somebody_listens(store: Store, other: Store, jam:
     assert other.query(history.recent, jam.id)[-1].id == entry.id
     assert other.query(history.count, jam.id) == 4
     assert other.query(markers.page, jam.id).items == []
+
+
+# --- at a glance -----------------------------------------------------------------------------------------------------
+
+
+def test_a_glance_shows_what_is_committed(database: str) -> None:
+    with Store.open(database) as one, Store.open(database) as another:
+        jam = one.run(sessions.create, name="before")
+        assert one.glance(NAMES, id=jam.id) == [("before",)]
+        with another.begin() as uow:
+            sessions.update(uow, jam.id, name="after")
+            assert one.glance(NAMES, id=jam.id) == [("before",)]
+        assert one.glance(NAMES, id=jam.id) == [("after",)]
+        assert one.glance(NAMES, id="nowhere") == []
+
+
+def test_a_glance_holds_nobody_up_and_no_connection(database: str) -> None:
+    with Store.open(database) as store, store.begin() as uow:
+        jam = sessions.create(uow, name="jam")
+        assert store.glance(NAMES, id=jam.id) == []
+        assert store._engines.in_use() == 1
+
+
+def test_a_glance_through_a_store_that_was_closed_is_refused(database: str) -> None:
+    store = Store.open(database)
+    store.close()
+    with pytest.raises(StoreUnavailable, match="closed"):
+        store.glance(NAMES, id="jam")
+
+
+def test_a_glance_at_a_file_that_was_replaced_is_refused(sqlite_path: Path) -> None:
+    with Store.open(sqlite_path) as store:
+        jam = store.run(sessions.create, name="jam")
+        sqlite_path.rename(sqlite_path.with_name("moved.db"))
+        with pytest.raises(StoreUnavailable, match="replaced"):
+            store.glance(NAMES, id=jam.id)
+
+
+def test_a_glance_that_fails_is_a_typed_error(database: str) -> None:
+    with Store.open(database) as store:
+        with pytest.raises(StoreError):
+            store.glance(NONSENSE)
+        assert store.glance(NAMES, id="nowhere") == []
+
+
+def test_who_listens_hears_of_a_glance(database: str) -> None:
+    with Store.open(database) as store, recorded_statements(store) as sent:
+        store.glance(NAMES, id="jam")
+    assert len(sent) == 1
+
+
+async def test_a_glance_can_be_awaited(database: str) -> None:
+    async with await AsyncStore.open(database) as store:
+        jam = await store.run(sessions.create, name="jam")
+        assert await store.glance(NAMES, id=jam.id) == [("jam",)]
 
 
 # --- units of work -------------------------------------------------------------------------------------------------

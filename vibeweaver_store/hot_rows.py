@@ -95,6 +95,9 @@ class _LateState:
     Making it takes longer than the row, and most rows are only read.
     """
 
+    made = 0
+    """How many of them have been made; where it has not moved, nothing was."""
+
     def __init__(self, manager: Any, primary: Sequence[str]) -> None:
         self._manager = manager
         self._primary = primary
@@ -108,4 +111,16 @@ class _LateState:
         state: InstanceState[Any] = InstanceState(row, self._manager)
         state.key = (owner, tuple([values[key] for key in self._primary]), None)
         values[_STATE] = state
+        _LateState.made += 1
         return state
+
+
+def states_made() -> int:
+    """Return a number that moves whenever somebody looks closer at a row than to read its values, as to edit it."""
+    return _LateState.made
+
+
+def is_edited(row: SQLModel) -> bool:
+    """Say whether a row has been edited since it was made."""
+    state = vars(row).get(_STATE)
+    return state is not None and bool(state.modified)

@@ -21,6 +21,7 @@ from sqlalchemy.orm.state import InstanceState
 from vibeweaver_store.errors import InvalidInput, StoreBusy, StoreError, StoreUnavailable
 from vibeweaver_store.following import ANNOUNCEMENT, announced
 from vibeweaver_store.guarded_session import GuardedSession, typed
+from vibeweaver_store.hot_rows import is_edited, states_made
 from vibeweaver_store.json_values import shown
 from vibeweaver_store.kept import KeptConnection, KeptConnections
 
@@ -49,6 +50,7 @@ class ReadUnitOfWork(GuardedSession):
         self._connections = connections
         self._observed = False
         self._shown: list[list[Any]] = []
+        self._states_before = states_made()
         self._clock = clock
         self._instant: datetime | None = None
         self._driver: Any = None
@@ -170,11 +172,8 @@ class ReadUnitOfWork(GuardedSession):
             self._undo(discard=False)
 
     def _refuse_edits(self) -> None:
-        for rows in self._shown:
-            # Only what was looked at closer has a state, and so may have been edited.
-            states = [vars(row).get("_sa_instance_state") for row in rows]
-            if any(state is not None and state.modified for state in states):
-                raise InvalidInput(_READS_ONLY)
+        if states_made() != self._states_before and any(is_edited(row) for rows in self._shown for row in rows):
+            raise InvalidInput(_READS_ONLY)
 
     def _is_session_used(self) -> bool:
         return bool(self._transaction is not None or self._new or self._deleted or self.identity_map._modified)  # noqa: SLF001

@@ -123,9 +123,12 @@ class GuardedSession(sqlmodel.Session):
             with typed():
                 yield
         except BaseException as error:
-            if isinstance(error, StoreError) or not isinstance(error, Exception):
-                self._failed = True
+            self._note(error)
             raise
+
+    def _note(self, error: BaseException) -> None:
+        if isinstance(error, StoreError) or not isinstance(error, Exception):
+            self._failed = True
 
     def _check_present(self) -> None:
         if self._foreign:

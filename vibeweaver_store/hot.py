@@ -45,6 +45,12 @@ class _Compiled:
     bind: Callable[[Mapping[str, Any]], Any]
     readers: Sequence[ColumnReader | None]
 
+    def row(self, found: Sequence[Any]) -> tuple[Any, ...]:
+        """Return one row, read."""
+        return tuple(
+            [value if read is None else read((value,))[0] for read, value in zip(self.readers, found, strict=True)]
+        )
+
 
 def _compile(statement: sa.Executable, dialect: Dialect, names: Mapping[str, str] | None) -> _Compiled:
     """Compile a statement; ``names`` are those of an ``INSERT``'s columns, each with the attribute that it is of."""
@@ -152,7 +158,9 @@ class Hot:
         Raises:
             StoreError: as :meth:`all` does.
         """
-        return next(iter(self.all(uow, **values)), None)
+        compiled = self.compiled_for(uow)
+        found = uow.run_hot(compiled.text, compiled.bind(values))
+        return compiled.row(found[0]) if found else None
 
     def many(self, uow: UnitOfWork, values: Iterable[Mapping[str, Any]]) -> None:
         """Run a statement that changes rows and returns none with each of several sets of values.
@@ -190,6 +198,14 @@ class HotRows(Hot, Generic[TableT]):
     def __init__(self, table: type[TableT], statement: sa.Executable) -> None:
         super().__init__(statement)
         self._shape = Shape(table)
+
+    def first(self, uow: ReadUnitOfWork, /, **values: Any) -> TableT | None:
+        """Return the first row, or ``None``.
+
+        Raises:
+            StoreError: as :meth:`all` does.
+        """
+        return next(iter(self.all(uow, **values)), None)
 
     def all(self, uow: ReadUnitOfWork, /, **values: Any) -> list[TableT]:
         """Return the rows.

@@ -69,7 +69,14 @@ class KeptConnection(ABC):
         Raises:
             StoreError: in place of the driver's error.
         """
-        return self._sent(self._rows, statement, values)
+        # As _sent does; most of what is sent goes this way, and calls are felt.
+        try:
+            return self._rows(statement, values)
+        except Exception as error:
+            raise self._translated(error) from error
+        except BaseException:
+            interrupt(self.connection.dialect, self._dbapi)
+            raise
 
     def _rows(self, statement: str, values: Any) -> list[Any]:
         cursor = self._dbapi.cursor()

@@ -48,12 +48,17 @@ class ReadUnitOfWork(GuardedSession):
     def __init__(self, connections: KeptConnections, clock: Clock) -> None:
         super().__init__()
         self._connections = connections
+        self.dialect: Dialect = connections.engine.dialect
+        """SQLAlchemy's dialect of the backend and its driver."""
         self._observed = False
         self._shown: list[list[Any]] = []
         self._states_before = states_made()
         self._clock = clock
         self._instant: datetime | None = None
         self._driver: Any = None
+        self.known: dict[Any, Any] = {}
+        """What services know for the rest of the unit of work, as that they have locked a row; a savepoint that is
+        undone has it forgotten."""
 
     def now(self) -> datetime:
         """Return the one instant of this transaction, in UTC.
@@ -81,11 +86,6 @@ class ReadUnitOfWork(GuardedSession):
         """The name of the backend: ``sqlite`` or ``postgresql``."""
         return self.dialect.name
 
-    @property
-    def dialect(self) -> Dialect:
-        """SQLAlchemy's dialect of the backend and its driver."""
-        return self._connections.engine.dialect
-
     # --- hot statements, see vibeweaver_store.hot ---
 
     def run_hot(self, statement: str, values: Any) -> list[Any]:
@@ -94,22 +94,21 @@ class ReadUnitOfWork(GuardedSession):
         Raises:
             StoreError: the statement failed; or an earlier error undid this unit of work, or it has ended.
         """
-        return self._send_hot(KeptConnection.rows, lambda result: result.fetchall(), statement, values)
+        kept = self._ready()
+        try:
+            if self._observed:
+                return list(self.connection().exec_driver_sql(statement, values))
+            return kept.rows(statement, values)
+        except BaseException as error:
+            self._note(error)
+            raise
 
-    def _send_hot(
-        self, send: Callable[[KeptConnection, str, Any], T], read: Callable[[Any], T], statement: str, values: Any
-    ) -> T:
+    def _ready(self) -> KeptConnection:
+        """Return the connection, with all edits of rows written."""
         kept = self._usable()
         if (self._new or self._deleted or self.identity_map._modified) and not self._flushing:  # noqa: SLF001
             self.flush()
-        try:
-            if self._observed:
-                return read(self.connection().exec_driver_sql(statement, values))
-            return send(kept, statement, values)
-        except BaseException as error:
-            if isinstance(error, StoreError) or not isinstance(error, Exception):
-                self._failed = True
-            raise
+        return kept
 
     def adopt(self, rows: list[RowT], *, new: bool = False) -> list[RowT]:
         """Take rows in that were made from what a hot statement returned, and return them.
@@ -126,6 +125,7 @@ class ReadUnitOfWork(GuardedSession):
             raise InvalidInput(_READS_ONLY)
 
         insert = upsert = savepoint = announce = _refuse_to_write
+        count_hot = run_hot_insert = run_hot_many = _refuse_to_write
 
     def _start(self, asked_at: float) -> None:
         try:
@@ -218,9 +218,6 @@ class UnitOfWork(ReadUnitOfWork):
     def __init__(self, connections: KeptConnections, clock: Clock) -> None:
         super().__init__(connections, clock)
         self._topics: set[str] = set()
-        self.known: dict[Any, Any] = {}
-        """What services know for the rest of the unit of work, as that they have locked a row; a savepoint that is
-        undone has it forgotten."""
 
     def count_hot(self, statement: str, values: Any) -> int:
         """Run a compiled statement that returns no rows, and return how many rows it has changed.
@@ -228,7 +225,14 @@ class UnitOfWork(ReadUnitOfWork):
         Raises:
             StoreError: as :meth:`run_hot` does.
         """
-        return self._send_hot(KeptConnection.count, lambda result: int(result.rowcount), statement, values)
+        kept = self._ready()
+        try:
+            if self._observed:
+                return self.connection().exec_driver_sql(statement, values).rowcount
+            return kept.count(statement, values)
+        except BaseException as error:
+            self._note(error)
+            raise
 
     def run_hot_insert(self, statement: str, values: Any) -> int:
         """Run a compiled ``INSERT`` of one row, and return the integer key that the database gave it.
@@ -236,7 +240,14 @@ class UnitOfWork(ReadUnitOfWork):
         Raises:
             StoreError: as :meth:`run_hot` does.
         """
-        return self._send_hot(KeptConnection.key, _key_of, statement, values)
+        kept = self._ready()
+        try:
+            if self._observed:
+                return _key_of(self.connection().exec_driver_sql(statement, values))
+            return kept.key(statement, values)
+        except BaseException as error:
+            self._note(error)
+            raise
 
     def run_hot_many(self, statement: str, values: list[Any]) -> None:
         """Run a compiled statement that returns no rows with each of several sets of values.
@@ -244,7 +255,15 @@ class UnitOfWork(ReadUnitOfWork):
         Raises:
             StoreError: as :meth:`run_hot` does.
         """
-        self._send_hot(KeptConnection.many, lambda _: None, statement, values)
+        kept = self._ready()
+        try:
+            if self._observed:
+                self.connection().exec_driver_sql(statement, values)
+            else:
+                kept.many(statement, values)
+        except BaseException as error:
+            self._note(error)
+            raise
 
     def adopt(self, rows: list[RowT], *, new: bool = False) -> list[RowT]:
         """Take rows into the session that were made from what a hot statement returned, and return them.
@@ -289,7 +308,7 @@ class UnitOfWork(ReadUnitOfWork):
         self._topics.add(topic)
 
     def _finish(self) -> None:
-        if self.backend == "postgresql":
+        if self._topics and self.backend == "postgresql":
             for topic in sorted(self._topics):
                 ANNOUNCEMENT.all(self, **announced(topic))
         super()._finish()

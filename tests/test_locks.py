@@ -278,12 +278,39 @@ def test_a_turn_goes_with_the_process_that_had_it(wal: Path) -> None:
         turn.close()
 
 
-def test_who_waits_too_long_for_a_turn_goes_on(wal: Path) -> None:
+def test_who_waits_too_long_for_a_turn_goes_on_and_keeps_it_from_nobody_when_it_comes(wal: Path) -> None:
     with holder_of(wal) as holder:
         turn = FileTurn(str(wal))
         turn.wait(0.1)
         assert not turn.take()
+        say(holder)
+        assert holder.stdout is not None
+        assert holder.stdout.readline() == "left\n"
+        other = FileTurn(str(wal))
+        until = time.monotonic() + 20
+        while not other.take() and time.monotonic() < until:
+            time.sleep(0.01)
+        assert time.monotonic() < until
         holder.kill()
+
+
+def test_who_gives_up_in_another_thread_keeps_a_turn_from_nobody(wal: Path) -> None:
+    with holder_of(wal) as holder:
+        turn = FileTurn(str(wal))
+        assert not turn.take()
+        waiter = threading.Thread(target=turn.wait, args=[30])
+        waiter.start()
+        time.sleep(0.1)
+        turn.give_up()
+        say(holder)
+        waiter.join(0.1)
+        other = FileTurn(str(wal))
+        until = time.monotonic() + 20
+        while not other.take() and time.monotonic() < until:
+            time.sleep(0.01)
+        assert time.monotonic() < until
+        holder.kill()
+        waiter.join()
 
 
 def test_a_turn_that_was_left_is_free(wal: Path) -> None:

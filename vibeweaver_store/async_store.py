@@ -157,6 +157,7 @@ class AsyncStore(OpenDatabase):
                 yield
             finally:
                 if file_turn is not None:
+                    file_turn.give_up()  # cancelled meanwhile, the thread waits on
                     file_turn.leave()
 
     @asynccontextmanager

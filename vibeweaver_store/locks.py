@@ -158,6 +158,28 @@ def writer_queue(database: str) -> WriterQueue:
         return queue
 
 
+class _Waiting:
+    """Somebody who waits for a turn, until it has come or they have given up, whichever is first."""
+
+    def __init__(self) -> None:
+        self.arrived = threading.Event()
+        self._guard = threading.Lock()
+        self._given_up = False
+
+    def arrive(self) -> bool:
+        """Say that the turn has come; false where nobody waits any more."""
+        with self._guard:
+            if not self._given_up:
+                self.arrived.set()
+            return not self._given_up
+
+    def give_up(self) -> None:
+        with self._guard:
+            if not self.arrived.is_set():
+                self._given_up = True
+                self.arrived.set()
+
+
 class FileTurn:
     """The turn to write among the processes that have a database open, which the operating system hands on.
 
@@ -171,6 +193,7 @@ class FileTurn:
     def __init__(self, path: str) -> None:
         self._path = path
         self._descriptor: int | None = None
+        self._waiting: _Waiting | None = None
 
     def take(self) -> bool:
         """Take the turn if it is free, and say whether there is nothing to wait for."""
@@ -187,17 +210,26 @@ class FileTurn:
 
     def wait(self, timeout_seconds: float) -> None:
         """Wait for the turn, no longer than so; it is had then, or SQLite tells who is in the way."""
-        arrived = threading.Event()
-        # A thread, since flock itself knows no timeout. One that comes too late takes a turn that nobody minds.
-        threading.Thread(target=self._await, args=[arrived], daemon=True, name="vibeweaver turn").start()
-        arrived.wait(timeout_seconds)
+        waiting = self._waiting = _Waiting()
+        # A thread, since flock itself knows no timeout.
+        threading.Thread(target=self._await, args=[waiting], daemon=True, name="vibeweaver turn").start()
+        try:
+            waiting.arrived.wait(timeout_seconds)
+        finally:
+            waiting.give_up()
 
-    def _await(self, arrived: threading.Event) -> None:
+    def give_up(self) -> None:
+        """Wait no more, as where who waited is gone; what comes too late is handed on."""
+        if self._waiting is not None:
+            self._waiting.give_up()
+
+    def _await(self, waiting: _Waiting) -> None:
         descriptor = self._descriptor
         if descriptor is not None and fcntl is not None:
             with suppress(OSError):
                 fcntl.flock(descriptor, fcntl.LOCK_EX)
-        arrived.set()
+        if not waiting.arrive():
+            self.leave()
 
     def leave(self) -> None:
         """Hand the turn on."""

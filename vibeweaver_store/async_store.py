@@ -99,6 +99,7 @@ class AsyncStore(OpenDatabase):
         """Begin a unit of work that reads one consistent snapshot; a write in it is an error.
 
         Raises:
+            StoreBusy: all connections were in use for longer than the busy timeout.
             StoreUnavailable: the store is closed, or the database cannot be reached.
         """
         asked_at = time.monotonic()

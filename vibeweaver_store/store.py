@@ -82,6 +82,7 @@ class Store(OpenDatabase):
         """Begin a unit of work that reads one consistent snapshot; a write in it is an error.
 
         Raises:
+            StoreBusy: all connections were in use for longer than the busy timeout.
             StoreUnavailable: the store is closed, or the database cannot be reached.
         """
         return self._running(ReadUnitOfWork, self._engines.readers, None)

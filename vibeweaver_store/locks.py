@@ -197,8 +197,8 @@ class FileTurn:
 
     def take(self) -> bool:
         """Take the turn if it is free, and say whether there is nothing to wait for."""
-        descriptor = self._opened()
-        if descriptor is None or fcntl is None:
+        descriptor = self._opened() if fcntl is not None else None
+        if descriptor is None:
             return True
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -246,7 +246,7 @@ class FileTurn:
     def _opened(self) -> int | None:
         if self._descriptor is None:
             with suppress(OSError):  # before the first connection, there is none
-                self._descriptor = os.open(self._path, os.O_RDONLY | os.O_CLOEXEC)
+                self._descriptor = os.open(self._path, os.O_RDONLY)
         return self._descriptor
 
 

@@ -97,11 +97,12 @@ class Store(OpenDatabase):
         ticket = queue.take(self._settings.busy_timeout_seconds) if queue is not None else None
         turn = self._turn if queue is not None else None
         try:
+            self._refuse_closed()
             if turn is not None and not turn.take():
                 turn.wait(self._settings.busy_timeout_seconds)
-            self._refuse_closed()
             passer = locks.FORK_GATE.come_in()
             try:
+                self._refuse_closed()  # meanwhile
                 self._admit(uow)
                 uow._start(asked_at)  # noqa: SLF001 - the store is the one owner of begin and commit
                 self._refuse_lost_file()
@@ -114,6 +115,8 @@ class Store(OpenDatabase):
         finally:
             if turn is not None:
                 turn.leave()
+                if self._closed:
+                    turn.close()
             if queue is not None and ticket is not None:
                 queue.leave(ticket)
 

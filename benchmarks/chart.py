@@ -65,7 +65,8 @@ def _peers(axis: Any, row: Measured) -> None:
     figures = [row.figure(name) or 0 for name in names]
     colours = [MISSED if row.note(name) else OWN if name == OURS else OTHER for name in names]
     bars = axis.barh(names, figures, color=colours, height=0.7)
-    labels = [f"{number(figure)}  {row.note(name)}" for name, figure in zip(names, figures, strict=True)]
+    notes = [row.note(name).partition(";")[0] for name in names]  # that of one round says enough
+    labels = [f"{number(figure)}  {note}" for figure, note in zip(figures, notes, strict=True)]
     axis.bar_label(bars, labels, padding=3, fontsize=8)
     axis.set_xlim(0, max(figures) * 1.35)
     better = "more" if row.unit.endswith("/s") else "less"

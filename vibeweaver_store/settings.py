@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+from functools import lru_cache
 from pathlib import Path
 from typing import Literal
 
@@ -40,6 +42,13 @@ def load() -> Settings:
     Raises:
         InvalidInput: a ``VIBEWEAVER_*`` variable has no usable value.
     """
+    said = [(name, value) for name, value in os.environ.items() if name.upper().startswith("VIBEWEAVER_")]
+    return _read(frozenset(said))
+
+
+@lru_cache(maxsize=16)
+def _read(_said: frozenset[tuple[str, str]]) -> Settings:
+    """Return the settings of an environment that says so: reading them takes as long as opening a database."""
     try:
         return Settings()
     except ValidationError as error:

@@ -237,12 +237,12 @@ def file_system(path: Path, mounts: Path) -> str | None:
         table = mounts.read_text(errors="replace")
     except OSError:
         return None
-    found: tuple[int, str | None] = (-1, None)
+    within, longest, kind = f"{path}/", 0, None
     for line in table.splitlines():
         fields = line.split(" ")
         if len(fields) < 3:
             continue
-        point = Path(fields[1].replace("\\040", " "))
-        if path.is_relative_to(point) and len(point.parts) >= found[0]:
-            found = (len(point.parts), fields[2])
-    return found[1]
+        point = f"{fields[1].rstrip('/')}/".replace("\\040", " ")
+        if within.startswith(point) and len(point) >= longest:
+            longest, kind = len(point), fields[2]
+    return kind

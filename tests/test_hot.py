@@ -300,6 +300,20 @@ def test_a_key_that_is_taken_undoes_a_savepoint_alone(store: Store, other: Store
     assert [marker.id for marker in other.query(markers.page, jam.id).items] == [row["id"]]
 
 
+def test_an_edit_that_cannot_be_written_before_a_statement_undoes_the_unit_of_work_though_it_was_swallowed(
+    store: Store, other: Store, jam: Session
+) -> None:
+    with pytest.raises(StoreError, match="undid it"), store.begin() as uow:
+        sessions.get(uow, jam.id).tempo_bpm = 5000.0
+        with pytest.raises(InvalidInput, match="tempo"):
+            NAMES.all(uow, id=jam.id)
+        assert uow._failed
+        with pytest.raises(StoreError, match="undid it"):
+            RENAME.count(uow, id=jam.id, to="after")
+
+    assert other.query(sessions.get, jam.id) == jam
+
+
 def test_a_parent_that_is_missing_is_not_found(store: Store) -> None:
     with pytest.raises(NotFound), store.begin() as uow:
         NEW_MARKERS.insert(uow, new_marker("nowhere"))

@@ -45,6 +45,10 @@ class _Compiled:
     bind: Callable[[Mapping[str, Any]], Any]
     readers: Sequence[ColumnReader | None]
 
+    def rows(self, found: Sequence[Sequence[Any]]) -> list[tuple[Any, ...]]:
+        """Return rows, read."""
+        return list(zip(*_read(self.readers, found), strict=True)) if found else []
+
     def row(self, found: Sequence[Any]) -> tuple[Any, ...]:
         """Return one row, read."""
         return tuple(
@@ -139,8 +143,7 @@ class Hot:
             StoreError: the statement failed, or the unit of work is over.
         """
         compiled = self.compiled_for(uow)
-        found = uow.run_hot(compiled.text, compiled.bind(values))
-        return list(zip(*_read(compiled.readers, found), strict=True)) if found else []
+        return compiled.rows(uow.run_hot(compiled.text, compiled.bind(values)))
 
     def glance(self, kept: KeptConnection, /, **values: Any) -> list[Any]:
         """Return the rows as tuples, of a connection without a transaction; see :meth:`Store.glance`.
@@ -149,8 +152,7 @@ class Hot:
             StoreError: the statement failed.
         """
         compiled = self.compiled_for(kept.connection)
-        found = kept.rows(compiled.text, compiled.bind(values))
-        return list(zip(*_read(compiled.readers, found), strict=True)) if found else []
+        return compiled.rows(kept.rows(compiled.text, compiled.bind(values)))
 
     def first(self, uow: ReadUnitOfWork, /, **values: Any) -> Any | None:
         """Return the first row, or ``None``.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from itertools import count
 from typing import Any, Final, Generic, TypeVar
 
 import sqlalchemy as sa
@@ -40,7 +41,7 @@ class Shape(Generic[TableT]):
         table, pack, new = self._table, self._pack, object.__new__
         rows = []
         for values in zip(*columns, strict=True):
-            # As _blank does; a call a row would be felt.
+            # As _instance does; a call a row would be felt.
             row = new(table)
             _set_fields_set(row, set())
             _set_extra(row, None)
@@ -51,28 +52,23 @@ class Shape(Generic[TableT]):
 
     def make_new(self, values: dict[str, Any]) -> TableT:
         """Make an instance of the values of a row that was written."""
-        row = self._blank(set(values))
-        _set_dict(row, values)
-        return row
-
-    def _blank(self, given: set[str]) -> TableT:
-        row = object.__new__(self._table)
-        _set_fields_set(row, given)
-        _set_extra(row, None)
-        _set_private(row, None)
-        return row
+        return _instance(self._table, values, set(values))
 
 
 def duplicate(row: TableT) -> TableT:
     """Return a row of the same values that belongs to no session."""
-    twin = object.__new__(type(row))
-    _set_fields_set(twin, set())
-    _set_extra(twin, None)
-    _set_private(twin, None)
     values = dict(vars(row))
     values.pop(_STATE, None)
-    _set_dict(twin, values)
-    return twin
+    return _instance(type(row), values, set())
+
+
+def _instance(table: type[TableT], values: dict[str, Any], given: set[str]) -> TableT:
+    row = object.__new__(table)
+    _set_fields_set(row, given)
+    _set_extra(row, None)
+    _set_private(row, None)
+    _set_dict(row, values)
+    return row
 
 
 def _packer(keys: Sequence[str]) -> Callable[..., dict[str, Any]]:
@@ -89,6 +85,9 @@ def _packer(keys: Sequence[str]) -> Callable[..., dict[str, Any]]:
 _STATE: Final = "_sa_instance_state"
 
 
+_NUMBERS: Final = count(1)
+
+
 class _LateState:
     """Gives a row that was made of a hot statement's what SQLAlchemy keeps of it, once somebody asks for that.
 
@@ -96,7 +95,7 @@ class _LateState:
     """
 
     made = 0
-    """How many of them have been made; where it has not moved, nothing was."""
+    """Moves with each that is made."""
 
     def __init__(self, manager: Any, primary: Sequence[str]) -> None:
         self._manager = manager
@@ -111,7 +110,7 @@ class _LateState:
         state: InstanceState[Any] = InstanceState(row, self._manager)
         state.key = (owner, tuple([values[key] for key in self._primary]), None)
         values[_STATE] = state
-        _LateState.made += 1
+        _LateState.made = next(_NUMBERS)  # whatever threads do meanwhile, none comes twice
         return state
 
 

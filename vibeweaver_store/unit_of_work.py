@@ -107,7 +107,8 @@ class ReadUnitOfWork(GuardedSession):
         """Return the connection, with all edits of rows written."""
         kept = self._usable()
         if (self._new or self._deleted or self.identity_map._modified) and not self._flushing:  # noqa: SLF001
-            self.flush()
+            with self._noting_failure():
+                self.flush()
         return kept
 
     def adopt(self, rows: list[RowT], *, new: bool = False) -> list[RowT]:

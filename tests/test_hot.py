@@ -36,7 +36,7 @@ from vibeweaver_store import (
 from vibeweaver_store.columns import TEXT
 from vibeweaver_store.hot import Hot, HotRows, among
 from vibeweaver_store.hot_insert import HotInsert
-from vibeweaver_store.hot_rows import duplicate
+from vibeweaver_store.hot_rows import duplicates
 from vibeweaver_store.models import HistoryEntry, Job, JournalEvent, Marker, Message, Rule, Session, Snapshot
 from vibeweaver_store.testing import (
     HistoryEntryFactory,
@@ -129,7 +129,13 @@ def test_what_is_written_is_what_the_orm_writes(store: Store, table: type[Any]) 
 
 @pytest.mark.parametrize(
     "twin",
-    [copy.copy, copy.deepcopy, lambda row: pickle.loads(pickle.dumps(row)), lambda row: row.model_copy(), duplicate],
+    [
+        copy.copy,
+        copy.deepcopy,
+        lambda row: pickle.loads(pickle.dumps(row)),
+        lambda row: row.model_copy(),
+        lambda row: duplicates([row])[0],
+    ],
     ids=["copy", "deepcopy", "pickle", "model_copy", "duplicate"],
 )
 def test_a_row_can_be_copied(store: Store, jam: Session, twin: Callable[[Session], Session]) -> None:
@@ -447,15 +453,18 @@ async def test_a_glance_can_be_awaited(database: str) -> None:
 
 def test_a_unit_of_work_has_all_that_a_session_has(store: Store) -> None:
     with store.begin() as uow:
-        assert vars(sqlmodel.Session()).keys() <= vars(uow).keys()
+        assert all(hasattr(uow, name) for name in vars(sqlmodel.Session()))
+        assert not hasattr(uow, "anything_else")
 
 
 def test_no_two_units_of_work_share_what_can_be_changed(store: Store) -> None:
     seen: list[ReadUnitOfWork] = []
     with store.begin() as uow:
         seen.append(uow)
+        assert uow.is_active
     with store.begin() as uow:
         seen.append(uow)
+        assert uow.is_active
     first, second = (
         {name: value for name, value in vars(each).items() if isinstance(value, dict | list | set) and name != "info"}
         for each in seen

@@ -21,7 +21,7 @@ def drive(request: pytest.FixtureRequest) -> str:
 
 
 def driver_of(uow: ReadUnitOfWork) -> int:
-    return id(uow._driver)  # aiosqlite's own can be awaited, and is refused as what an operation returns
+    return id(uow._usable().driver)  # aiosqlite's own can be awaited, and is refused as what an operation returns
 
 
 def test_a_connection_is_handed_on_to_the_next_unit_of_work(store: Store) -> None:

@@ -481,7 +481,7 @@ def test_closing_amid_use_closes_what_is_in_use_when_it_ends(sqlite_path: Path) 
     store = Store.open(sqlite_path)
     with store.read() as uow:
         sessions.page(uow)
-        driver: sqlite3.Connection = uow._driver
+        driver: sqlite3.Connection = uow._usable().driver
         store.close()
 
     with pytest.raises(sqlite3.ProgrammingError, match="closed"):

@@ -340,7 +340,7 @@ def test_threads_are_given_their_turns_in_the_order_they_asked(sqlite_path: Path
     assert order == list(range(20))
 
 
-def test_an_open_unit_of_work_is_rolled_back_when_its_generator_is_dropped(store: Store, other: Store) -> None:
+def test_an_open_unit_of_work_is_rolled_back_when_its_block_is_dropped(store: Store, other: Store) -> None:
     context = store.begin()
     sessions.create(context.__enter__(), name="forgotten")
     del context

@@ -8,7 +8,7 @@ name these types, so the stored form of a type never changes once it landed: a n
 from __future__ import annotations
 
 import enum
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
 from functools import lru_cache, partial
@@ -27,6 +27,7 @@ from vibeweaver_store.json_values import FrozenDict, check_text, dump_json, free
 from vibeweaver_store.stored_forms import (
     Reader,
     enum_reader,
+    read_by_column,
     read_document,
     read_flag,
     read_json,
@@ -262,6 +263,8 @@ def parse_enum(vocabulary: type[EnumT], value: object, *, field: str | None = No
     Raises:
         InvalidInput: no member is called so; the message lists them.
     """
+    if type(value) is vocabulary:
+        return value
     if isinstance(value, str) and value.upper() in vocabulary.__members__:
         return vocabulary[value.upper()]
     known = {member.value: member for member in vocabulary}
@@ -315,6 +318,7 @@ class UnionDocument(Json):
     def __init__(self, adapter: TypeAdapter[Any]) -> None:
         super().__init__()
         self.adapter = adapter
+        self._read = _union_reader(adapter)
 
     def process_bind_param(self, value: Any, dialect: Dialect) -> Any:
         document = None if value is None else self.adapter.dump_python(value, mode="json")
@@ -323,18 +327,38 @@ class UnionDocument(Json):
     def result_processor(self, dialect: Dialect, coltype: object) -> Reader | None:
         return self._read
 
-    def _read(self, value: Any) -> Any:
-        if value is None:
-            return None
-        text = value if isinstance(value, str) else dump_json(value)
-        return _known_variant(self.adapter, text) if len(text) <= _LONGEST_KEPT else _variant(self.adapter, text)
-
     def written(self, dialect: Dialect) -> Reader | None:
         write, dump = super().written(dialect), partial(self.adapter.dump_python, mode="json")
         return lambda value: None if value is None else write(dump(value)) if write else dump(value)
 
 
 _LONGEST_KEPT = 2000
+_MOST_KEPT = 4096
+
+
+def _union_reader(adapter: TypeAdapter[Any]) -> Reader:
+    """Return what reads the documents of a union; that of one text is one object, which cannot be edited."""
+    known: dict[Any, Any] = {None: None}
+
+    def read(value: Any) -> Any:
+        if value is None:
+            return None
+        text = value if isinstance(value, str) else dump_json(value)
+        variant = known.get(text) or _variant(adapter, text)
+        if len(text) <= _LONGEST_KEPT:
+            if len(known) > _MOST_KEPT:
+                known.clear()
+            known[text] = variant
+        return variant
+
+    def read_column(values: Sequence[Any]) -> list[Any]:
+        try:
+            return [known[value] for value in values]
+        except (KeyError, TypeError):  # it is new, or a document that the driver has read
+            return [read(value) for value in values]
+
+    read_by_column(read, read_column)
+    return read
 
 
 def _variant(adapter: TypeAdapter[Any], text: str) -> Any:
@@ -342,12 +366,6 @@ def _variant(adapter: TypeAdapter[Any], text: str) -> Any:
         return adapter.validate_python(read_json(text))
     except ValidationError as error:
         raise CorruptData(f"a stored document is not valid: {explain(error)}") from error
-
-
-@lru_cache(maxsize=4096)
-def _known_variant(adapter: TypeAdapter[Any], text: str) -> Any:
-    """Return the document that a text holds; that of one text is one object, which cannot be edited."""
-    return _variant(adapter, text)
 
 
 def parse_document(adapter: TypeAdapter[DocumentT], value: object, *, field: str) -> DocumentT:

@@ -15,8 +15,7 @@ from vibeweaver_store.errors import StoreError, StoreUnavailable
 from vibeweaver_store.kept import KeptConnection
 
 _BLANK: Final = vars(sqlmodel.Session(expire_on_commit=False, execution_options={"populate_existing": True}))
-"""What a session begins with: to make one anew takes as long as a transaction of SQLite. Tests see that none of it is
-shared that changes.
+"""What a session begins with. Tests see that none of it is shared that changes.
 
 populate_existing: a row read again shows what statements have changed meanwhile, not a cached instance.
 """
@@ -25,19 +24,39 @@ _UNDONE: Final = "an error in this unit of work undid it; wrap what may fail in 
 
 
 class GuardedSession(sqlmodel.Session):
-    """What a unit of work is to SQLAlchemy: a session on one connection, which neither begins nor ends by itself."""
+    """What a unit of work is to SQLAlchemy: a session on one connection, which neither begins nor ends by itself.
+
+    What a session keeps is made when it is first asked for: to make it takes as long as a transaction of SQLite, and
+    most units of work run hot statements alone.
+    """
+
+    _kept: KeptConnection | None = None
+    _failed = False
+    _foreign = False
+    _ended = False
+    _is_session = False
+    """Whether what a session keeps was made."""
 
     def __init__(self) -> None:
+        """Be no session yet."""
+
+    if not TYPE_CHECKING:  # type checkers are to find what is misspelt
+
+        def __getattr__(self, name: str) -> Any:
+            if name not in _BLANK or self._is_session:
+                raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+            self._become_session()
+            return self.__dict__[name]
+
+    def _become_session(self) -> None:
         self.__dict__.update(_BLANK)
         self.identity_map = WeakInstanceDict()
         self._new = {}
         self._deleted = {}
-        self.hash_key = orm_session._new_sessionid()  # noqa: SLF001 - see _BLANK
+        self.bind = None if self._kept is None else self._kept.connection
+        self.hash_key = orm_session._new_sessionid()  # noqa: SLF001 - as Session.__init__ does
         orm_session._sessions[self.hash_key] = self  # noqa: SLF001 - likewise
-        self._kept: KeptConnection | None = None
-        self._failed = False
-        self._foreign = False
-        self._ended = False
+        self._is_session = True
 
     if not TYPE_CHECKING:  # type checkers see sqlmodel's own overloads
 

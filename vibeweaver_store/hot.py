@@ -104,13 +104,14 @@ def _by_name(given: _Given, fixed: Mapping[str, Any]) -> _Bind:
 
 
 def _by_place(names: Sequence[str], given: _Given, fixed: Mapping[str, Any]) -> _Bind:
-    if fixed or len(names) != len(given):
+    if fixed:
         named = _by_name(given, fixed)
         return lambda values: tuple(map(named(values).__getitem__, names))
-    writers = sorted(given, key=lambda each: names.index(each[1]))
+    writers = {name: (key, write) for key, name, write in given}
+    places = [writers[name] for name in names]
 
     def bind(values: Mapping[str, Any]) -> tuple[Any, ...]:
-        return tuple([values[key] if write is None else write(values[key]) for key, _, write in writers])
+        return tuple([values[key] if write is None else write(values[key]) for key, write in places])
 
     return bind
 
@@ -207,7 +208,8 @@ class HotRows(Hot, Generic[TableT]):
         Raises:
             StoreError: as :meth:`all` does.
         """
-        return next(iter(self.all(uow, **values)), None)
+        found = self.all(uow, **values)
+        return found[0] if found else None
 
     def all(self, uow: ReadUnitOfWork, /, **values: Any) -> list[TableT]:
         """Return the rows.

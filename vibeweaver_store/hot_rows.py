@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from itertools import count
-from typing import Any, Final, Generic, TypeVar
+from typing import Any, Final, Generic, Protocol, TypeAlias, TypeVar
 
 import sqlalchemy as sa
 from pydantic import BaseModel
@@ -14,8 +14,6 @@ from sqlmodel import SQLModel
 TableT = TypeVar("TableT", bound=SQLModel)
 
 _set_fields_set: Final = vars(BaseModel)["__pydantic_fields_set__"].__set__
-_set_extra: Final = vars(BaseModel)["__pydantic_extra__"].__set__
-_set_private: Final = vars(BaseModel)["__pydantic_private__"].__set__
 _set_dict: Final = vars(BaseModel)["__dict__"].__set__
 
 
@@ -35,40 +33,36 @@ class Shape(Generic[TableT]):
         if not isinstance(vars(table).get(_STATE), _LateState):
             primary = [self.columns[column.key] for column in mapper.primary_key]
             type.__setattr__(table, _STATE, _LateState(mapper.class_manager, primary))
+            for name, make in _LATE_SLOTS.items():
+                type.__setattr__(table, name, _LateSlot(name, make))
 
     def make(self, columns: Sequence[Sequence[Any]]) -> list[TableT]:
         """Make instances of the columns of rows, as the mapper does: nothing is validated, and no session has them."""
         table, pack, new = self._table, self._pack, object.__new__
         rows = []
-        for values in zip(*columns, strict=True):
-            # As _instance does; a call a row would be felt.
+        for values in map(pack, *columns):
             row = new(table)
-            _set_fields_set(row, set())
-            _set_extra(row, None)
-            _set_private(row, None)
-            _set_dict(row, pack(*values))
+            _set_dict(row, values)
             rows.append(row)
         return rows
 
     def make_new(self, values: dict[str, Any]) -> TableT:
         """Make an instance of the values of a row that was written."""
-        return _instance(self._table, values, set(values))
+        row = object.__new__(self._table)
+        _set_fields_set(row, set(values))
+        _set_dict(row, values)
+        return row
 
 
-def duplicate(row: TableT) -> TableT:
-    """Return a row of the same values that belongs to no session."""
-    values = dict(vars(row))
-    values.pop(_STATE, None)
-    return _instance(type(row), values, set())
-
-
-def _instance(table: type[TableT], values: dict[str, Any], given: set[str]) -> TableT:
-    row = object.__new__(table)
-    _set_fields_set(row, given)
-    _set_extra(row, None)
-    _set_private(row, None)
-    _set_dict(row, values)
-    return row
+def duplicates(rows: Iterable[TableT]) -> list[TableT]:
+    """Return rows of the same values that belong to no session."""
+    new, made = object.__new__, []
+    for row in rows:
+        values = row.__dict__.copy()
+        values.pop(_STATE, None)
+        made.append(twin := new(type(row)))
+        _set_dict(twin, values)
+    return made
 
 
 def _packer(keys: Sequence[str]) -> Callable[..., dict[str, Any]]:
@@ -105,13 +99,66 @@ class _LateState:
         if row is None:
             return self
         values = row.__dict__
-        if not values:  # SQLAlchemy asks, of an instance that is being made, whether it has a state
+        if any(key not in values for key in self._primary):  # it is being made, and SQLAlchemy asks for its state
             raise AttributeError(_STATE)
         state: InstanceState[Any] = InstanceState(row, self._manager)
-        state.key = (owner, tuple([values[key] for key in self._primary]), None)
+        state.key = self.key_of(row)
         values[_STATE] = state
         _LateState.made = next(_NUMBERS)  # whatever threads do meanwhile, none comes twice
+        for holder in list(HOLDERS):
+            holder.take_in(row)
         return state
+
+    def key_of(self, row: SQLModel) -> _Key:
+        values = row.__dict__
+        return (type(row), tuple([values[key] for key in self._primary]), None)
+
+
+_Key: TypeAlias = tuple[type[Any], tuple[Any, ...], Any]
+
+
+def identity_key(row: SQLModel) -> _Key:
+    """Return by what SQLAlchemy knows a row that was made here."""
+    late: _LateState = vars(type(row))[_STATE]
+    return late.key_of(row)
+
+
+class Holder(Protocol):
+    """Who has handed out rows without a state, and is to be told which of them are looked at closer."""
+
+    def take_in(self, row: SQLModel) -> None:
+        """Do with a row what is to be done, if it is one of them."""
+
+
+HOLDERS: Final[set[Holder]] = set()
+"""Those who have handed out rows without a state, and are not done with them yet."""
+
+
+class _LateSlot:
+    """Gives such a row what pydantic keeps of it beside its values, once somebody asks for that."""
+
+    def __init__(self, name: str, make: Callable[[], Any]) -> None:
+        self._slot = vars(BaseModel)[name]
+        self._make = make
+
+    def __get__(self, row: SQLModel | None, owner: type[SQLModel]) -> Any:
+        if row is None:
+            return self
+        try:
+            return self._slot.__get__(row, owner)
+        except AttributeError:
+            self._slot.__set__(row, self._make())
+            return self._slot.__get__(row, owner)
+
+    def __set__(self, row: SQLModel, value: Any) -> None:
+        self._slot.__set__(row, value)
+
+
+_LATE_SLOTS: Final[dict[str, Callable[[], Any]]] = {
+    "__pydantic_fields_set__": set,
+    "__pydantic_extra__": lambda: None,
+    "__pydantic_private__": lambda: None,
+}
 
 
 def states_made() -> int:

@@ -199,12 +199,13 @@ class SqliteConnection(KeptConnection):
         """
         self.rows(self._begin_with, ())
 
+    def _rows(self, statement: str, values: Any) -> list[Any]:
+        found: list[Any] = self._dbapi.execute(statement, values).fetchall()
+        return found
+
     def _key(self, statement: str, values: Any) -> int:
         # To return the row takes SQLite as long as to write it.
-        cursor = self._dbapi.cursor()
-        cursor.execute(statement, values)
-        key: int = cursor.lastrowid
-        cursor.close()
+        key: int = self._dbapi.execute(statement, values).lastrowid
         return key
 
 
@@ -300,6 +301,11 @@ class PoolUse:
 
     def keep(self, kept: KeptConnection, among: list[KeptConnection], limit: int) -> bool:
         """Keep a connection, unless there are enough, or somebody waits for the pool."""
+        if self.bound is None:  # then nobody waits, and a lock would be felt
+            wanted = len(among) < limit
+            if wanted:
+                among.append(kept)
+            return wanted
         with self.guard:
             wanted = not self.asking and len(among) < limit
             if wanted:

@@ -278,45 +278,58 @@ class ForkGate:
             self.leave(passer)
 
     def come_in(self) -> Passer:
-        """Be within a unit of work, in this thread, until one leaves."""
+        """Be within a unit of work, in this thread, until one leaves.
+
+        No lock is taken, which would be felt: each has a place of its own and takes it before it looks whether there
+        is a fork; who forks says so before it looks who is inside.
+        """
         passer = (threading.get_ident(), None)
-        with self._changed:
-            if self._forking:
+        self._inside[passer] = self._inside.get(passer, 0) + 1
+        if self._forking:
+            self.leave(passer)
+            with self._changed:
                 # What this thread's event loop has inside ends only when the loop goes on.
                 self._changed.wait_for(lambda: not self._forking or self._has_inside(passer[0]))
-            self._inside[passer] = self._inside.get(passer, 0) + 1
+                self._inside[passer] = self._inside.get(passer, 0) + 1
         return passer
 
     def enter(self, task: object) -> Passer | None:
         """Let a task of this thread's event loop in, unless there is a fork now; then it is to try again."""
         passer = (threading.get_ident(), task)
-        with self._changed:
-            if self._forking and passer not in self._inside:
-                return None
-            self._inside[passer] = self._inside.get(passer, 0) + 1
+        within = passer in self._inside
+        self._inside[passer] = self._inside.get(passer, 0) + 1
+        if self._forking and not within:
+            self.leave(passer)
+            return None
         return passer
 
     def leave(self, passer: Passer) -> None:
         """Come out again."""
-        with self._changed:
-            inside = self._inside.get(passer, 0)  # none in a child that was forked inside
-            if inside > 1:
-                self._inside[passer] = inside - 1
-            else:
-                self._inside.pop(passer, None)
-            if self._forking:
+        inside = self._inside.get(passer, 0)  # none in a child that was forked inside
+        if inside > 1:
+            self._inside[passer] = inside - 1
+        else:
+            self._inside.pop(passer, None)
+        if self._forking:
+            with self._changed:
                 self._changed.notify_all()
 
     def _has_inside(self, thread: int) -> bool:
-        return any(inside == thread for inside, _ in self._inside)
+        return any(inside == thread for inside, _ in list(self._inside))
 
     def close(self, timeout_seconds: float) -> bool:
         """Let nobody in, wait for the other threads to come out, and say whether nobody at all is left inside."""
         thread = threading.get_ident()
+        left: list[Passer] = []
+
+        def is_alone() -> bool:
+            left[:] = list(self._inside)  # at once: others step in and back meanwhile
+            return all(inside == thread for inside, _ in left)
+
         with self._changed:
             self._forking += 1
-            self._changed.wait_for(lambda: all(inside == thread for inside, _ in self._inside), timeout_seconds)
-            return not self._inside
+            self._changed.wait_for(is_alone, timeout_seconds)
+        return not left
 
     def open(self) -> None:
         """Let units of work begin again."""

@@ -50,6 +50,8 @@ def finished(operation: Callable[..., object], result: T) -> T:
     Raises:
         InvalidInput: it is to be awaited first; a plain function is wanted.
     """
+    if not hasattr(type(result), "__await__") and not inspect.isgenerator(result):
+        return result  # as a rule; to look closer takes longer
     if not inspect.isawaitable(result):
         return result
     if inspect.iscoroutine(result):
@@ -154,7 +156,8 @@ class OpenDatabase:
         self._open_units.add(uow)
 
     def _refuse_unfit(self, connections: KeptConnections) -> None:
-        _refuse_tainted(self._target)
+        if _TAINTED:
+            _refuse_tainted(self._target)
         if not connections.idle:
             self._refuse_swapped()  # before a connection is made to another file
 
@@ -222,7 +225,7 @@ _quiet_at_fork = True
 
 
 def _refuse_tainted(target: Target) -> None:
-    if _TAINTED and target.path in _TAINTED:
+    if target.path in _TAINTED:
         raise StoreUnavailable(
             f"{target.place}: this process was forked while its parent was amid a unit of work on it; fork between "
             "units of work, or start the process anew (multiprocessing's spawn)"

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cache
-from typing import Any, Generic, Literal, TypeAlias, TypeVar
+from typing import Any, Generic, Literal, NamedTuple, TypeAlias, TypeVar
 
 import orjson
 import sqlalchemy as sa
@@ -56,8 +56,7 @@ class Page(Generic[T]):
         return Page(items, self.next_cursor, self.previous_cursor, self.end_cursor)
 
 
-@dataclass(frozen=True, slots=True)
-class Order:
+class Order(NamedTuple):
     """The order of a listing: columns that together tell every two rows apart, all rising or all falling.
 
     Attributes:
@@ -75,8 +74,7 @@ class Order:
     span: tuple[Any, Any] = (None, None)
 
 
-@dataclass(frozen=True, slots=True)
-class _Cursor:
+class _Cursor(NamedTuple):
     way: Way
     inclusive: bool
     key: Sequence[Any]
@@ -135,8 +133,7 @@ def _paged(backend: str, statement: StatementT, order: Order, at: _Cursor | None
     return _ordered(backend, statement, order, backward=backward)
 
 
-@dataclass(frozen=True, slots=True)
-class _Form:
+class _Form(NamedTuple):
     """What the text of a page's statement depends on; columns are named by their attributes."""
 
     table: type[Any]

@@ -1,13 +1,14 @@
 """The one object that an application holds: it opens a database and runs operations on it."""
+# ruff: noqa: SLF001 - a store is the one owner of begin and commit, and the blocks below are a part of it
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, closing, contextmanager
+from contextlib import AbstractContextManager, closing
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Concatenate, ParamSpec, Self, TypeVar
+from typing import Any, Concatenate, Generic, ParamSpec, Self, TypeVar
 
 from sqlalchemy.engine import URL
 
@@ -76,7 +77,7 @@ class Store(OpenDatabase):
             StoreBusy: others wrote for longer than the busy timeout, or this thread has a unit of work open already.
             StoreUnavailable: the store is closed, or the database cannot be reached.
         """
-        return self._running(UnitOfWork, self._engines.writers, self._queue)
+        return _Running(self, UnitOfWork, self._engines.writers, self._queue)
 
     def read(self) -> AbstractContextManager[ReadUnitOfWork]:
         """Begin a unit of work that reads one consistent snapshot; a write in it is an error.
@@ -85,40 +86,7 @@ class Store(OpenDatabase):
             StoreBusy: all connections were in use for longer than the busy timeout.
             StoreUnavailable: the store is closed, or the database cannot be reached.
         """
-        return self._running(ReadUnitOfWork, self._engines.readers, None)
-
-    @contextmanager
-    def _running(
-        self, kind: type[UowT], connections: KeptConnections, queue: locks.WriterQueue | None
-    ) -> Iterator[UowT]:
-        # One block, not one for each of what it enters: these are as dear as a transaction.
-        asked_at = time.monotonic()
-        uow = kind(connections, self._clock)
-        ticket = queue.take(self._settings.busy_timeout_seconds) if queue is not None else None
-        turn = self._turn if queue is not None else None
-        try:
-            self._refuse_closed()
-            if turn is not None and not turn.take():
-                turn.wait(self._settings.busy_timeout_seconds)
-            passer = locks.FORK_GATE.come_in()
-            try:
-                self._refuse_closed()  # meanwhile
-                self._admit(uow)
-                uow._start(asked_at)  # noqa: SLF001 - the store is the one owner of begin and commit
-                self._refuse_lost_file()
-                yield uow
-                uow._finish()  # noqa: SLF001
-            finally:
-                uow._undo(discard=self._closed)  # noqa: SLF001
-                self._open_units.discard(uow)
-                locks.FORK_GATE.leave(passer)
-        finally:
-            if turn is not None:
-                turn.leave()
-                if self._closed:
-                    turn.close()
-            if queue is not None and ticket is not None:
-                queue.leave(ticket)
+        return _Running(self, ReadUnitOfWork, self._engines.readers, None)
 
     def run(self, operation: Callable[Concatenate[UnitOfWork, P], T], /, *args: P.args, **kwargs: P.kwargs) -> T:
         """Run one operation in a unit of work of its own, again if the backend calls its failure transient.
@@ -249,12 +217,13 @@ class Store(OpenDatabase):
         *args: object,
         **kwargs: object,
     ) -> T:
-        waits = pauses(self._settings.retries, (*args, *kwargs.values()))
+        waits: Iterator[float] | None = None
         while True:
             try:
                 with begin() as uow:
                     return finished(operation, operation(uow, *args, **kwargs))
             except StoreError as error:
+                waits = waits or pauses(self._settings.retries, (*args, *kwargs.values()))
                 pause = next(waits, None) if error.transient else None
                 if pause is None:
                     raise
@@ -275,3 +244,78 @@ class Store(OpenDatabase):
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+
+class _Running(AbstractContextManager[UowT], Generic[UowT]):
+    """The block of one unit of work: it begins what is committed or taken back at its end.
+
+    A class, and one step of each kind: a generator, and one for each of what it enters, are as dear as a transaction.
+    """
+
+    __slots__ = ("_connections", "_kind", "_passer", "_queue", "_store", "_ticket", "_turn", "_uow")
+
+    def __init__(
+        self, store: Store, kind: type[UowT], connections: KeptConnections, queue: locks.WriterQueue | None
+    ) -> None:
+        self._store = store
+        self._kind = kind
+        self._connections = connections
+        self._queue = queue
+        self._ticket: locks.Ticket | None = None
+        self._turn: locks.FileTurn | None = None
+        self._passer: locks.Passer | None = None
+        self._uow: UowT | None = None
+
+    def __enter__(self) -> UowT:
+        store = self._store
+        asked_at = time.monotonic()
+        try:
+            if self._queue is not None:
+                self._ticket = self._queue.take(store._settings.busy_timeout_seconds)
+            store._refuse_closed()
+            if self._queue is not None and store._turn is not None:
+                self._turn = store._turn
+                if not self._turn.take():
+                    self._turn.wait(store._settings.busy_timeout_seconds)
+            self._passer = locks.FORK_GATE.come_in()
+            store._refuse_closed()  # meanwhile
+            uow = self._uow = self._kind(self._connections, store._clock)
+            store._admit(uow)
+            uow._start(asked_at)
+            store._refuse_lost_file()
+        except BaseException:
+            self._leave()
+            raise
+        return uow
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        assert self._uow is not None  # noqa: S101 - it was entered
+        try:
+            if kind is None:
+                self._uow._finish()
+        finally:
+            self._leave()
+
+    def __del__(self) -> None:
+        """Take back what nobody will end any more."""
+        if self._uow is not None:
+            self._leave()
+
+    def _leave(self) -> None:
+        store = self._store
+        uow, self._uow = self._uow, None
+        try:
+            if uow is not None:
+                uow._undo(discard=store._closed)
+                store._open_units.discard(uow)
+        finally:
+            if self._passer is not None:
+                locks.FORK_GATE.leave(self._passer)
+            if self._turn is not None:
+                self._turn.leave()
+                if store._closed:
+                    self._turn.close()
+            if self._queue is not None and self._ticket is not None:
+                self._queue.leave(self._ticket)

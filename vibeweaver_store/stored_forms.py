@@ -74,7 +74,7 @@ def enum_reader(vocabulary: type[EnumT]) -> Reader:
         except (KeyError, TypeError):
             return [read(value) for value in values]  # which tells of the one that is none
 
-    _COLUMN_READERS[read] = read_column
+    read_by_column(read, read_column)
     return read
 
 
@@ -115,6 +115,11 @@ def write_json(document: Any) -> str | None:
 def column_reader(read: Reader) -> ColumnReader:
     """Return what reads a column of values that one of the above reads one by one."""
     return _COLUMN_READERS.get(read) or partial(_read_each, read)
+
+
+def read_by_column(read: Reader, read_column: ColumnReader) -> None:
+    """Have columns of values that one reads one by one be read by the other."""
+    _COLUMN_READERS[read] = read_column
 
 
 def _read_each(read: Reader, values: Sequence[Any]) -> list[Any]:

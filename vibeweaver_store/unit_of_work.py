@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+import weakref
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
@@ -21,7 +22,7 @@ from sqlalchemy.orm.state import InstanceState
 from vibeweaver_store.errors import InvalidInput, StoreBusy, StoreError, StoreUnavailable
 from vibeweaver_store.following import ANNOUNCEMENT, announced
 from vibeweaver_store.guarded_session import GuardedSession, typed
-from vibeweaver_store.hot_rows import is_edited, states_made
+from vibeweaver_store.hot_rows import HOLDERS, identity_key, is_edited, states_made
 from vibeweaver_store.json_values import shown
 from vibeweaver_store.kept import KeptConnection, KeptConnections
 
@@ -35,6 +36,9 @@ def utc_now() -> datetime:
     return datetime.now(UTC)
 
 
+_MANY: Final = 256
+"""Of so many rows that were handed out it is asked whether anybody has them still."""
+
 _READS_ONLY: Final = "this unit of work only reads; write in store.begin()"
 
 
@@ -46,7 +50,6 @@ class ReadUnitOfWork(GuardedSession):
     """
 
     def __init__(self, connections: KeptConnections, clock: Clock) -> None:
-        super().__init__()
         self._connections = connections
         self.dialect: Dialect = connections.engine.dialect
         """SQLAlchemy's dialect of the backend and its driver."""
@@ -55,7 +58,6 @@ class ReadUnitOfWork(GuardedSession):
         self._states_before = states_made()
         self._clock = clock
         self._instant: datetime | None = None
-        self._driver: Any = None
         self.known: dict[Any, Any] = {}
         """What services know for the rest of the unit of work, as that they have locked a row; a savepoint that is
         undone has it forgotten."""
@@ -106,10 +108,13 @@ class ReadUnitOfWork(GuardedSession):
     def _ready(self) -> KeptConnection:
         """Return the connection, with all edits of rows written."""
         kept = self._usable()
-        if (self._new or self._deleted or self.identity_map._modified) and not self._flushing:  # noqa: SLF001
+        if self._is_session and self._has_edits() and not self._flushing:
             with self._noting_failure():
                 self.flush()
         return kept
+
+    def _has_edits(self) -> bool:
+        return bool(self._new or self._deleted or self.identity_map._modified)  # noqa: SLF001
 
     def adopt(self, rows: list[RowT], *, new: bool = False) -> list[RowT]:
         """Take rows in that were made from what a hot statement returned, and return them.
@@ -131,8 +136,6 @@ class ReadUnitOfWork(GuardedSession):
     def _start(self, asked_at: float) -> None:
         try:
             kept = self._kept = self._connections.take()
-            self._driver = kept.driver
-            self.bind = kept.connection
             self._observed = kept.is_observed()
             if self._observed:
                 self.connection()
@@ -177,7 +180,7 @@ class ReadUnitOfWork(GuardedSession):
             raise InvalidInput(_READS_ONLY)
 
     def _is_session_used(self) -> bool:
-        return bool(self._transaction is not None or self._new or self._deleted or self.identity_map._modified)  # noqa: SLF001
+        return self._is_session and (self._transaction is not None or self._has_edits())
 
     def _undo(self, *, discard: bool) -> None:
         """Roll back and give the connection back; what goes wrong here must not hide the first error.
@@ -190,7 +193,7 @@ class ReadUnitOfWork(GuardedSession):
         if self._is_session_used():
             with suppress(StoreError, SQLAlchemyError):
                 super(GuardedSession, self).close()
-        else:
+        elif self._is_session:
             for state in self.identity_map.all_states():
                 state.session_id = None  # as closing does
         kept, self._kept = self._kept, None
@@ -219,6 +222,8 @@ class UnitOfWork(ReadUnitOfWork):
     def __init__(self, connections: KeptConnections, clock: Clock) -> None:
         super().__init__(connections, clock)
         self._topics: set[str] = set()
+        self._loose: dict[Any, sqlmodel.SQLModel] = {}
+        """Rows, by their identity, that are in the session as soon as somebody looks closer at one, or at it."""
 
     def count_hot(self, statement: str, values: Any) -> int:
         """Run a compiled statement that returns no rows, and return how many rows it has changed.
@@ -272,7 +277,39 @@ class UnitOfWork(ReadUnitOfWork):
         A row that the session has already is the one it has, with the values that it has now. ``new`` rows were
         written by the statement: with a savepoint that is undone they go.
         """
-        return [self._adopt(row, instance_state(row), new=new) for row in rows]
+        if self._is_session:
+            return [self._adopt(row, instance_state(row), new=new) for row in rows]
+        if not self._loose:
+            HOLDERS.add(self)
+        elif len(self._loose) >= _MANY:
+            self._let_go()
+        return [self._loosely(row) for row in rows]
+
+    def _loosely(self, row: RowT) -> RowT:
+        known: Any = self._loose.setdefault(identity_key(row), row)
+        if known is not row:
+            known.__dict__.update(row.__dict__)
+        return known  # type: ignore[no-any-return]
+
+    def _let_go(self) -> None:
+        """Forget the rows that nobody else has."""
+        kept = [weakref.ref(row) for row in self._loose.values()]
+        self._loose.clear()
+        self._loose = {identity_key(row): row for row in [known() for known in kept] if row is not None}
+        if len(self._loose) > _MANY // 2:
+            self._become_session()
+
+    def take_in(self, row: sqlmodel.SQLModel) -> None:
+        """Have a row in the session, and all that were adopted with it, if it is one of them."""
+        if self._loose.get(identity_key(row)) is row:
+            self._become_session()
+
+    def _become_session(self) -> None:
+        super()._become_session()
+        HOLDERS.discard(self)
+        loose, self._loose = self._loose, {}
+        for row in loose.values():
+            self._adopt(row, instance_state(row), new=False)
 
     def _adopt(self, row: RowT, state: InstanceState[RowT], *, new: bool) -> RowT:
         assert state.key is not None  # noqa: S101 - it was made of a whole row
@@ -287,6 +324,10 @@ class UnitOfWork(ReadUnitOfWork):
         if new and self._transaction is not None:
             self._transaction._new[state] = True  # noqa: SLF001 - as a flush does
         return row
+
+    def _undo(self, *, discard: bool) -> None:
+        HOLDERS.discard(self)
+        super()._undo(discard=discard)
 
     def insert(self, *rows: RowT) -> None:
         """Write new rows now, in the order given; integer keys are filled in.

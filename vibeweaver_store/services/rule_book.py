@@ -9,13 +9,14 @@ them all the time, a book costs little more than the query.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
+from operator import itemgetter
 
 from vibeweaver_store.async_store import AsyncStore
 from vibeweaver_store.columns import Id, require
 from vibeweaver_store.errors import NotFound
-from vibeweaver_store.hot_rows import duplicate
+from vibeweaver_store.hot_rows import duplicates
 from vibeweaver_store.models.signals import Signal
 from vibeweaver_store.models.triggers import Trigger, TriggerType
 from vibeweaver_store.models.weaving import Rule
@@ -105,35 +106,33 @@ class _Section:
     """The rules of one kind of trigger: their rows, and in which order each trigger of a key calls them."""
 
     rows: dict[str, Rule]
-    waiting: dict[str | None, dict[Trigger, list[tuple[int, str]]]]
+    waiting: dict[str | None, list[tuple[int, str, Trigger]]]
 
     @classmethod
     def of(cls, rules: Iterable[Rule]) -> _Section:
         rows: dict[str, Rule] = {}
-        waiting: dict[str | None, dict[Trigger, list[tuple[int, str]]]] = defaultdict(lambda: defaultdict(list))
+        waiting: dict[str | None, list[tuple[int, str, Trigger]]] = defaultdict(list)
         for place, rule in enumerate(rules):
             rows[rule.id] = rule
-            waiting[rule.trigger_key][rule.trigger].append((place, rule.id))
-        return cls(rows, {key: dict(by_trigger) for key, by_trigger in waiting.items()})
+            waiting[rule.trigger_key].append((place, rule.id, rule.trigger))
+        return cls(rows, dict(waiting))
 
-    def called(self, keys: Iterable[str | None], signal: Signal) -> list[Rule]:
+    def called(self, keys: Sequence[str | None], signal: Signal) -> list[Rule]:
         """Return the rules that a signal calls, in their order."""
-        places = sorted(
-            place
-            for key in keys
-            for trigger, places in self.waiting.get(key, {}).items()
-            if trigger.matches(signal)
-            for place in places
-        )
+        if len(keys) == 1:
+            waiting = self.waiting.get(keys[0], [])
+        else:
+            waiting = sorted([each for key in set(keys) for each in self.waiting.get(key, [])], key=itemgetter(0))
+        rows = self.rows
         # A one-shot that this book has fired is in its order still, and among its rows no more.
-        return [self.rows[rule_id] for _, rule_id in places if rule_id in self.rows]
+        return [rows[rule_id] for _, rule_id, trigger in waiting if rule_id in rows and trigger.matches(signal)]
 
     def after(self, firings: Iterable[Firing]) -> _Section:
         rows = dict(self.rows)
         for firing in firings:
             del rows[firing.rule.id]
             if firing.rule.enabled:
-                rows[firing.rule.id] = duplicate(firing.rule)
+                (rows[firing.rule.id],) = duplicates([firing.rule])
         return replace(self, rows=rows)
 
     def has_all(self, firings: Iterable[Firing]) -> bool:
@@ -167,7 +166,7 @@ class _Copy:
             return None
         trigger_type, keys = sought(signal)
         section = edition.sections.get(trigger_type)
-        return None if section is None else [duplicate(rule) for rule in section.called(keys, signal)]
+        return None if section is None else duplicates(section.called(keys, signal))
 
     def match(self, uow: ReadUnitOfWork, signal: Signal) -> list[Rule] | None:
         """Return what a signal calls, as ``rules.match`` does; ``None`` where there is no such session."""
@@ -185,7 +184,7 @@ class _Copy:
             edition.asked.add(trigger_type)
             return match(uow, self.session_id, signal)
         section = edition.sections[trigger_type] = _Section.of(by_trigger(uow, self.session_id, trigger_type))
-        return [duplicate(rule) for rule in section.called(keys, signal)]
+        return duplicates(section.called(keys, signal))
 
     def expects(self, signal: Signal) -> bool:
         """Say whether a signal would fire anything, as far as the book knows without looking."""

@@ -49,11 +49,17 @@ _INFO_COLUMNS: tuple[Any, ...] = (
 
 
 _SNAPSHOTS: Final = HotInsert(Snapshot)
+_SESSION_ID: Final = sa.bindparam("session_id", type_=sa.Text())
 _ONE: Final = HotRows(
+    Snapshot, select(Snapshot).where(col(Snapshot.session_id) == _SESSION_ID, col(Snapshot.id) == sa.bindparam("id"))
+)
+# The session as a range has PostgreSQL keep to its index; see paging.confined.
+_NEWEST: Final = HotRows(
     Snapshot,
-    select(Snapshot).where(
-        col(Snapshot.session_id) == sa.bindparam("session_id"), col(Snapshot.id) == sa.bindparam("id")
-    ),
+    select(Snapshot)
+    .where(col(Snapshot.session_id) >= _SESSION_ID, col(Snapshot.session_id) <= _SESSION_ID)
+    .order_by(col(Snapshot.session_id).desc(), col(Snapshot.id).desc())
+    .limit(1),
 )
 
 
@@ -115,7 +121,7 @@ def load(uow: ReadUnitOfWork, session_id: str, snapshot_id: int | None = None) -
     """
     key = require(Id, session_id, field="session_id")
     if snapshot_id is None:
-        (snapshot,) = fetch(uow, Snapshot, _order(key), limit=1).items or (None,)
+        snapshot = _NEWEST.first(uow, session_id=key)
     else:
         snapshot = _ONE.first(uow, session_id=key, id=require(Count, snapshot_id, field="snapshot_id"))
     if snapshot is None:

@@ -38,22 +38,32 @@ class _Compiled:
     Attributes:
         text: the SQL.
         bind: turns values by name into what the driver takes.
-        readers: what turns each column of a row into ours.
+        readers: what turns each value of a row into ours.
+        column_readers: the same, a column of rows at a time.
     """
 
     text: str
     bind: Callable[[Mapping[str, Any]], Any]
-    readers: Sequence[ColumnReader | None]
+    readers: Sequence[Reader | None]
+    column_readers: Sequence[ColumnReader | None]
 
     def rows(self, found: Sequence[Sequence[Any]]) -> list[tuple[Any, ...]]:
         """Return rows, read."""
-        return list(zip(*_read(self.readers, found), strict=True)) if found else []
+        return list(zip(*self.columns(found), strict=True)) if found else []
 
-    def row(self, found: Sequence[Any]) -> tuple[Any, ...]:
+    def row(self, found: Sequence[Any]) -> list[Any]:
         """Return one row, read."""
-        return tuple(
-            [value if read is None else read((value,))[0] for read, value in zip(self.readers, found, strict=True)]
-        )
+        return [
+            value if read is None or value is None else read(value)
+            for read, value in zip(self.readers, found, strict=True)
+        ]
+
+    def columns(self, found: Sequence[Sequence[Any]]) -> list[Sequence[Any]]:
+        """Return the columns of rows, read."""
+        columns = zip(*found, strict=True)
+        return [
+            column if read is None else read(column) for read, column in zip(self.column_readers, columns, strict=True)
+        ]
 
 
 def _compile(statement: sa.Executable, dialect: Dialect, names: Mapping[str, str] | None) -> _Compiled:
@@ -62,25 +72,26 @@ def _compile(statement: sa.Executable, dialect: Dialect, names: Mapping[str, str
     options = {} if names is None else {"column_keys": list(names)}
     compiled: Any = statement.compile(dialect=dialect, **options)  # type: ignore[attr-defined]
     binds = {name: parameter for parameter, name in compiled.bind_names.items()}
-    write = {name: _writer(each.type, dialect, validated=names is not None) for name, each in binds.items()}
+    write = {name: _writer(each.type, dialect) for name, each in binds.items()}
     fixed = {name: _written(write[name], each.value) for name, each in binds.items() if not each.required}
     given = [((names or {}).get(name, name), name, writer) for name, writer in write.items() if name not in fixed]
     bind = _by_place(compiled.positiontup, given, fixed) if compiled.positional else _by_name(given, fixed)
     columns: Sequence[Any] = getattr(statement, "exported_columns", ())
     readers = [_reader(each.type, dialect) for each in columns]
-    return _Compiled(compiled.string, bind, readers)
+    return _Compiled(
+        compiled.string, bind, readers, [None if read is None else column_reader(read) for read in readers]
+    )
 
 
-def _reader(kind: TypeEngine[Any], dialect: Dialect) -> ColumnReader | None:
+def _reader(kind: TypeEngine[Any], dialect: Dialect) -> Reader | None:
     if isinstance(kind, sa.Float):  # a number is one already, and its reader would go by a row's description
         return None
-    read = kind.dialect_impl(dialect).result_processor(dialect, None)
-    return None if read is None else column_reader(read)
+    return kind.dialect_impl(dialect).result_processor(dialect, None)
 
 
-def _writer(kind: TypeEngine[Any], dialect: Dialect, *, validated: bool) -> Reader | None:
+def _writer(kind: TypeEngine[Any], dialect: Dialect) -> Reader | None:
     # What was validated is not validated by its column once more.
-    written = getattr(kind, "written", None) if validated else None
+    written = getattr(kind, "written", None)
     writer: Reader | None = written(dialect) if written else kind.dialect_impl(dialect).bind_processor(dialect)
     return writer
 
@@ -104,20 +115,23 @@ def _by_name(given: _Given, fixed: Mapping[str, Any]) -> _Bind:
 
 
 def _by_place(names: Sequence[str], given: _Given, fixed: Mapping[str, Any]) -> _Bind:
-    if fixed:
-        named = _by_name(given, fixed)
-        return lambda values: tuple(map(named(values).__getitem__, names))
     writers = {name: (key, write) for key, name, write in given}
-    places = [writers[name] for name in names]
+    places = [(number, *writers[name]) for number, name in enumerate(names) if name in writers]
+    blank = [fixed.get(name) for name in names]
 
     def bind(values: Mapping[str, Any]) -> tuple[Any, ...]:
-        return tuple([values[key] if write is None else write(values[key]) for key, write in places])
+        bound = blank.copy()
+        for number, key, write in places:
+            bound[number] = values[key] if write is None else write(values[key])
+        return tuple(bound)
 
     return bind
 
 
 class Hot:
     """A statement that returns rows as tuples, or changes rows and counts them.
+
+    The values that it is run with are not validated by their columns: a service has done that before.
 
     Args:
         statement: without ``IN`` over a bound list, which would be another text each time.
@@ -163,7 +177,7 @@ class Hot:
         """
         compiled = self.compiled_for(uow)
         found = uow.run_hot(compiled.text, compiled.bind(values))
-        return compiled.row(found[0]) if found else None
+        return tuple(compiled.row(found[0])) if found else None
 
     def many(self, uow: UnitOfWork, values: Iterable[Mapping[str, Any]]) -> None:
         """Run a statement that changes rows and returns none with each of several sets of values.
@@ -182,12 +196,6 @@ class Hot:
         """
         compiled = self.compiled_for(uow)
         return uow.count_hot(compiled.text, compiled.bind(values))
-
-
-def _read(readers: Sequence[ColumnReader | None], found: Sequence[Sequence[Any]]) -> list[Sequence[Any]]:
-    """Return the columns of rows, read."""
-    columns = zip(*found, strict=True)
-    return [column if read is None else read(column) for read, column in zip(readers, columns, strict=True)]
 
 
 class HotRows(Hot, Generic[TableT]):
@@ -219,9 +227,9 @@ class HotRows(Hot, Generic[TableT]):
         """
         compiled = self.compiled_for(uow)
         found = uow.run_hot(compiled.text, compiled.bind(values))
-        if not found:
-            return []
-        return uow.adopt(self._shape.make(_read(compiled.readers, found)))
+        if len(found) == 1:
+            return uow.adopt([self._shape.make_one(compiled.row(found[0]))])
+        return uow.adopt(self._shape.make(compiled.columns(found))) if found else []
 
 
 def placed(table: type[SQLModel], name: str) -> tuple[Any, sa.BindParameter[Any]]:
@@ -267,3 +275,32 @@ def _among_on_sqlite(element: among, compiler: Any, **options: Any) -> Any:
 @compiles(among)
 def _among_elsewhere(element: among, compiler: Any, **options: Any) -> Any:
     return compiler.process(element.column == sa.any_(element.values), **options)
+
+
+class _TextRows(TypeDecorator[Sequence[Sequence[str | None]]]):
+    """Rows of texts as one bound value, a JSON text."""
+
+    impl = sa.Text
+    cache_ok = True
+
+    def process_bind_param(self, value: Sequence[Sequence[str | None]] | None, dialect: Dialect) -> Any:  # noqa: ARG002 - SQLAlchemy's
+        return dump_json(value)
+
+
+def text_rows(backend: str, name: str, *columns: str) -> sa.Subquery:
+    """Return rows of texts that are bound as one value, to select from: however many there are, one statement.
+
+    Args:
+        backend: ``sqlite`` or ``postgresql``.
+        name: what the value is called: a list of lists of texts.
+        columns: what the columns of the rows are called.
+    """
+    bound = sa.bindparam(name, type_=_TextRows())
+    row: Any
+    if backend == "postgresql":
+        row = sa.func.jsonb_array_elements(sa.cast(bound, postgresql.JSONB)).table_valued("value").c.value
+        texts = [row.op("->>")(sa.literal_column(str(place))) for place in range(len(columns))]
+    else:
+        row = sa.func.json_each(bound).table_valued("value").c.value
+        texts = [sa.func.json_extract(row, sa.literal_column(f"'$[{place}]'")) for place in range(len(columns))]
+    return sa.select(*[text.label(column) for text, column in zip(texts, columns, strict=True)]).subquery(name)

@@ -46,6 +46,12 @@ class Shape(Generic[TableT]):
             rows.append(row)
         return rows
 
+    def make_one(self, values: Sequence[Any]) -> TableT:
+        """Make an instance of the values of one row, as :meth:`make` does."""
+        row = object.__new__(self._table)
+        _set_dict(row, self._pack(*values))
+        return row
+
     def make_new(self, values: dict[str, Any]) -> TableT:
         """Make an instance of the values of a row that was written."""
         row = object.__new__(self._table)

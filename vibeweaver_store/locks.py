@@ -9,6 +9,7 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from queue import SimpleQueue
 from typing import TypeAlias
 from weakref import WeakValueDictionary
 
@@ -162,22 +163,48 @@ class _Waiting:
     """Somebody who waits for a turn, until it has come or they have given up, whichever is first."""
 
     def __init__(self) -> None:
-        self.arrived = threading.Event()
+        self._over = threading.Lock()
+        self._over.acquire()
         self._guard = threading.Lock()
-        self._given_up = False
+        self._came = False
+        self.given_up = False
+
+    def wait(self, timeout_seconds: float) -> None:
+        """Wait until it is over one way or the other, no longer than so."""
+        self._over.acquire(timeout=timeout_seconds)
 
     def arrive(self) -> bool:
         """Say that the turn has come; false where nobody waits any more."""
         with self._guard:
-            if not self._given_up:
-                self.arrived.set()
-            return not self._given_up
+            if not self.given_up:
+                self._came = True
+                self._over.release()
+            return self._came
 
     def give_up(self) -> None:
         with self._guard:
-            if not self.arrived.is_set():
-                self._given_up = True
-                self.arrived.set()
+            if not self._came and not self.given_up:
+                self.given_up = True
+                self._over.release()
+
+
+_Asked: TypeAlias = "SimpleQueue[tuple[int, _Waiting] | None]"
+
+
+def _await_turns(asked: _Asked) -> None:
+    """Wait for the turns on files that are asked for, one after the other; ``None`` ends it.
+
+    A thread of its own does, since ``flock`` itself knows no timeout. What comes too late is handed on.
+    """
+    while (request := asked.get()) is not None:
+        descriptor, waiting = request
+        if waiting.given_up:
+            continue
+        with suppress(OSError):
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+        if not waiting.arrive():
+            with suppress(OSError):
+                fcntl.flock(descriptor, fcntl.LOCK_UN)
 
 
 class FileTurn:
@@ -194,6 +221,7 @@ class FileTurn:
         self._path = path
         self._descriptor: int | None = None
         self._waiting: _Waiting | None = None
+        self._asked: _Asked | None = None
 
     def take(self) -> bool:
         """Take the turn if it is free, and say whether there is nothing to wait for."""
@@ -210,38 +238,48 @@ class FileTurn:
 
     def wait(self, timeout_seconds: float) -> None:
         """Wait for the turn, no longer than so; it is had then, or SQLite tells who is in the way."""
+        descriptor = self._opened()
+        if fcntl is None or descriptor is None:
+            return
         waiting = self._waiting = _Waiting()
-        # A thread, since flock itself knows no timeout.
-        threading.Thread(target=self._await, args=[waiting], daemon=True, name="vibeweaver turn").start()
+        self._waiter().put((descriptor, waiting))
         try:
-            waiting.arrived.wait(timeout_seconds)
+            waiting.wait(timeout_seconds)
         finally:
             waiting.give_up()
+
+    def _waiter(self) -> _Asked:
+        """Return whom to ask: a thread that stays, since to begin one takes as long as a transaction."""
+        if self._asked is None:
+            self._asked = SimpleQueue()
+            threading.Thread(target=_await_turns, args=[self._asked], daemon=True, name="vibeweaver turn").start()
+        return self._asked
 
     def give_up(self) -> None:
         """Wait no more, as where who waited is gone; what comes too late is handed on."""
         if self._waiting is not None:
             self._waiting.give_up()
 
-    def _await(self, waiting: _Waiting) -> None:
-        descriptor = self._descriptor
-        if descriptor is not None and fcntl is not None:
-            with suppress(OSError):
-                fcntl.flock(descriptor, fcntl.LOCK_EX)
-        if not waiting.arrive():
-            self.leave()
-
     def leave(self) -> None:
         """Hand the turn on."""
         if self._descriptor is not None and fcntl is not None:
-            with suppress(OSError):
+            try:
                 fcntl.flock(self._descriptor, fcntl.LOCK_UN)
+            except OSError:  # as in take
+                return
 
     def close(self) -> None:
-        """Give the file back."""
+        """Give the file back, and let the thread go."""
+        asked, self._asked = self._asked, None
+        if asked is not None:
+            asked.put(None)
         descriptor, self._descriptor = self._descriptor, None
         if descriptor is not None:
             os.close(descriptor)
+
+    def __del__(self) -> None:
+        """Close what was not closed."""
+        self.close()
 
     def _opened(self) -> int | None:
         if self._descriptor is None:

@@ -10,6 +10,7 @@ import shutil
 import weakref
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
+from types import GeneratorType
 from typing import TypeVar
 
 from sqlalchemy.engine import URL
@@ -44,15 +45,22 @@ def prepare(database: str | Path | URL | None, settings: Settings, *, migrate: b
     return target
 
 
+_PLAIN: weakref.WeakSet[type] = weakref.WeakSet()
+"""Types of what operations have returned and none is to be awaited for; to look takes as long as some operations."""
+
+
 def finished(operation: Callable[..., object], result: T) -> T:
     """Return what an operation returned, which has done its work.
 
     Raises:
         InvalidInput: it is to be awaited first; a plain function is wanted.
     """
-    if not hasattr(type(result), "__await__") and not inspect.isgenerator(result):
-        return result  # as a rule; to look closer takes longer
+    kind = type(result)
+    if kind in _PLAIN:
+        return result
     if not inspect.isawaitable(result):
+        if kind is not GeneratorType:  # of which some are to be awaited
+            _PLAIN.add(kind)
         return result
     if inspect.iscoroutine(result):
         result.close()

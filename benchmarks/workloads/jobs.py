@@ -46,9 +46,10 @@ def _ours(stage: Stage, count: int, batch: int) -> Taken:
         with Store.open(path) as store:
             begin()
             while taken := store.run(jobs.claim, ["render"], "bench", limit=batch).jobs:
-                with store.begin() as uow:
-                    for job in taken:
-                        jobs.complete(uow, job, {})
+                if batch == 1:
+                    store.run(jobs.complete, taken[0], {})
+                else:
+                    store.run(jobs.complete_many, [jobs.Completion(job, {}) for job in taken])
                 yield from [job.id for job in taken]
 
     outcome = in_processes(PROCESSES, work)

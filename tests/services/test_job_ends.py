@@ -15,7 +15,19 @@ from tests.conftest import recorded_statements
 from tests.services.bad_input import BAD_BOOLEANS, BAD_TEXTS, NO_NUMBER, UNPRINTABLE, cases
 from tests.services.queue_steps import claim, claimed, enqueue, story
 from tests.services.scene import make
-from vibeweaver_store import InvalidInput, Job, JobStatus, Rule, Store, actions, history, jobs, rules, triggers
+from vibeweaver_store import (
+    InvalidInput,
+    Job,
+    JobStatus,
+    LeaseLost,
+    Rule,
+    Store,
+    actions,
+    history,
+    jobs,
+    rules,
+    triggers,
+)
 from vibeweaver_store.testing import SessionFactory, SettableClock, columns_of
 
 SECOND = timedelta(seconds=1)
@@ -122,6 +134,110 @@ def test_completing_is_five_statements_where_no_rule_waits_for_it(timed_store: S
     with recorded_statements(timed_store) as sent:
         timed_store.run(jobs.complete, of_a_session)
     assert len(sent) == 5
+
+
+# Many at once
+
+
+def claimed_together(store: Store, count: int = 3, **values: Any) -> list[Job]:
+    for _ in range(count):
+        enqueue(store, "mix", **values)
+    return store.run(jobs.claim, ["mix"], "worker-1", limit=count).jobs
+
+
+def test_many_jobs_are_completed_each_with_its_result_and_its_attempt(
+    store: Store, other: Store, clock: SettableClock
+) -> None:
+    taken = claimed_together(store)
+    results: list[Any] = [{"ü": ["🥁", 1e300]}, None, "it's done"]
+    clock.advance(seconds=2)
+
+    ended = store.run(jobs.complete_many, [jobs.Completion(*each) for each in zip(taken[::-1], results, strict=True)])
+
+    assert [each.job.id for each in ended] == [job.id for job in taken[::-1]]
+    for job, result in zip(taken[::-1], results, strict=True):
+        read = other.query(jobs.get, job.id)
+        assert (read.status, read.result, read.completed_at) == (JobStatus.COMPLETED, result, clock.instant)
+        assert (read.lease_token, read.lease_expires_at) == (None, None)
+        assert story(other, job.id) == [(1, "worker-1", None)]
+
+
+def test_what_many_jobs_became_is_what_each_would_have_become(store: Store, clock: SettableClock) -> None:
+    one, another = claimed_together(store, 2, data={"bar": 1})
+    alone = store.run(jobs.complete, one, {"a": 1}).job
+    (together,) = store.run(jobs.complete_many, [jobs.Completion(another, {"a": 1})])
+
+    assert columns_of(together.job) == columns_of(alone) | {
+        name: getattr(another, name) for name in ("id", "created_at", "scheduled_at")
+    }
+
+
+def test_rules_that_wait_for_any_of_many_jobs_fire(store: Store) -> None:
+    session = make(store, SessionFactory)
+    taken = claimed_together(store, session_id=session.id)
+    waiting = [waiting_for(store, job) for job in taken[:2]]
+
+    ended = store.run(jobs.complete_many, [jobs.Completion(job) for job in taken])
+
+    assert [[firing.rule.id for firing in each.firings] for each in ended] == [*[[rule.id] for rule in waiting], []]
+
+
+def test_one_that_is_lost_has_none_of_many_be_completed(store: Store, other: Store) -> None:
+    taken = claimed_together(store)
+    store.run(jobs.cancel, taken[1].id)
+
+    with pytest.raises(LeaseLost, match="cancelled"):
+        store.run(jobs.complete_many, [jobs.Completion(job) for job in taken])
+
+    assert [other.query(jobs.get, job.id).status.value for job in taken] == ["processing", "cancelled", "processing"]
+
+
+def test_a_job_that_comes_twice_is_lost_the_second_time(store: Store, other: Store) -> None:
+    (job,) = claimed_together(store, 1)
+
+    with pytest.raises(LeaseLost):
+        store.run(jobs.complete_many, [jobs.Completion(job), jobs.Completion(job)])
+
+    assert other.query(jobs.get, job.id).status is JobStatus.PROCESSING
+
+
+def test_who_slept_past_the_lease_completes_none_of_many(store: Store, clock: SettableClock) -> None:
+    taken = claimed_together(store)
+    clock.advance(hours=1)
+
+    with pytest.raises(LeaseLost, match="expired"):
+        store.run(jobs.complete_many, [jobs.Completion(job) for job in taken])
+
+
+@pytest.mark.parametrize("completions", cases(no_list=5, no_completion=["job"], no_job=[jobs.Completion("job")]))  # type: ignore[arg-type]
+def test_what_is_no_list_of_completions_is_refused(store: Store, completions: Any) -> None:
+    with pytest.raises(InvalidInput):
+        store.run(jobs.complete_many, completions)
+
+
+def test_a_result_of_many_that_is_no_json_is_refused(store: Store, other: Store) -> None:
+    (job,) = claimed_together(store, 1)
+
+    with pytest.raises(InvalidInput) as caught:
+        store.run(jobs.complete_many, [jobs.Completion(job, float("nan"))])
+
+    assert caught.value.field == "result"
+    assert other.query(jobs.get, job.id).status is JobStatus.PROCESSING
+
+
+def test_many_jobs_are_completed_in_two_statements(store: Store) -> None:
+    taken = claimed_together(store, 40)
+
+    with recorded_statements(store) as sent:
+        store.run(jobs.complete_many, [jobs.Completion(job) for job in taken])
+
+    assert [statement.split()[0] for statement in sent] == ["UPDATE", "INSERT"]
+
+
+def test_no_jobs_are_completed_in_no_statement(store: Store) -> None:
+    with recorded_statements(store) as sent:
+        assert store.run(jobs.complete_many, []) == []
+    assert sent == []
 
 
 # Rules

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import cache
 from typing import Any, Final
 
 import sqlalchemy as sa
+from sqlalchemy.dialects.postgresql import JSONB
 from sqlmodel import col, select
 
 from vibeweaver_store.columns import INTEGER, FiniteFloat, Id, UtcDateTime, require
 from vibeweaver_store.errors import InvalidInput, LeaseLost, NotFound
-from vibeweaver_store.hot import Hot, HotRows, placed
-from vibeweaver_store.json_values import shown
+from vibeweaver_store.hot import Hot, HotRows, placed, text_rows
+from vibeweaver_store.json_values import dump_json, dump_jsonb, shown
 from vibeweaver_store.models.job import FINAL_OF_JOBS, Job, JobAttempt, JobStatus
 from vibeweaver_store.models.signals import JobFinished
 from vibeweaver_store.services import sessions
@@ -122,7 +123,7 @@ def lease_of(job: Job) -> tuple[str, str]:
     return require(Id, job.id, field="job"), require(Id, job.lease_token, field="job")
 
 
-def write_held(uow: UnitOfWork, job: Job, changes: dict[str, Any]) -> Job:
+def write_held(uow: UnitOfWork, job: Job, changes: Mapping[str, Any]) -> Job:
     """Write changes of a job that is held, in one statement that checks that it is; return it as it is then.
 
     Raises:
@@ -162,6 +163,47 @@ def _held_update(names: tuple[str, ...]) -> HotRows[Job]:
     )
     changes = dict([computed[name] if name in computed else placed(Job, name) for name in (*names, "updated_at")])
     return HotRows(Job, sa.update(Job).where(*is_held).values(changes).returning(Job))
+
+
+def write_all_held(
+    uow: UnitOfWork, jobs: Sequence[tuple[Job, Any]], column: str, changes: Mapping[str, Any]
+) -> list[Job]:
+    """Write changes of jobs that are held, and a document of each into a column; return them as they are then.
+
+    It is one statement, which checks that all of them are held.
+
+    Raises:
+        LeaseLost: one is not held any more by who claimed it, or comes twice; the others were written.
+        NotFound: there is no such job any more; likewise.
+        InvalidInput: one is no job as it was claimed; nothing was written.
+    """
+    written_as = dump_jsonb if uow.backend == "postgresql" else dump_json
+    rows = [[*lease_of(job), None if document is None else written_as(document)] for job, document in jobs]
+    new = {f"new_{name}": value for name, value in changes.items()}
+    statement = _all_held_update(uow.backend, column, tuple(changes))
+    found = statement.all(uow, held=rows, present=uow.present(), **new, new_updated_at=uow.now())
+    written = {job.id: job for job in found}
+    return [_taken_out(uow, written, job) for job, _ in jobs]
+
+
+def _taken_out(uow: ReadUnitOfWork, written: dict[str, Job], job: Job) -> Job:
+    found = written.pop(job.id, None)
+    if found is None:
+        raise lost(uow, job)
+    return found
+
+
+@cache
+def _all_held_update(backend: str, column: str, names: tuple[str, ...]) -> HotRows[Job]:
+    held = text_rows(backend, "held", "id", "token", "document")
+    document = sa.cast(held.c.document, JSONB) if backend == "postgresql" else held.c.document
+    is_held = (
+        col(Job.id) == held.c.id,
+        col(Job.lease_token) == held.c.token,
+        col(Job.lease_expires_at) > sa.bindparam("present", type_=UtcDateTime()),
+    )
+    changes = dict([placed(Job, name) for name in (*names, "updated_at")])
+    return HotRows(Job, sa.update(Job).where(*is_held).values({**changes, column: document}).returning(Job))
 
 
 def lost(uow: ReadUnitOfWork, job: Job) -> LeaseLost:

@@ -9,7 +9,15 @@ The whole of it under one name; what is written here stands in ``job_queue``, ``
 from __future__ import annotations
 
 from vibeweaver_store.services.job_claims import MAX_TYPES, Claimed, claim, heartbeat, next_due, set_progress
-from vibeweaver_store.services.job_ends import DEFAULT_BACKOFF, Backoff, complete, fail, hand_back
+from vibeweaver_store.services.job_ends import (
+    DEFAULT_BACKOFF,
+    Backoff,
+    Completion,
+    complete,
+    complete_many,
+    fail,
+    hand_back,
+)
 from vibeweaver_store.services.job_leases import AsyncLease, Lease
 from vibeweaver_store.services.job_lookup import active_for_session, attempts, count, page
 from vibeweaver_store.services.job_overrides import cancel, delete, retry, retry_many
@@ -26,6 +34,7 @@ __all__ = [
     "AsyncLease",
     "Backoff",
     "Claimed",
+    "Completion",
     "Ended",
     "Enqueued",
     "JobCount",
@@ -38,6 +47,7 @@ __all__ = [
     "cancel",
     "claim",
     "complete",
+    "complete_many",
     "count",
     "delete",
     "enqueue",

@@ -115,9 +115,11 @@ async def to_the_end(work: Coroutine[Any, Any, T]) -> T:
     cancelled: asyncio.CancelledError | None = None
     while not task.done():
         try:
-            await asyncio.wait([task])
+            await asyncio.shield(task)
         except asyncio.CancelledError as error:
             cancelled = error
+        except BaseException:  # noqa: BLE001, S110 - told of below
+            pass
     if cancelled is not None:
         raise cancelled from (None if task.cancelled() else task.exception())
     return task.result()

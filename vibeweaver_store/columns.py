@@ -375,13 +375,14 @@ def parse_document(adapter: TypeAdapter[DocumentT], value: object, *, field: str
         InvalidInput: it is no variant of the union, or one of its values is refused.
     """
     try:
-        return adapter.validate_python(value)
+        document: DocumentT = adapter.validator.validate_python(value)
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         inner = ".".join(str(part) for part in first["loc"])
         reason = first["msg"].removeprefix("Value error, ")
         where = f"{field}: {inner}" if inner else field
         raise InvalidInput(f"{where}: {reason} (got {shown(first['input'])})", field=field) from error
+    return document
 
 
 def require(kind: Callable[[Any], Any] | Any, value: object, *, field: str) -> Any:
@@ -394,7 +395,7 @@ def require(kind: Callable[[Any], Any] | Any, value: object, *, field: str) -> A
     try:
         if type(value) is str and len(value) <= _LONGEST_KNOWN:
             return _known_text(adapter, value)
-        return adapter.validate_python(value)
+        return adapter.validator.validate_python(value)
     except ValidationError as error:
         reason = error.errors(include_url=False)[0]["msg"].removeprefix("Value error, ")
         raise InvalidInput(f"{field}: {reason} (got {shown(value)})", field=field) from error

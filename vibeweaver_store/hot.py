@@ -8,9 +8,9 @@ written when it ends; those that one that only reads has shown belong to no sess
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Generic, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql
@@ -20,6 +20,7 @@ from sqlalchemy.orm import configure_mappers
 from sqlalchemy.types import TypeDecorator, TypeEngine
 from sqlmodel import SQLModel
 
+from vibeweaver_store.binding import Binding
 from vibeweaver_store.hot_rows import Shape
 from vibeweaver_store.json_values import dump_json
 from vibeweaver_store.kept import KeptConnection
@@ -43,13 +44,15 @@ class _Compiled:
     """
 
     text: str
-    bind: Callable[[Mapping[str, Any]], Any]
+    bind: Binding
     readers: Sequence[Reader | None]
     column_readers: Sequence[ColumnReader | None]
 
     def rows(self, found: Sequence[Sequence[Any]]) -> list[tuple[Any, ...]]:
         """Return rows, read."""
-        return list(zip(*self.columns(found), strict=True)) if found else []
+        if len(found) < 2:
+            return [tuple(self.row(each)) for each in found]
+        return list(zip(*self.columns(found), strict=True))
 
     def row(self, found: Sequence[Any]) -> list[Any]:
         """Return one row, read."""
@@ -74,8 +77,10 @@ def _compile(statement: sa.Executable, dialect: Dialect, names: Mapping[str, str
     binds = {name: parameter for parameter, name in compiled.bind_names.items()}
     write = {name: _writer(each.type, dialect) for name, each in binds.items()}
     fixed = {name: _written(write[name], each.value) for name, each in binds.items() if not each.required}
-    given = [((names or {}).get(name, name), name, writer) for name, writer in write.items() if name not in fixed]
-    bind = _by_place(compiled.positiontup, given, fixed) if compiled.positional else _by_name(given, fixed)
+    keys = {name: (names or {}).get(name, name) for name in binds}
+    blank: Any = [fixed.get(name) for name in compiled.positiontup] if compiled.positional else fixed
+    placed = list(enumerate(compiled.positiontup)) if compiled.positional else [(name, name) for name in binds]
+    bind = Binding(blank, [(keys[name], place, write[name]) for place, name in placed if name not in fixed])
     columns: Sequence[Any] = getattr(statement, "exported_columns", ())
     readers = [_reader(each.type, dialect) for each in columns]
     return _Compiled(
@@ -98,34 +103,6 @@ def _writer(kind: TypeEngine[Any], dialect: Dialect) -> Reader | None:
 
 def _written(writer: Reader | None, value: Any) -> Any:
     return value if writer is None else writer(value)
-
-
-_Given: TypeAlias = Sequence[tuple[str, str, Reader | None]]
-"""Of each value: what it is called, what the statement calls it, and what turns it into the driver's."""
-_Bind: TypeAlias = Callable[[Mapping[str, Any]], Any]
-
-
-def _by_name(given: _Given, fixed: Mapping[str, Any]) -> _Bind:
-    def bind(values: Mapping[str, Any]) -> dict[str, Any]:
-        bound = {name: values[key] if write is None else write(values[key]) for key, name, write in given}
-        bound.update(fixed)
-        return bound
-
-    return bind
-
-
-def _by_place(names: Sequence[str], given: _Given, fixed: Mapping[str, Any]) -> _Bind:
-    writers = {name: (key, write) for key, name, write in given}
-    places = [(number, *writers[name]) for number, name in enumerate(names) if name in writers]
-    blank = [fixed.get(name) for name in names]
-
-    def bind(values: Mapping[str, Any]) -> tuple[Any, ...]:
-        bound = blank.copy()
-        for number, key, write in places:
-            bound[number] = values[key] if write is None else write(values[key])
-        return tuple(bound)
-
-    return bind
 
 
 class Hot:

@@ -14,6 +14,7 @@ from vibeweaver_store.columns import Flag, Json, require
 from vibeweaver_store.hot import Hot
 from vibeweaver_store.hot_rows import Shape
 from vibeweaver_store.json_values import encode_text, freeze
+from vibeweaver_store.stored_forms import write_json
 
 if TYPE_CHECKING:
     from vibeweaver_store.unit_of_work import UnitOfWork
@@ -119,13 +120,10 @@ class HotInsert(Hot, Generic[TableT]):
         """
         compiled = self.compiled_for(uow)
         # Nobody is given these rows: on SQLite their documents are text at once.
-        checks = self._checks if uow.backend == "postgresql" else self._checks | self._texts
+        bind = compiled.bind.knowing(known).checked(self._checks, {} if uow.backend == "postgresql" else self._texts)
         remaining = iter(rows)
         written = 0
-        while batch := [
-            compiled.bind(known | {name: checks[name](value) for name, value in row.items()})
-            for row in islice(remaining, _BATCH)
-        ]:
+        while batch := list(map(bind, islice(remaining, _BATCH))):
             uow.run_hot_many(compiled.text, batch)
             written += len(batch)
         return written
@@ -157,9 +155,9 @@ def _is_json(table: type[SQLModel], key: str) -> bool:
 
 def _document_text(check: Callable[[Any], Any], value: Any) -> Any:
     try:
-        return encode_text(value) if type(value) is dict else check(value)
+        return encode_text(value) if type(value) is dict else write_json(check(value))
     except ValueError:
-        return check(value)  # which tells of it as the others do
+        return write_json(check(value))  # which tells of it as the others do
 
 
 def _checked_document(exactly: Callable[[Any], Any], value: Any) -> Any:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Iterable, Sequence
-from itertools import count
+from itertools import count, repeat
 from typing import Any, Final, Generic, Protocol, TypeAlias, TypeVar
 
 import sqlalchemy as sa
@@ -38,12 +39,9 @@ class Shape(Generic[TableT]):
 
     def make(self, columns: Sequence[Sequence[Any]]) -> list[TableT]:
         """Make instances of the columns of rows, as the mapper does: nothing is validated, and no session has them."""
-        table, pack, new = self._table, self._pack, object.__new__
-        rows = []
-        for values in map(pack, *columns):
-            row = new(table)
-            _set_dict(row, values)
-            rows.append(row)
+        rows: list[TableT] = list(map(object.__new__, repeat(self._table, len(columns[0]))))
+        # As in a loop, which would take half as long again.
+        deque(map(_set_dict, rows, map(self._pack, *columns)), maxlen=0)
         return rows
 
     def make_one(self, values: Sequence[Any]) -> TableT:

@@ -89,20 +89,14 @@ def encode(value: object, *, levels: int = MAX_DOCUMENT_DEPTH) -> tuple[str, Any
     return dump_json(frozen), frozen
 
 
-class JsonText(str):
-    """A JSON value as text, seen to be what :func:`encode` returns."""
-
-    __slots__ = ()
-
-
-def encode_text(value: object) -> JsonText:
+def encode_text(value: object) -> str:
     """Return a JSON value as :func:`encode` does, as text alone.
 
     Raises:
         ValueError: as :func:`freeze` does.
     """
     plain = _read_plain(value, MAX_DOCUMENT_DEPTH)
-    return JsonText(dump_json(_freeze(value, MAX_DOCUMENT_DEPTH)) if plain is None else plain[0])
+    return dump_json(_freeze(value, MAX_DOCUMENT_DEPTH)) if plain is None else plain[0]
 
 
 def _encode_plain(value: object, levels: int) -> tuple[str, Any] | None:

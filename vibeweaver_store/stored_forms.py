@@ -15,7 +15,7 @@ from typing import Any, TypeAlias, TypeVar
 import orjson
 
 from vibeweaver_store.errors import CorruptData
-from vibeweaver_store.json_values import FrozenDict, JsonText, dump_json, frozen_copy, load_json
+from vibeweaver_store.json_values import FrozenDict, dump_json, frozen_copy, load_json
 
 Reader: TypeAlias = Callable[[Any], Any]
 """What turns a value of a driver into ours, or the other way round."""
@@ -106,7 +106,7 @@ def read_document(document: Any) -> Any:
 
 def write_json(document: Any) -> str | None:
     """Return a document as text."""
-    return document if document is None or type(document) is JsonText else dump_json(document)
+    return None if document is None else dump_json(document)
 
 
 # --- whole columns: the same, at a fraction of the time a value -----------------------------------------------------
@@ -139,11 +139,14 @@ def _read_times(values: Sequence[Any]) -> list[datetime | None]:
 
 
 def _read_documents(texts: Sequence[Any]) -> list[Any]:
-    parse = orjson.loads
     try:
-        return [None if text is None else _frozen(text, parse(text)) for text in texts]
+        # One array of all of them, which orjson reads in two thirds of the time.
+        documents = orjson.loads(f"[{','.join(['null' if text is None else text for text in texts])}]")
+        if len(documents) == len(texts):
+            return [_frozen(text, document) for text, document in zip(texts, documents, strict=True)]
     except (TypeError, ValueError, RecursionError):
-        return [read_json(text) for text in texts]
+        pass
+    return [read_json(text) for text in texts]  # which tells of the one that is none
 
 
 def _frozen(text: str, document: Any) -> Any:

@@ -159,9 +159,9 @@ def update(
     session = lock(uow, session_id, expected_version)
     if not changes:
         return session
-    values = {**session.model_dump(), **_readable(changes)}
-    _require_of_kind(session.kind, values)
-    checked = _SESSIONS.checked({field: values[field] for field in changes})
+    values = _readable(changes)
+    _require_of_kind(session.kind, {"tempo_bpm": session.tempo_bpm, "working_dir": session.working_dir, **values})
+    checked = _SESSIONS.checked(values)
     if isinstance(workspace_id, str):
         require_workspace(uow, workspace_id)
     return write(uow, session.id, {field: checked[field] for field in changes})

@@ -15,6 +15,7 @@ from benchmarks.workloads import (
     firing,
     growth,
     importing,
+    ingesting,
     jobs,
     logs,
     memory,
@@ -25,6 +26,7 @@ from benchmarks.workloads import (
     queues,
     rule_books,
     rule_lookup,
+    searching,
     snapshots,
 )
 
@@ -43,6 +45,8 @@ GROUPS: dict[str, Group] = {
         jobs,
         contention,
         importing,
+        ingesting,
+        searching,
         opening,
         command_line,
         asynchronous,

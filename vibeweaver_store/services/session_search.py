@@ -186,7 +186,8 @@ def _listed(
     sieves = [column == value for column, value in fixed[1:]]
     sieves += [each for name, ends in ranges.items() for each in _range(getattr(columns, name), *ends)]
     sieves += _further(columns, task, wanted)
-    return fetch(uow, select(row).where(*_beside(uow, sieves)), order, limit=limit, cursor=cursor)
+    source = select(row).where(*_beside(uow, sieves)) if sieves else row
+    return fetch(uow, source, order, limit=limit, cursor=cursor)
 
 
 def _range(column: Any, first: datetime | None, end: datetime | None) -> Iterator[sa.ColumnElement[bool]]:

@@ -87,9 +87,9 @@ def columns_of(new: NewEvent, *, as_text: bool = False) -> dict[str, Any]:
         raise InvalidInput("source_session_id: the line names no session; give the one of its file", field="data")
     cwd = _fit_text(Text, line.get("cwd"))
     message = line.get("message")
-    said: Mapping[str, Any] = message if isinstance(message, dict | Mapping) else {}
+    said: Mapping[str, Any] = message if isinstance(message, Mapping) else {}
     usage = said.get("usage")
-    tokens: Mapping[str, Any] = usage if isinstance(usage, dict | Mapping) else {}
+    tokens: Mapping[str, Any] = usage if isinstance(usage, Mapping) else {}
     return {
         "event_uuid": id_of(line.get("uuid")) or _digest(source, data),
         "source_session_id": source,
@@ -118,7 +118,9 @@ def id_of(value: object) -> str | None:
 
 def _is_plain(value: object) -> bool:
     """Say whether a value is text that every kind takes; most are, and it is seen without pydantic."""
-    return type(value) is str and len(value) <= _SHORT and value.isascii() and value.isprintable() and value.strip() != ""
+    if type(value) is not str or len(value) > _SHORT:
+        return False
+    return value.isascii() and value.isprintable() and value.strip() != ""
 
 
 def _fit_text(kind: Any, value: object) -> Any:

@@ -81,7 +81,10 @@ def _may_hold_secrets(raw: bytes) -> bool:
 
 
 def _has_any(traces: Sequence[Trace], raw: bytes) -> bool:
-    return any(trace.plain in raw and trace.pattern.search(raw) for trace in traces)
+    for plain, pattern in traces:  # noqa: SIM110 - every line is looked through, and any(...) takes as long as a search
+        if plain in raw and pattern.search(raw):
+            return True
+    return False
 
 
 class _Walk:

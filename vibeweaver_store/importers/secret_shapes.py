@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 REDACTED: Final = "[redacted]"
 
@@ -165,8 +165,7 @@ LIKE_A_VALUE: Final = re.compile(
 """How the value begins that stands behind its name in a list, where another name might stand as well."""
 
 
-@dataclass(frozen=True, slots=True)
-class Trace:
+class Trace(NamedTuple):
     """What bytes have somewhere that hold a secret: a few bytes, which are found at once, and a pattern with them."""
 
     plain: bytes

@@ -34,7 +34,7 @@ from vibeweaver_store.unit_of_work import UnitOfWork
 
 _BATCH_BYTES: Final = 2 * 1024 * 1024
 _BATCH_LINES: Final = 1000
-_CHUNK: Final = 1024 * 1024
+_CHUNK: Final = 64 * 1024
 
 
 @dataclass(frozen=True, slots=True)

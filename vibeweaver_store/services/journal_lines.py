@@ -45,6 +45,8 @@ _SHORT: Final = 200
 TOKENS: Final = ("input_tokens", "output_tokens", "cache_read_input_tokens", "cache_creation_input_tokens")
 """The kinds of tokens that a response takes, as lines and columns call them."""
 
+_NO_TOKENS: Final[dict[str, int | None]] = dict.fromkeys(TOKENS)
+
 
 @dataclass(frozen=True, slots=True)
 class NewEvent:
@@ -81,15 +83,13 @@ def columns_of(new: NewEvent, *, as_text: bool = False) -> dict[str, Any]:
     """
     line = new.data
     data = new.text if as_text and new.text is not None else _document(line, encode_text if as_text else freeze)
-    given = _checked(Id, new.source_session_id, "source_session_id")
+    given = None if new.source_session_id is None else require(Id, new.source_session_id, field="source_session_id")
     source = id_of(line.get("sessionId")) or id_of(line.get("session_id")) or given
     if source is None:
         raise InvalidInput("source_session_id: the line names no session; give the one of its file", field="data")
     cwd = _fit_text(Text, line.get("cwd"))
     message = line.get("message")
     said: Mapping[str, Any] = message if isinstance(message, Mapping) else {}
-    usage = said.get("usage")
-    tokens: Mapping[str, Any] = usage if isinstance(usage, Mapping) else {}
     return {
         "event_uuid": id_of(line.get("uuid")) or _digest(source, data),
         "source_session_id": source,
@@ -100,11 +100,11 @@ def columns_of(new: NewEvent, *, as_text: bool = False) -> dict[str, Any]:
         "parent_uuid": id_of(line.get("parentUuid")) or id_of(line.get("logicalParentUuid")),
         "cwd": cwd,
         "project_name": _project(new.project_name, cwd),
-        "session_id": _checked(Id, new.session_id, "session_id"),
+        "session_id": None if new.session_id is None else require(Id, new.session_id, field="session_id"),
         "model": _fit_text(Text, said.get("model")),
         "message_id": id_of(said.get("id")),
         "request_id": id_of(line.get("requestId")) or id_of(line.get("request_id")),
-        **{name: _fit_tokens(tokens.get(name)) for name in TOKENS},
+        **_tokens(said.get("usage")),
         "import_id": None if new.import_id is None else require(Count, new.import_id, field="import_id"),
         "data": data,
     }
@@ -112,27 +112,25 @@ def columns_of(new: NewEvent, *, as_text: bool = False) -> dict[str, Any]:
 
 def id_of(value: object) -> str | None:
     """Return a value that can be an id, or ``None``."""
-    key: str | None = _fit_text(Id, value)
+    key: str | None = None if value is None else _fit_text(Id, value)
     return key
 
 
-def _is_plain(value: object) -> bool:
-    """Say whether a value is text that every kind takes; most are, and it is seen without pydantic."""
-    if type(value) is not str or len(value) > _SHORT:
-        return False
-    return value.isascii() and value.isprintable() and value.strip() != ""
-
-
 def _fit_text(kind: Any, value: object) -> Any:
-    return value if value is None or _is_plain(value) else _fit(kind, value)
+    """Return a text as a column takes it, or ``None``. Most are of every kind, which is seen without pydantic."""
+    if type(value) is str and len(value) <= _SHORT and value.isascii() and value.isprintable() and value.strip():
+        return value
+    return _fit(kind, value)
 
 
-def _fit_tokens(value: object) -> Any:
+def _tokens(usage: object) -> dict[str, int | None]:
+    if not isinstance(usage, Mapping):
+        return _NO_TOKENS
+    return {name: _fit_count(usage.get(name)) for name in TOKENS}
+
+
+def _fit_count(value: object) -> Any:
     return value if type(value) is int and 0 <= value <= _MOST_TOKENS else _fit(_Tokens, value)
-
-
-def _checked(kind: Any, value: object, field: str) -> Any:
-    return value if value is None or _is_plain(value) else require(kind, value, field=field)
 
 
 def _fit(kind: Any, value: object) -> Any:

@@ -69,7 +69,7 @@ def _role(line: Mapping[str, Any]) -> MessageRole | None:
 def _text_of(line: Mapping[str, Any]) -> str:
     """Return the text of a message, its blocks under each other, as the store can hold it."""
     message = line.get("message")
-    content = message.get("content") if isinstance(message, Mapping) else None
+    content = message.get("content") if isinstance(message, dict) else None
     blocks = [{"type": "text", "text": content}] if isinstance(content, str) else content
     if not isinstance(blocks, list) or any(_is_block(block, "tool_result") for block in blocks):
         return ""
@@ -78,7 +78,7 @@ def _text_of(line: Mapping[str, Any]) -> str:
 
 
 def _is_block(block: object, kind: str) -> bool:
-    return isinstance(block, Mapping) and block.get("type") == kind
+    return isinstance(block, dict) and block.get("type") == kind
 
 
 def _is_wrapped(text: str) -> bool:

@@ -14,7 +14,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
-from typing import Any, BinaryIO, Final
+from typing import Any, BinaryIO, Final, NamedTuple
 
 from vibeweaver_store.errors import IllegalTransition, InvalidInput, NotFound, StoreError
 from vibeweaver_store.importers.jsonl import JsonLine, Line, Lines, fingerprint, whole_array
@@ -54,8 +54,7 @@ class Manner:
     noted: set[int] = field(default_factory=set)
 
 
-@dataclass(frozen=True, slots=True)
-class _Item:
+class _Item(NamedTuple):
     """An object of a line, as text too where that is known; the line's number, what people can read, the last time."""
 
     number: int

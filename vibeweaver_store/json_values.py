@@ -99,6 +99,29 @@ def encode_text(value: object) -> str:
     return dump_json(_freeze(value, MAX_DOCUMENT_DEPTH)) if plain is None else plain[0]
 
 
+def text_of_read(value: object) -> JsonText | None:
+    """Return a value that orjson has just read as :func:`encode_text` does; ``None`` where that has to look closer."""
+    try:
+        text = orjson.dumps(value, option=orjson.OPT_STRICT_INTEGER)
+    except TypeError:  # nested too deep, or an integer of more than 53 bits
+        return None
+    is_plain = b"\\u0000" not in text and _is_flat(value, text)
+    return JsonText(text, "utf-8") if is_plain else None
+
+
+def _is_flat(value: object, text: bytes) -> bool:
+    few = text.count(b"[") + text.count(b"{") <= MAX_DOCUMENT_DEPTH  # most texts say so themselves
+    return few or _depth(value) <= MAX_DOCUMENT_DEPTH
+
+
+def _depth(value: object) -> int:
+    if type(value) is dict:
+        return 1 + max(map(_depth, value.values()), default=0)
+    if type(value) is list:
+        return 1 + max(map(_depth, value), default=0)
+    return 0
+
+
 def _encode_plain(value: object, levels: int) -> tuple[str, Any] | None:
     plain = _read_plain(value, levels)
     return None if plain is None else (plain[0], frozen_copy(plain[1]))

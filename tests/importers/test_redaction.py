@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import time
 from typing import Any
 
@@ -12,7 +13,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from vibeweaver_store.importers.redaction import Redactor, redact, redact_text
-from vibeweaver_store.importers.secret_shapes import REDACTED
+from vibeweaver_store.importers.secret_shapes import REDACTED, SHAPES, Shape
 
 BEGIN = "-----BEGIN {} " + "KEY-----\n"
 LETTERS = "abcdefghijklmnopqrstuvwxyz0123456789"
@@ -229,10 +230,12 @@ def test_the_name_of_a_member_that_is_a_secret_itself_is_struck_out() -> None:
     assert as_read({TOKENS["anthropic"]: 1}) == ({REDACTED: 1}, 1)
 
 
-def test_letters_that_were_spelled_out_hide_nothing() -> None:
-    raw = orjson.dumps({"text": TOKENS["anthropic"]}).replace(b"sk-", rb"\u0073k\u002d")
+@pytest.mark.parametrize("token", [TOKENS["anthropic"], "AKIA" + "QRSTUVWXYZ234567"])
+def test_letters_that_were_spelled_out_hide_nothing(token: str) -> None:
+    for letter in token:
+        raw = orjson.dumps({"text": token}).replace(letter.encode(), rb"\u00%02x" % ord(letter))
 
-    assert redact(orjson.loads(raw), raw) == ({"text": REDACTED}, 1)
+        assert redact(orjson.loads(raw), raw) == ({"text": REDACTED}, 1)
 
 
 @pytest.mark.parametrize(
@@ -348,12 +351,27 @@ HIDING = st.recursive(
 @example(document=["https://a:b@c"], spelled_out=False, slashes=True)
 @example(document={"coo\u212aie": "plain"}, spelled_out=False, slashes=False)
 @example(document={"error": '{"headers":{"via":"a"}}'}, spelled_out=False, slashes=False)
+@example(document={"error": '{"access_token":"a"}'}, spelled_out=False, slashes=False)
+@example(document={"error": '{"client_secret":"a"}'}, spelled_out=False, slashes=False)
+@example(document="xoxr" + TOKENS["slack bot"][4:], spelled_out=False, slashes=False)
 def test_what_is_struck_out_is_never_passed_over_for_the_bytes_that_it_was_read_from(
     document: Any, spelled_out: bool, slashes: bool
 ) -> None:
     raw = json.dumps(document, ensure_ascii=spelled_out).encode()
 
     assert redact(document, raw.replace(b"/", rb"\/") if slashes else raw) == redact(document)
+
+
+@pytest.mark.parametrize("shape", SHAPES, ids=lambda shape: shape.hint)
+@given(data=st.data(), before=TEXTS, after=TEXTS, spelled_out=st.booleans())
+def test_what_a_pattern_finds_is_never_passed_over_for_the_bytes_that_it_was_read_from(
+    shape: Shape, data: st.DataObject, before: str, after: str, spelled_out: bool
+) -> None:
+    pattern = re.compile(shape.pattern.pattern.replace("(?=@)", "@"), shape.pattern.flags)
+    found = data.draw(st.from_regex(pattern, fullmatch=True))
+    document = [f"{before}{found}{after}", {found: found}]
+
+    assert redact(document, json.dumps(document, ensure_ascii=spelled_out).encode(errors="replace")) == redact(document)
 
 
 @given(document=HIDING)

@@ -125,6 +125,22 @@ def test_an_uuid_that_a_fork_repeats_is_an_event_of_its_own(store: Store, other:
     assert sorted(each.source_session_id for each in other.query(journal.recent)) == sorted([SOURCE, "fork"])
 
 
+def test_lines_of_several_sources_are_kept_in_the_order_given_each_once(store: Store, other: Store) -> None:
+    store.run(journal.ingest, [line("b")])
+    fork = [{**line(uuid), "sessionId": "fork"} for uuid in ("a", "b", "a")]
+    lines = [fork[0], line("a"), line("b"), fork[1], line("c"), fork[2], line("c", cwd="/elsewhere")]
+    assert store.run(journal.ingest, lines) == journal.Ingested(7, 4, 3, 0)
+    found = sorted(other.query(journal.recent), key=lambda each: each.id or 0)
+    keys = [(each.source_session_id, each.event_uuid, each.cwd) for each in found]
+    assert keys == [
+        (SOURCE, "b", None),
+        ("fork", "a", None),
+        (SOURCE, "a", None),
+        ("fork", "b", None),
+        (SOURCE, "c", None),
+    ]
+
+
 def test_lines_of_types_that_are_not_known_are_kept_and_counted(store: Store, other: Store) -> None:
     lines = [line("a"), line("b", "telepathy"), line("c", "telepathy"), {"sessionId": SOURCE, "uuid": "d"}]
     assert store.run(journal.ingest, lines) == journal.Ingested(4, 4, 0, 3)

@@ -6,14 +6,16 @@ import json
 from datetime import UTC, datetime, timedelta, timezone
 from typing import Any
 
+import orjson
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from tests.services.bad_input import BAD_IDS, BAD_TEXTS, VERBATIM
 from vibeweaver_store import InvalidInput
-from vibeweaver_store.json_values import freeze
-from vibeweaver_store.services.journal_lines import KNOWN_TYPES, NewEvent, columns_of
+from vibeweaver_store.columns import Id, require
+from vibeweaver_store.json_values import encode_text, freeze, text_of_read
+from vibeweaver_store.services.journal_lines import KNOWN_TYPES, NewEvent, columns_of, id_of
 
 ASSISTANT: dict[str, Any] = {
     "parentUuid": "u-1",
@@ -362,3 +364,50 @@ def test_an_import_that_is_none_is_refused(bad: Any) -> None:
     with pytest.raises(InvalidInput) as caught:
         columns_of(NewEvent(ASSISTANT, import_id=bad))
     assert caught.value.field == "import_id"
+
+
+# As text
+
+
+@given(st.dictionaries(st.sampled_from(sorted(ASSISTANT)) | st.text(st.characters()), anything, max_size=6))
+def test_a_line_as_text_has_the_same_columns(line: dict[str, Any]) -> None:
+    columns = columns_of(NewEvent(line, source_session_id="file-1"))
+    text = columns_of(NewEvent(line, source_session_id="file-1"), as_text=True)
+    assert text == {**columns, "data": encode_text(columns["data"])}
+
+
+@given(st.dictionaries(st.text(), anything, max_size=6))
+@example({"deep": [[[]]] * 40})
+@example({"nul": "\x00"})
+@example({"spelled out": "\\u0000"})
+@example({"great": 2**53})
+@example({"greatest": 2**64 - 1})
+def test_what_was_just_read_is_written_as_anything_else_or_looked_at_closer(line: dict[str, Any]) -> None:
+    try:
+        read = orjson.loads(json.dumps(line))
+    except (ValueError, RecursionError):
+        return
+    text = text_of_read(read)
+    assert text is None or text == encode_text(read)
+
+
+@pytest.mark.parametrize(("levels", "taken"), [(100, True), (101, False), (300, False)])
+def test_what_was_just_read_is_no_deeper_than_a_document_may_be(levels: int, taken: bool) -> None:
+    many = b"[" * 200 + b"]" * 200
+    deep = orjson.loads(b'{"a":' * levels + b'"' + many + b'"' + b"}" * levels)
+    wide = orjson.loads(b"[" + b"[]," * 200 + b"{}]")
+    assert (text_of_read(deep) is not None) is taken
+    assert text_of_read(wide) == encode_text(wide)
+
+
+@given(st.text(st.characters(), max_size=250) | anything)
+@example("x" * 200)
+@example("x" * 201)
+@example("\x7f")
+@example("é" * 101)
+def test_an_id_is_what_a_service_takes_for_one(value: Any) -> None:
+    try:
+        expected = require(Id, value, field="id")
+    except InvalidInput:
+        expected = None
+    assert id_of(value) == expected

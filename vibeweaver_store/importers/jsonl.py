@@ -12,8 +12,7 @@ import json
 import math
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import Any, BinaryIO, Final, TypeAlias
+from typing import Any, BinaryIO, Final, NamedTuple, TypeAlias
 
 import orjson
 
@@ -38,8 +37,7 @@ def _integer(digits: str) -> int | float:
 _DECODER: Final = json.JSONDecoder(parse_int=_integer)
 
 
-@dataclass(frozen=True, slots=True)
-class Line:
+class Line(NamedTuple):
     """One line of a file.
 
     Attributes:
@@ -48,6 +46,7 @@ class Line:
         raw: the line's own bytes; none of one that is too long.
         objects: what it holds, mostly one object.
         problem: why it, or the rest of it, could not be read; empty where nothing is wrong.
+        is_plain: the fast parser has read it, so that it holds nothing that JSON does not have.
     """
 
     number: int
@@ -55,6 +54,7 @@ class Line:
     raw: bytes
     objects: tuple[JsonLine, ...] = ()
     problem: str = ""
+    is_plain: bool = False
 
 
 class Lines:
@@ -118,8 +118,13 @@ def _too_long(number: int, end: int, longest: int) -> Line:
 
 
 def _parsed(number: int, end: int, raw: bytes) -> Line:
-    values, problem = _values(raw)
-    return _judged(number, end, raw, values, problem)
+    try:
+        value = orjson.loads(raw)
+    except orjson.JSONDecodeError:
+        return _judged(number, end, raw, *_values(raw))
+    if type(value) is not dict:
+        return _judged(number, end, raw, [value])
+    return Line(number, end, raw, (value,), is_plain=True)
 
 
 def _values(raw: bytes) -> tuple[list[Any], str]:
@@ -148,7 +153,7 @@ def _values_slowly(raw: bytes) -> tuple[list[Any], str]:
     return found, ""
 
 
-def _judged(number: int, end: int, raw: bytes, values: list[Any], problem: str) -> Line:
+def _judged(number: int, end: int, raw: bytes, values: list[Any], problem: str = "") -> Line:
     """Keep the objects; a value that is none is a problem."""
     objects = tuple(value for value in values if isinstance(value, dict))
     if len(objects) < len(values):
@@ -179,7 +184,7 @@ def whole_array(file: BinaryIO) -> tuple[Line, ...] | None:
 
 def _item(number: int, end: int, item: Any) -> Line:
     try:
-        return _judged(number, end, _encoded(item), [item], "")
+        return _judged(number, end, _encoded(item), [item])
     except RecursionError:
         return Line(number, end, b"", problem="the item is nested too deep")
 

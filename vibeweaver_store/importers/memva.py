@@ -31,13 +31,13 @@ from vibeweaver_store.importers.foreign_values import read_flag, read_optional
 from vibeweaver_store.importers.recorded import Part, keep_activity, note_activity, recorded
 from vibeweaver_store.importers.redaction import Redactor
 from vibeweaver_store.importers.runs import ImportReport, Progress, running
-from vibeweaver_store.importers.transcript_lines import UNTITLED, Said, fitting_id, said_in, source_session_of, title_of
+from vibeweaver_store.importers.transcript_lines import UNTITLED, Said, said_in, source_session_of, title_of
 from vibeweaver_store.json_values import shown
 from vibeweaver_store.models import AgentStatus, Job, MessageRole, Session, SessionKind, SessionStatus
 from vibeweaver_store.models.session import FINAL
 from vibeweaver_store.services import jobs, journal, messages, sessions, workspaces
 from vibeweaver_store.services.journal import NewEvent
-from vibeweaver_store.services.journal_lines import columns_of
+from vibeweaver_store.services.journal_lines import columns_of, id_of
 from vibeweaver_store.services.messages import NewMessage
 from vibeweaver_store.store import Store
 from vibeweaver_store.unit_of_work import UnitOfWork
@@ -174,7 +174,7 @@ def _bring_events(rows: Sequence[ForeignRow], redact: bool, uow: UnitOfWork, par
 
 
 def _sessions_there(uow: UnitOfWork, rows: Iterable[ForeignRow]) -> set[str]:
-    named = {key for row in rows if (key := fitting_id(row["memva_session_id"])) is not None}
+    named = {key for row in rows if (key := id_of(row["memva_session_id"])) is not None}
     return set(uow.exec(select(col(Session.id)).where(col(Session.id).in_(named))))
 
 
@@ -184,7 +184,7 @@ def _read(row: ForeignRow, redact: bool, there: Container[str] = (), part: Part 
     session_id = row["memva_session_id"] if row["memva_session_id"] in there else None
     new = NewEvent(
         line,
-        source_session_id=fitting_id(row["session_id"]) or fitting_id(row["memva_session_id"]),
+        source_session_id=id_of(row["session_id"]) or id_of(row["memva_session_id"]),
         session_id=session_id,
         project_name=redactor.strike(row["project_name"]),
         import_id=None if part is None else part.import_id,

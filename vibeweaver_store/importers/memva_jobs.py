@@ -11,10 +11,10 @@ from vibeweaver_store.errors import InvalidInput
 from vibeweaver_store.importers.foreign_database import ForeignRow
 from vibeweaver_store.importers.foreign_values import read_json
 from vibeweaver_store.importers.redaction import Redactor
-from vibeweaver_store.importers.transcript_lines import fitting_id
 from vibeweaver_store.json_values import freeze
 from vibeweaver_store.models import Job, JobStatus
 from vibeweaver_store.models.job import DEFAULT_MAX_ATTEMPTS, FINAL_OF_JOBS
+from vibeweaver_store.services.journal_lines import id_of
 
 COLUMNS: Final = (
     *("id", "type", "data?", "status", "priority?", "attempts?", "max_attempts?", "error?", "result?"),
@@ -94,4 +94,4 @@ def session_named(row: ForeignRow) -> str | None:
     """Return the session that the data of a job names, whether it is here or not."""
     data = _document(row["data"])
     named = [data.get(name) for name in _SESSION] if isinstance(data, dict) else []
-    return next((key for each in named if (key := fitting_id(each)) is not None), None)
+    return next((key for each in named if (key := id_of(each)) is not None), None)

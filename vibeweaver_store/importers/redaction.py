@@ -20,7 +20,6 @@ from typing import Any, Final
 import orjson
 
 from vibeweaver_store.importers.secret_shapes import (
-    HINTS,
     KEY,
     KEY_HINT,
     LIKE_A_VALUE,
@@ -28,6 +27,9 @@ from vibeweaver_store.importers.secret_shapes import (
     REST_OF_KEY,
     SECRET_NAME,
     SHAPES,
+    TRACES,
+    TRACES_IN_SMALL,
+    Trace,
 )
 from vibeweaver_store.json_values import MAX_DOCUMENT_DEPTH
 
@@ -75,8 +77,14 @@ class Redactor:
 
 
 def _may_hold_secrets(raw: bytes) -> bool:
-    small = raw.lower()
-    return any(hint.search(small) for hint in HINTS)
+    return _has_any(TRACES, raw) or _has_any(TRACES_IN_SMALL, raw.lower())
+
+
+def _has_any(traces: Sequence[Trace], raw: bytes) -> bool:
+    for plain, pattern in traces:  # noqa: SIM110 - every line is looked through, and any(...) takes as long as a search
+        if plain in raw and pattern.search(raw):
+            return True
+    return False
 
 
 class _Walk:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 REDACTED: Final = "[redacted]"
 
@@ -164,13 +164,39 @@ LIKE_A_VALUE: Final = re.compile(
 )
 """How the value begins that stands behind its name in a list, where another name might stand as well."""
 
-HINTS: Final = tuple(
-    re.compile(hint.encode())
-    for hint in (
-        *(shape.hint for shape in SHAPES),
-        KEY_HINT,
-        *(rf'{name}\\*"' for name in ("organization", '"org', "token", "secret", "headers")),
-        r"\\u00[2-7]",  # a plain letter that was spelled out
-    )
+
+class Trace(NamedTuple):
+    """What bytes have somewhere that hold a secret: a few bytes, which are found at once, and a pattern with them."""
+
+    plain: bytes
+    pattern: re.Pattern[bytes]
+
+
+def _traces(*patterns: tuple[bytes, bytes]) -> tuple[Trace, ...]:
+    return tuple(Trace(plain, re.compile(pattern)) for plain, pattern in patterns)
+
+
+# Each begins with a letter that is rare, or is plain: to look for one of them is to look for that. What has the same
+# rare letter is looked for together; what stands before the letter is looked at then.
+TRACES: Final = _traces(
+    (b"A", rb"A(?:[KS]IA|Iza)"),
+    (b"J", rb"J(?<=\.eyJ)"),
+    (rb"\u00", rb"\\u00[2-7]"),  # a plain letter that was spelled out
 )
-"""Bytes of which every JSON document has some that holds a secret, in small letters."""
+"""The bytes of every JSON document that holds a secret have one of these, or of the others in small letters."""
+
+TRACES_IN_SMALL: Final = _traces(
+    (
+        b"k",
+        rb"k(?:(?<=sk)-|(?<=cook)ie|(?<=api[-_]k)ey|(?<=apik)ey|(?<=tok)en\\*\"|(?<=private k)ey(?: block)?-----)",
+    ),
+    (b"z", rb"z(?:(?<=authoriz)ation|(?<=organiz)ation(?:[-_]?(?:uu)?id|\\*\"))"),
+    (b"x", rb"xox[abeoprs]-"),
+    (b"g", rb"g(?:h[pousr]_|ithub_pat_|lpat-|(?<=org)(?:[-_]?(?:uu)?id|\\*\"))"),
+    (b"@", rb':\\*/\\*/[^/\s"@]{1,4000}@'),
+    (b"bearer", b"bearer"),
+    (b"curl", b"curl"),
+    (b"secret", rb"secret\\*\""),
+    (b"headers", rb"headers\\*\""),
+)
+"""The others."""

@@ -7,15 +7,12 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Final
 
-from vibeweaver_store.columns import Id, require
-from vibeweaver_store.errors import InvalidInput
 from vibeweaver_store.models import MessageRole
-from vibeweaver_store.services.journal_lines import instant_of, mended_text
+from vibeweaver_store.services.journal_lines import id_of, instant_of, mended_text
 
 UNTITLED: Final = "untitled"
 _LONGEST_TITLE: Final = 100
@@ -46,11 +43,9 @@ def said_in(line: Mapping[str, Any]) -> Said | None:
     That is the prompts that were typed, the agent's answers in text, and, as the system's, the summary that takes the
     place of a conversation that was compacted. What side chains say, tools and the client itself, is not.
     """
-    text = _text_of(line)
-    if is_aside(line) or not text.strip():
-        return None
-    role = _role(line)
-    return None if role is None else Said(role, text, _public_id(line, role, text))
+    role = None if is_aside(line) else _role(line)
+    text = "" if role is None else _text_of(line)
+    return None if role is None or not text.strip() else Said(role, text, _public_id(line, role, text))
 
 
 def is_aside(line: Mapping[str, Any]) -> bool:
@@ -60,15 +55,7 @@ def is_aside(line: Mapping[str, Any]) -> bool:
 
 def source_session_of(line: Mapping[str, Any]) -> str | None:
     """Return what a line calls its session, in either spelling, or ``None``."""
-    return fitting_id(line.get("sessionId")) or fitting_id(line.get("session_id"))
-
-
-def fitting_id(value: object) -> str | None:
-    """Return a value that can be an id, or ``None``."""
-    with suppress(InvalidInput):
-        key: str = require(Id, value, field="id")
-        return key
-    return None
+    return id_of(line.get("sessionId")) or id_of(line.get("session_id"))
 
 
 def _role(line: Mapping[str, Any]) -> MessageRole | None:
@@ -82,7 +69,7 @@ def _role(line: Mapping[str, Any]) -> MessageRole | None:
 def _text_of(line: Mapping[str, Any]) -> str:
     """Return the text of a message, its blocks under each other, as the store can hold it."""
     message = line.get("message")
-    content = message.get("content") if isinstance(message, Mapping) else None
+    content = message.get("content") if isinstance(message, dict) else None
     blocks = [{"type": "text", "text": content}] if isinstance(content, str) else content
     if not isinstance(blocks, list) or any(_is_block(block, "tool_result") for block in blocks):
         return ""
@@ -91,7 +78,7 @@ def _text_of(line: Mapping[str, Any]) -> str:
 
 
 def _is_block(block: object, kind: str) -> bool:
-    return isinstance(block, Mapping) and block.get("type") == kind
+    return isinstance(block, dict) and block.get("type") == kind
 
 
 def _is_wrapped(text: str) -> bool:
@@ -99,7 +86,7 @@ def _is_wrapped(text: str) -> bool:
 
 
 def _public_id(line: Mapping[str, Any], role: MessageRole, text: str) -> str:
-    own = fitting_id(line.get("uuid"))
+    own = id_of(line.get("uuid"))
     if own is not None:
         return own
     content = "\n".join((role, str(line.get("timestamp")), text)).encode(errors="replace")
@@ -166,7 +153,8 @@ class Facts:
             self.summaries.append((_plain(line.get("leafUuid")), summary))
         if said is not None and said.role is not MessageRole.SYSTEM:
             kind = "prompt" if said.role is MessageRole.USER else "answer"
-            self.titles.setdefault(kind, title_of(said.text) or UNTITLED)
+            if kind not in self.titles:
+                self.titles[kind] = title_of(said.text) or UNTITLED
 
     def _take_result(self, line: Mapping[str, Any]) -> None:
         cost = line.get("total_cost_usd", line.get("cost_usd"))
@@ -194,7 +182,9 @@ class Facts:
 
 def title_of(text: object) -> str:
     """Return the first line of a text that is not blank, as long as a name should be; empty where there is none."""
-    lines = mended_text(text.lstrip()[:_LOOKED_THROUGH]).splitlines() if isinstance(text, str) else []
+    if not isinstance(text, str):
+        return ""
+    lines = mended_text(text.lstrip()[:_LOOKED_THROUGH]).splitlines()
     printable = ("".join(sign if sign.isprintable() else " " for sign in line).strip() for line in lines)
     return next(filter(None, printable), "")[:_LONGEST_TITLE].rstrip()
 

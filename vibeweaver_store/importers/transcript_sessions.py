@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
+from functools import cache
 from pathlib import PurePosixPath, PureWindowsPath
 from typing import Any, Final
 
@@ -13,11 +14,13 @@ import sqlalchemy as sa
 from sqlmodel import col, select
 
 from vibeweaver_store.columns import PathText, require
-from vibeweaver_store.errors import AlreadyExists, InvalidInput
+from vibeweaver_store.errors import InvalidInput
+from vibeweaver_store.hot import Hot, placed
+from vibeweaver_store.hot_insert import HotInsert
 from vibeweaver_store.importers.transcript_lines import FOLDERS, TITLES, UNTITLED, Facts
 from vibeweaver_store.models import AgentStatus, JournalEvent, Session, SessionKind, SessionStatus
 from vibeweaver_store.services import sessions, workspaces
-from vibeweaver_store.unit_of_work import UnitOfWork
+from vibeweaver_store.unit_of_work import UnitOfWork, upsert
 
 _NEWEST: Final = ("summary of another", "summary", "custom title")
 """Of these names the newest one counts, of others the first."""
@@ -46,16 +49,26 @@ def make_sure(uow: UnitOfWork, session_id: str, facts: Facts, origin: Origin) ->
     """
     if sessions.find(uow, session_id) is not None:
         return False
-    made = Session.build(
-        id=session_id,
-        kind=SessionKind.AGENT,
-        import_id=origin.import_id,
-        **_values(uow, session_id, None, facts, origin),
-    )
-    with suppress(AlreadyExists), uow.savepoint():
-        uow.insert(made)
-        return True
-    return False  # somebody made it just now
+    values = _values(uow, session_id, None, facts, origin)
+    made = _SESSIONS.checked({"id": session_id, "kind": SessionKind.AGENT, "import_id": origin.import_id, **values})
+    return _make(uow.backend).count(uow, **made) == 1  # else somebody made it just now
+
+
+_SESSIONS: Final = HotInsert(Session)
+
+
+@cache
+def _make(backend: str) -> Hot:
+    names = {name: name for name in Session.model_fields}
+    return Hot(upsert(Session, backend).on_conflict_do_nothing(index_elements=["id"]), names=names)
+
+
+@cache
+def _keep(names: tuple[str, ...]) -> Hot:
+    """Return the statement that brings columns of a session up to what lines say."""
+    changes: dict[Any, Any] = dict([placed(Session, name) for name in names])
+    statement = sa.update(Session).where(col(Session.id) == sa.bindparam("session_id"))
+    return Hot(statement.values({**changes, Session.version: col(Session.version) + 1}))
 
 
 def keep_up(uow: UnitOfWork, session_id: str, facts: Facts, origin: Origin) -> None:
@@ -70,8 +83,8 @@ def keep_up(uow: UnitOfWork, session_id: str, facts: Facts, origin: Origin) -> N
     changes = _values(uow, session_id, session, facts, origin)
     if all(getattr(session, name) == value for name, value in changes.items()):
         return
-    changed = sa.update(Session).where(col(Session.id) == session_id)
-    uow.exec(changed.values(**changes, version=col(Session.version) + 1))
+    new = {f"new_{name}": value for name, value in changes.items()}
+    _keep(tuple(changes)).count(uow, session_id=session_id, **new)
 
 
 def _is_of_importer(attributes: Mapping[str, Any], importer: str) -> bool:

@@ -14,32 +14,27 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
-from typing import Any, BinaryIO, Final
+from typing import Any, BinaryIO, Final, NamedTuple
 
 from vibeweaver_store.errors import IllegalTransition, InvalidInput, NotFound, StoreError
 from vibeweaver_store.importers.jsonl import JsonLine, Line, Lines, fingerprint, whole_array
 from vibeweaver_store.importers.recorded import source_name
 from vibeweaver_store.importers.redaction import redact
 from vibeweaver_store.importers.runs import Counts, Progress, Run
-from vibeweaver_store.importers.transcript_lines import (
-    Facts,
-    Said,
-    fitting_id,
-    said_in,
-    source_session_of,
-)
+from vibeweaver_store.importers.transcript_lines import Facts, Said, said_in, source_session_of
 from vibeweaver_store.importers.transcript_marks import MAX_PROBLEMS_KEPT, Mark, State, is_gone, is_rewritten
 from vibeweaver_store.importers.transcript_sessions import Origin, keep_up, make_sure, open_summaries
+from vibeweaver_store.json_values import JsonText, text_of_read
 from vibeweaver_store.models import Import, ImportStatus
 from vibeweaver_store.services import imports, journal, messages, sessions
 from vibeweaver_store.services.journal import NewEvent
-from vibeweaver_store.services.journal_lines import instant_of
+from vibeweaver_store.services.journal_lines import id_of, instant_of
 from vibeweaver_store.services.messages import NewMessage
 from vibeweaver_store.unit_of_work import UnitOfWork
 
 _BATCH_BYTES: Final = 2 * 1024 * 1024
 _BATCH_LINES: Final = 1000
-_CHUNK: Final = 1024 * 1024
+_CHUNK: Final = 64 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,12 +54,12 @@ class Manner:
     noted: set[int] = field(default_factory=set)
 
 
-@dataclass(frozen=True, slots=True)
-class _Item:
-    """An object of a line: the line's number, what people can read of it, and the last time that was told."""
+class _Item(NamedTuple):
+    """An object of a line, as text too where that is known; the line's number, what people can read, the last time."""
 
     number: int
     data: JsonLine
+    text: JsonText | None
     said: Said | None
     at: datetime | None
 
@@ -248,11 +243,11 @@ class _Transcript:
         one that is called as the file.
         """
         name = source_name(self._path).rpartition("/")[2].removesuffix(".jsonl")
-        if fitting_id(name) is not None and self._mentions(name):
+        if id_of(name) is not None and self._mentions(name):
             return name
         lines: Iterable[Line] = Lines(self._file) if array is None else array
         named = (source_session_of(each) for line in lines for each in line.objects)
-        return next(filter(None, named), None) or fitting_id(name) or hashlib.sha256(name.encode()).hexdigest()
+        return next(filter(None, named), None) or id_of(name) or hashlib.sha256(name.encode()).hexdigest()
 
     def _mentions(self, session_id: str) -> bool:
         """Say whether a line is of a session, without reading it as JSON."""
@@ -287,7 +282,8 @@ class _Transcript:
             kept, redacted = redact(each, line.raw) if self._manner.redact else (each, 0)
             batch.counts.redacted += redacted
             self._at = instant_of(kept) or self._at
-            batch.items.append(_Item(line.number, kept, said_in(kept), self._at))
+            text = text_of_read(kept) if line.is_plain else None
+            batch.items.append(_Item(line.number, kept, text, said_in(kept), self._at))
 
     def _store(self, batch: _Batch) -> None:
         mark = fingerprint(self._file, batch.end)
@@ -353,7 +349,7 @@ class _Transcript:
         session_id = self._session_id
         facts = batch.facts(self._mark.summaries)
         counts.sessions += make_sure(uow, session_id, facts, origin)
-        ingested = journal.ingest(uow, [self._event(item.data, origin.import_id) for item in batch.items])
+        ingested = journal.ingest(uow, [self._event(item, origin.import_id) for item in batch.items])
         counts.new += ingested.new
         counts.duplicate += ingested.duplicate
         counts.unknown += ingested.unknown
@@ -366,8 +362,9 @@ class _Transcript:
         keep_up(uow, session_id, facts, origin)
         return open_summaries(uow, session_id, facts.summaries)
 
-    def _event(self, line: JsonLine, import_id: int) -> NewEvent:
-        return NewEvent(line, source_session_id=self._session_id, session_id=self._session_id, import_id=import_id)
+    def _event(self, item: _Item, import_id: int) -> NewEvent:
+        session_id = self._session_id
+        return NewEvent(item.data, session_id, session_id, import_id=import_id, text=item.text)
 
     def _folder(self) -> str:
         return self._source.rpartition("/")[0] or "/"

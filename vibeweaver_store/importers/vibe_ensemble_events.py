@@ -14,11 +14,11 @@ from vibeweaver_store.importers.foreign_database import BATCH_ROWS, ForeignDatab
 from vibeweaver_store.importers.known_rows import Mark, Tally
 from vibeweaver_store.importers.recorded import Part
 from vibeweaver_store.importers.redaction import Redactor
-from vibeweaver_store.importers.transcript_lines import fitting_id
 from vibeweaver_store.importers.vibe_ensemble_rows import mark_of_event, read_event
 from vibeweaver_store.json_values import shown
 from vibeweaver_store.models import CoordinationEvent, EnsembleWorker, Project, Ticket
 from vibeweaver_store.services.ensemble_rows import append_events, hold_events
+from vibeweaver_store.services.journal_lines import id_of
 from vibeweaver_store.unit_of_work import UnitOfWork
 
 
@@ -43,7 +43,7 @@ class Events:
         self._redact = redact
         self._tally = Tally()
         tickets, workers = (
-            {row.key: fitting_id(row["project_id"]) for row in source.rows(table) if row.key is not None}
+            {row.key: id_of(row["project_id"]) for row in source.rows(table) if row.key is not None}
             for table in ("tickets", "workers")
         )
         self._theirs = Named(tickets, workers)

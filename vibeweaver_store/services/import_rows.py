@@ -3,14 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Set as AbstractSet
+from typing import Final
 
 import sqlalchemy as sa
 from sqlmodel import col, select
 
-from vibeweaver_store.columns import Count, require
+from vibeweaver_store.columns import Count, UtcDateTime, require
 from vibeweaver_store.errors import NotFound
+from vibeweaver_store.hot import Hot, HotRows
 from vibeweaver_store.models.imports import Import, ImportStatus
 from vibeweaver_store.unit_of_work import ReadUnitOfWork, UnitOfWork
+
+_OF_ID: Final = col(Import.id) == sa.bindparam("id")
+_THERE: Final = Hot(sa.select(col(Import.id)).where(_OF_ID))
+_ONE: Final = HotRows(Import, select(Import).where(_OF_ID))
+_BROKEN_OFF: Final = Hot(
+    sa.update(Import)
+    .where(
+        col(Import.importer) == sa.bindparam("importer_"),
+        col(Import.source) == sa.bindparam("source_"),
+        col(Import.status) == ImportStatus.RUNNING,
+    )
+    .values(status=ImportStatus.FAILED, finished_at=sa.bindparam("at", type_=UtcDateTime()))
+)
 
 
 def require_imports(uow: ReadUnitOfWork, import_ids: AbstractSet[int | None]) -> None:
@@ -21,10 +36,9 @@ def require_imports(uow: ReadUnitOfWork, import_ids: AbstractSet[int | None]) ->
     Raises:
         NotFound: one is not there.
     """
-    wanted = {key for key in import_ids if key is not None}
-    missing = wanted - set(uow.exec(select(Import.id).where(col(Import.id).in_(wanted)))) if wanted else wanted
-    if missing:
-        raise NotFound("import", min(missing))
+    for key in sorted(key for key in import_ids if key is not None):
+        if _THERE.first(uow, id=key) is None:
+            raise NotFound("import", key)
 
 
 def get(uow: ReadUnitOfWork, import_id: int) -> Import:
@@ -46,7 +60,7 @@ def find(uow: ReadUnitOfWork, import_id: int) -> Import | None:
     Raises:
         InvalidInput: the id is no whole number.
     """
-    return uow.exec(select(Import).where(col(Import.id) == key_of(import_id))).one_or_none()
+    return _ONE.first(uow, id=key_of(import_id))
 
 
 def key_of(import_id: int) -> int:
@@ -64,7 +78,6 @@ def same_source(of: Import) -> tuple[sa.ColumnElement[bool], ...]:
     return col(Import.importer) == of.importer, col(Import.source) == of.source
 
 
-def break_off(uow: UnitOfWork, of: Import) -> None:
-    """Let the imports of the same source that are at work have failed."""
-    at_work = sa.update(Import).where(*same_source(of), col(Import.status) == ImportStatus.RUNNING)
-    uow.exec(at_work.values(status=ImportStatus.FAILED, finished_at=uow.now()))
+def break_off(uow: UnitOfWork, importer: str, source: str) -> None:
+    """Let the imports of a source that are at work have failed."""
+    _BROKEN_OFF.count(uow, importer_=importer, source_=source, at=uow.now())

@@ -132,7 +132,7 @@ def undo(uow: UnitOfWork, import_id: int) -> Undone:
         kept_jobs=kept_jobs,
         **remove_ensembles(uow, import_id),
     )
-    break_off(uow, found)
+    break_off(uow, found.importer, found.source)
     uow.exec(sa.update(Import).where(*same_source(found)).values(offset_bytes=0))
     noted = {
         "status": ImportStatus.UNDONE,

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Any, Final
 
 import sqlalchemy as sa
@@ -18,6 +19,8 @@ from sqlmodel import col, select
 
 from vibeweaver_store.columns import Count, JsonObject, Name, PathText, Text, parse_enum, require
 from vibeweaver_store.errors import IllegalTransition, InvalidInput
+from vibeweaver_store.hot import HotRows, placed
+from vibeweaver_store.hot_insert import HotInsert
 from vibeweaver_store.models import (
     Comment,
     CoordinationEvent,
@@ -33,7 +36,7 @@ from vibeweaver_store.models import (
     WorkerType,
     Workspace,
 )
-from vibeweaver_store.paging import DEFAULT_LIMIT, Order, Page, fetch, ordered
+from vibeweaver_store.paging import DEFAULT_LIMIT, Order, Page, fetch
 from vibeweaver_store.services.import_rows import break_off, find, get, key_of
 from vibeweaver_store.services.import_undo import GROWN, LATEST, SPACES, Undone, undo
 from vibeweaver_store.unit_of_work import ReadUnitOfWork, UnitOfWork
@@ -93,12 +96,13 @@ def begin(uow: UnitOfWork, importer: str, source: str, fingerprint: str, *, offs
     Raises:
         InvalidInput: a value is blank or of a wrong type.
     """
-    begun = Import.build(
-        importer=importer, source=source, fingerprint=fingerprint, offset_bytes=offset_bytes, started_at=uow.now()
-    )
-    break_off(uow, begun)
-    uow.insert(begun)
-    return begun
+    values = {"importer": importer, "source": source, "fingerprint": fingerprint, "offset_bytes": offset_bytes}
+    begun = _IMPORTS.checked(values, started_at=uow.now(), status=ImportStatus.RUNNING)
+    break_off(uow, begun["importer"], begun["source"])
+    return _IMPORTS.insert(uow, begun)
+
+
+_IMPORTS: Final = HotInsert(Import)
 
 
 def record(
@@ -164,13 +168,22 @@ def _noted(
 
 def _change(uow: UnitOfWork, import_id: int, wanted: ImportStatus, values: dict[str, Any]) -> Import:
     key = key_of(import_id)
-    of = [col(Import.id) == key, col(Import.status) == ImportStatus.RUNNING]
-    if wanted is not ImportStatus.FAILED:  # who has been taken over may still say that it is over
+    new = {f"new_{name}": value for name, value in values.items()}
+    changed = _changed(tuple(values), wanted is ImportStatus.FAILED).first(uow, key=key, **new)
+    if changed is None:
+        raise _refusal(uow, key, wanted)
+    return changed
+
+
+@cache
+def _changed(names: tuple[str, ...], fails: bool) -> HotRows[Import]:
+    of = [col(Import.id) == sa.bindparam("key"), col(Import.status) == ImportStatus.RUNNING]
+    if not fails:  # who has been taken over may still say that it is over
         of.append(~_newer())
     # Nothing to note still has to be refused where the import is not at work.
-    if uow.exec(sa.update(Import).where(*of).values(**values or {"importer": col(Import.importer)})).rowcount == 0:
-        raise _refusal(uow, key, wanted)
-    return get(uow, key)
+    changes: list[tuple[Any, Any]] = [placed(Import, name) for name in names]
+    changes = changes or [(col(Import.importer), col(Import.importer))]
+    return HotRows(Import, sa.update(Import).where(*of).values(dict(changes)).returning(Import))
 
 
 def _newer() -> sa.Exists:
@@ -208,13 +221,22 @@ def latest(uow: ReadUnitOfWork, importer: str, source: str) -> Import | None:
     Raises:
         InvalidInput: a value is blank or of a wrong type.
     """
-    within = [
-        (col(Import.importer), require(Name, importer, field="importer")),
-        (col(Import.source), require(PathText, source, field="source")),
-    ]
-    order = Order(["imports of source"], [col(Import.id)], falling=True, within=within)
-    statement = ordered(uow, select(Import).where(col(Import.status) != ImportStatus.UNDONE), order)
-    return uow.exec(statement.limit(1)).one_or_none()
+    of = {"importer": require(Name, importer, field="importer"), "source": require(PathText, source, field="source")}
+    return _LATEST.first(uow, **of)
+
+
+_LATEST: Final = HotRows(
+    Import,
+    select(Import)
+    .where(
+        col(Import.importer) == sa.bindparam("importer"),
+        # A range of one value keeps PostgreSQL to the index: see paging.confined.
+        col(Import.source).between(sa.bindparam("source"), sa.bindparam("source")),
+        col(Import.status) != ImportStatus.UNDONE,
+    )
+    .order_by(col(Import.source).desc(), col(Import.id).desc())
+    .limit(1),
+)
 
 
 def brought(uow: ReadUnitOfWork, import_id: int) -> Brought:

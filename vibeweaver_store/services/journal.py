@@ -10,14 +10,14 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from itertools import islice
-from typing import Any
+from typing import Any, Final
 
 import sqlalchemy as sa
 from sqlmodel import col, select
 
 from vibeweaver_store.columns import Count, require
 from vibeweaver_store.errors import InvalidInput, NotFound
-from vibeweaver_store.hot import Hot
+from vibeweaver_store.hot import Hot, among
 from vibeweaver_store.json_values import shown
 from vibeweaver_store.models.journal import JournalEvent
 from vibeweaver_store.services.import_rows import require_imports
@@ -97,12 +97,13 @@ def ingest(uow: UnitOfWork, events: Iterable[NewEvent | Mapping[str, Any]]) -> I
         InvalidInput: a line cannot be kept, or a value beside it is refused. What was taken in before it goes with the
             unit of work.
     """
-    lines = _lines(events)
+    lines = _lines(events, as_text=uow.backend == "sqlite")
     held = _hold_all(uow, events)
+    brought_by: set[int | None] = set()
     noted: set[str] = set()
     read = new = unknown = 0
     while batch := list(islice(lines, _BATCH)):
-        require_imports(uow, {line["import_id"] for line in batch})
+        brought_by |= _require_imports(uow, {line["import_id"] for line in batch} - brought_by)
         held |= _hold(uow, {line["session_id"] for line in batch} - {None} - held)
         written = _insert(uow, batch)
         noted |= _note_activity(uow, {session_id for _, session_id in written if session_id is not None} - noted)
@@ -112,13 +113,18 @@ def ingest(uow: UnitOfWork, events: Iterable[NewEvent | Mapping[str, Any]]) -> I
     return Ingested(read, new, read - new, unknown)
 
 
-def _lines(events: Iterable[NewEvent | Mapping[str, Any]]) -> Iterator[dict[str, Any]]:
+def _require_imports(uow: UnitOfWork, import_ids: set[int | None]) -> set[int | None]:
+    require_imports(uow, import_ids)
+    return import_ids
+
+
+def _lines(events: Iterable[NewEvent | Mapping[str, Any]], *, as_text: bool) -> Iterator[dict[str, Any]]:
     if not isinstance(events, Iterable) or isinstance(events, str | bytes | Mapping):
         raise InvalidInput(f"events: must be a list of lines (got {shown(events)})", field="events")
     for event in events:
         if not isinstance(event, NewEvent | Mapping):
             raise InvalidInput(f"events: must hold NewEvent or JSON objects (got {shown(event)})", field="events")
-        yield columns_of(event if isinstance(event, NewEvent) else NewEvent(event))
+        yield columns_of(event if isinstance(event, NewEvent) else NewEvent(event), as_text=as_text)
 
 
 def _hold_all(uow: UnitOfWork, events: object) -> set[str]:
@@ -143,21 +149,43 @@ def _hold(uow: UnitOfWork, session_ids: set[str]) -> set[str]:
 
 def _insert(uow: UnitOfWork, batch: list[dict[str, Any]]) -> Sequence[tuple[str, str | None]]:
     """Write the lines that are not there, though another process wrote them meanwhile; return type and session each."""
-    keep = _keep(uow.backend)
     if uow.backend == "sqlite":
-        return [row for line in batch for row in keep.all(uow, **line)]
-    # Over a wire, many at once. Left out, a column that is empty would have lines with and without it go in one each.
-    written = uow.execute(keep.statement, batch, execution_options={"render_nulls": True})
+        fresh = _fresh(uow, batch)
+        _ADD.many(uow, fresh)
+        return [(line["event_type"], line["session_id"]) for line in fresh]
+    # Left out, a column that is empty would have lines with and without it go in one each.
+    written = uow.execute(_keep(), batch, execution_options={"render_nulls": True})
     return [(event_type, session_id) for event_type, session_id in written]
 
 
+_ADD: Final = Hot(
+    sa.insert(JournalEvent).inline(), names={name: name for name in JournalEvent.model_fields if name != "id"}
+)
+_THERE: Final = Hot(
+    sa.select(col(JournalEvent.event_uuid)).where(
+        col(JournalEvent.source_session_id) == sa.bindparam("source"), among(col(JournalEvent.event_uuid), "uuids")
+    )
+)
+
+
+def _fresh(uow: UnitOfWork, batch: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return the lines that are not there; on SQLite nobody writes meanwhile. Of those that come twice, the first."""
+    fresh: dict[tuple[str, str], dict[str, Any]] = {}
+    for line in batch:
+        fresh.setdefault((line["source_session_id"], line["event_uuid"]), line)
+    for source in {source for source, _ in fresh}:
+        uuids = [uuid for of_source, uuid in fresh if of_source == source]
+        for (uuid,) in _THERE.all(uow, source=source, uuids=uuids):
+            del fresh[source, uuid]
+    return list(fresh.values())
+
+
 @cache
-def _keep(backend: str) -> Hot:
+def _keep() -> Any:
     key = [col(JournalEvent.source_session_id), col(JournalEvent.event_uuid)]
-    statement = upsert(JournalEvent, backend).on_conflict_do_nothing(index_elements=key)
+    statement = upsert(JournalEvent, "postgresql").on_conflict_do_nothing(index_elements=key)
     # What comes back is what was written: a count of affected rows is not exact when there are many statements.
-    returning = statement.returning(col(JournalEvent.event_type), col(JournalEvent.session_id))
-    return Hot(returning, names={name: name for name in JournalEvent.model_fields if name != "id"})
+    return statement.returning(col(JournalEvent.event_type), col(JournalEvent.session_id))
 
 
 def _note_activity(uow: UnitOfWork, session_ids: set[str]) -> set[str]:

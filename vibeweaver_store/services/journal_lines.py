@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
+from functools import lru_cache
 from pathlib import PureWindowsPath
 from typing import Annotated, Any, Final, TypeAlias
 
@@ -20,7 +21,7 @@ from pydantic import Field
 
 from vibeweaver_store.columns import Count, Id, Name, Text, Utc, require
 from vibeweaver_store.errors import InvalidInput
-from vibeweaver_store.json_values import MAX_DOCUMENT_DEPTH, check_text, freeze, shown
+from vibeweaver_store.json_values import MAX_DOCUMENT_DEPTH, JsonText, check_text, encode_text, freeze, load_json, shown
 
 KNOWN_TYPES: Final = frozenset(
     {
@@ -34,11 +35,17 @@ KNOWN_TYPES: Final = frozenset(
 UNTYPED: Final = "unknown"
 """The type under which a line is kept that names none."""
 
-_Tokens: TypeAlias = Annotated[Count, Field(le=2**40)]
+_MOST_TOKENS: Final = 2**40
 """More tokens than any response takes, and few enough that eight million such counts can be added up."""
+
+_Tokens: TypeAlias = Annotated[Count, Field(le=_MOST_TOKENS)]
+_SHORT: Final = 200
+"""So many bytes every kind of text may have."""
 
 TOKENS: Final = ("input_tokens", "output_tokens", "cache_read_input_tokens", "cache_creation_input_tokens")
 """The kinds of tokens that a response takes, as lines and columns call them."""
+
+_NO_TOKENS: Final[dict[str, int | None]] = dict.fromkeys(TOKENS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +58,7 @@ class NewEvent:
         session_id: our session that it belongs to.
         project_name: what the project is called; by default the last part of the line's ``cwd``.
         import_id: which import brought it.
+        text: the line as :func:`vibeweaver_store.json_values.encode_text` gives it, where it is known already.
     """
 
     data: Mapping[str, Any]
@@ -58,10 +66,11 @@ class NewEvent:
     session_id: str | None = None
     project_name: str | None = None
     import_id: int | None = None
+    text: JsonText | None = None
 
 
-def columns_of(new: NewEvent) -> dict[str, Any]:
-    """Return the columns of a line, by name, all but the key.
+def columns_of(new: NewEvent, *, as_text: bool = False) -> dict[str, Any]:
+    """Return the columns of a line, by name, all but the key; ``as_text``, the line itself is JSON text.
 
     The line is kept as it came, but for what no backend can hold: NUL characters and lone surrogates become U+FFFD,
     and numbers that are not finite or of more than 64 bits become text. A line without a ``uuid`` gets a digest of its
@@ -73,41 +82,55 @@ def columns_of(new: NewEvent) -> dict[str, Any]:
             ``source_session_id`` was given; or another value that was given beside it is refused.
     """
     line = new.data
-    data = _document(line)
+    data = new.text if as_text and new.text is not None else _document(line, encode_text if as_text else freeze)
     given = None if new.source_session_id is None else require(Id, new.source_session_id, field="source_session_id")
-    source = _first(Id, line.get("sessionId"), line.get("session_id")) or given
+    source = id_of(line.get("sessionId")) or id_of(line.get("session_id")) or given
     if source is None:
         raise InvalidInput("source_session_id: the line names no session; give the one of its file", field="data")
-    cwd = _fit(Text, line.get("cwd"))
+    cwd = _fit_text(Text, line.get("cwd"))
+    message = line.get("message")
+    said: Mapping[str, Any] = message if isinstance(message, Mapping) else {}
     return {
-        "event_uuid": _fit(Id, line.get("uuid")) or _digest(source, data),
+        "event_uuid": id_of(line.get("uuid")) or _digest(source, data),
         "source_session_id": source,
-        "event_type": _fit(Name, line.get("type")) or UNTYPED,
+        "event_type": _fit_text(Name, line.get("type")) or UNTYPED,
         "timestamp": instant_of(line),
         "is_sidechain": line.get("isSidechain") is True or line.get("parent_tool_use_id") is not None,
         # The first line behind a compaction has no parent, and says what came before it.
-        "parent_uuid": _first(Id, line.get("parentUuid"), line.get("logicalParentUuid")),
+        "parent_uuid": id_of(line.get("parentUuid")) or id_of(line.get("logicalParentUuid")),
         "cwd": cwd,
         "project_name": _project(new.project_name, cwd),
         "session_id": None if new.session_id is None else require(Id, new.session_id, field="session_id"),
-        **_response(line),
+        "model": _fit_text(Text, said.get("model")),
+        "message_id": id_of(said.get("id")),
+        "request_id": id_of(line.get("requestId")) or id_of(line.get("request_id")),
+        **_tokens(said.get("usage")),
         "import_id": None if new.import_id is None else require(Count, new.import_id, field="import_id"),
         "data": data,
     }
 
 
-def _response(line: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what a line says of the API response that it is a part of."""
-    message = line.get("message")
-    said: Mapping[str, Any] = message if isinstance(message, Mapping) else {}
-    usage = said.get("usage")
-    tokens: Mapping[str, Any] = usage if isinstance(usage, Mapping) else {}
-    return {
-        "model": _fit(Text, said.get("model")),
-        "message_id": _fit(Id, said.get("id")),
-        "request_id": _first(Id, line.get("requestId"), line.get("request_id")),
-        **{name: _fit(_Tokens, tokens.get(name)) for name in TOKENS},
-    }
+def id_of(value: object) -> str | None:
+    """Return a value that can be an id, or ``None``."""
+    key: str | None = None if value is None else _fit_text(Id, value)
+    return key
+
+
+def _fit_text(kind: Any, value: object) -> Any:
+    """Return a text as a column takes it, or ``None``. Most are of every kind, which is seen without pydantic."""
+    if type(value) is str and len(value) <= _SHORT and value.isascii() and value.isprintable() and value.strip():
+        return value
+    return _fit(kind, value)
+
+
+def _tokens(usage: object) -> dict[str, int | None]:
+    if not isinstance(usage, Mapping):
+        return _NO_TOKENS
+    return {name: _fit_count(usage.get(name)) for name in TOKENS}
+
+
+def _fit_count(value: object) -> Any:
+    return value if type(value) is int and 0 <= value <= _MOST_TOKENS else _fit(_Tokens, value)
 
 
 def _fit(kind: Any, value: object) -> Any:
@@ -120,10 +143,6 @@ def _fit(kind: Any, value: object) -> Any:
         return None
 
 
-def _first(kind: Any, *values: object) -> Any:
-    return next((fit for value in values if (fit := _fit(kind, value)) is not None), None)
-
-
 def instant_of(line: Mapping[str, Any]) -> datetime | None:
     """Return when a line was written; ``None`` where it does not say so, or not of which time zone."""
     value = line.get("timestamp")
@@ -133,7 +152,7 @@ def instant_of(line: Mapping[str, Any]) -> datetime | None:
         parsed = datetime.fromisoformat(value)
     except ValueError:
         return None
-    instant: datetime | None = _fit(Utc, parsed)
+    instant: datetime | None = parsed if parsed.tzinfo is UTC else _fit(Utc, parsed)
     return instant
 
 
@@ -141,26 +160,33 @@ def _project(given: str | None, cwd: str | None) -> str | None:
     if given is not None:
         name: str = require(Text, given, field="project_name")
         return name
-    # Of either kind of path: agents work on Windows too.
-    return PureWindowsPath(cwd).name or None if cwd is not None else None
+    return None if cwd is None else _folder(cwd)
+
+
+@lru_cache(maxsize=64)
+def _folder(cwd: str) -> str | None:
+    # Of either kind of path: agents work on Windows too. All lines of a session name the same few.
+    return PureWindowsPath(cwd).name or None
 
 
 def _digest(source: str, data: Any) -> str:
-    content = orjson.dumps([source, data], option=orjson.OPT_SORT_KEYS)
+    document = load_json(str(data)) if isinstance(data, JsonText) else data
+    content = orjson.dumps([source, document], option=orjson.OPT_SORT_KEYS)
     return f"sha256:{hashlib.sha256(content).hexdigest()[:40]}"
 
 
 # --- documents that no backend can hold as they are -----------------------------------------------------------
 
 
-def _document(line: object) -> Any:
+def _document(line: object, form: Callable[[object], Any]) -> Any:
+    """Return a line in the form in which it is stored: :func:`freeze` or :func:`encode_text`."""
     if not isinstance(line, Mapping):
         raise InvalidInput(f"data: a line must be a JSON object (got {shown(line)})", field="data")
     document = dict(line)
     with suppress(ValueError):
-        return freeze(document)
+        return form(document)
     try:
-        return freeze(_mended(document))
+        return form(_mended(document))
     except ValueError as error:
         raise InvalidInput(f"data: a line {error}", field="data") from error
 

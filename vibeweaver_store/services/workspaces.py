@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import re
+from functools import cache
 from pathlib import Path
 from typing import Final
 
@@ -13,12 +14,13 @@ from sqlmodel import col, select
 
 from vibeweaver_store.columns import Id, PathText, require
 from vibeweaver_store.errors import InvalidInput, NotFound
+from vibeweaver_store.hot import HotRows, placed
 from vibeweaver_store.json_values import shown
 from vibeweaver_store.models.session import Session, Workspace
 from vibeweaver_store.paging import DEFAULT_LIMIT, Order, Page, fetch
 from vibeweaver_store.services.import_rows import require_imports
 from vibeweaver_store.services.session_rows import part_with
-from vibeweaver_store.unit_of_work import ReadUnitOfWork, UnitOfWork
+from vibeweaver_store.unit_of_work import ReadUnitOfWork, UnitOfWork, upsert
 
 _OF_WINDOWS: Final = re.compile(r"[A-Za-z]:[\\/]|\\\\[^\\/]")
 """How an absolute path of Windows begins: with a drive, or with a server."""
@@ -84,12 +86,17 @@ def ensure(uow: UnitOfWork, path: str | os.PathLike[str], *, import_id: int | No
         path=normalized, path_hash=_digest(normalized), created_at=now, last_accessed_at=now, import_id=import_id
     )
     require_imports(uow, {made.import_id})
-    insert = uow.upsert(Workspace).values(made.model_dump())
+    (ensured,) = _ensure(uow.backend).all(uow, **{f"new_{name}": value for name, value in made.model_dump().items()})
+    return ensured
+
+
+@cache
+def _ensure(backend: str) -> HotRows[Workspace]:
+    insert = upsert(Workspace, backend).values(dict([placed(Workspace, name) for name in Workspace.model_fields]))
     there, new = col(Workspace.last_accessed_at), insert.excluded.last_accessed_at
     later = sa.case((new > there, new), else_=there)
-    statement = insert.on_conflict_do_update(index_elements=["path"], set_={"last_accessed_at": later})
-    ensured: Workspace = uow.execute(statement.returning(Workspace)).scalar_one()
-    return ensured
+    updating = insert.on_conflict_do_update(index_elements=["path"], set_={"last_accessed_at": later})
+    return HotRows(Workspace, updating.returning(Workspace))
 
 
 def get(uow: ReadUnitOfWork, workspace_id: str) -> Workspace:

@@ -89,14 +89,20 @@ def encode(value: object, *, levels: int = MAX_DOCUMENT_DEPTH) -> tuple[str, Any
     return dump_json(frozen), frozen
 
 
-def encode_text(value: object) -> str:
+class JsonText(str):
+    """A JSON value as text, seen to be what :func:`encode` returns."""
+
+    __slots__ = ()
+
+
+def encode_text(value: object) -> JsonText:
     """Return a JSON value as :func:`encode` does, as text alone.
 
     Raises:
         ValueError: as :func:`freeze` does.
     """
     plain = _read_plain(value, MAX_DOCUMENT_DEPTH)
-    return dump_json(_freeze(value, MAX_DOCUMENT_DEPTH)) if plain is None else plain[0]
+    return JsonText(dump_json(_freeze(value, MAX_DOCUMENT_DEPTH)) if plain is None else plain[0])
 
 
 def text_of_read(value: object) -> JsonText | None:

@@ -15,7 +15,7 @@ from typing import Any, TypeAlias, TypeVar
 import orjson
 
 from vibeweaver_store.errors import CorruptData
-from vibeweaver_store.json_values import FrozenDict, dump_json, frozen_copy, load_json
+from vibeweaver_store.json_values import FrozenDict, JsonText, dump_json, frozen_copy, load_json
 
 Reader: TypeAlias = Callable[[Any], Any]
 """What turns a value of a driver into ours, or the other way round."""
@@ -106,7 +106,7 @@ def read_document(document: Any) -> Any:
 
 def write_json(document: Any) -> str | None:
     """Return a document as text."""
-    return None if document is None else dump_json(document)
+    return document if document is None or type(document) is JsonText else dump_json(document)
 
 
 # --- whole columns: the same, at a fraction of the time a value -----------------------------------------------------

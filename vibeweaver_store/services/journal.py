@@ -6,6 +6,7 @@ The whole of it under one name: what is written here, and what stands in ``journ
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -173,9 +174,11 @@ def _fresh(uow: UnitOfWork, batch: list[dict[str, Any]]) -> list[dict[str, Any]]
     fresh: dict[tuple[str, str], dict[str, Any]] = {}
     for line in batch:
         fresh.setdefault((line["source_session_id"], line["event_uuid"]), line)
-    for source in {source for source, _ in fresh}:
-        uuids = [uuid for of_source, uuid in fresh if of_source == source]
-        for (uuid,) in _THERE.all(uow, source=source, uuids=uuids):
+    uuids: dict[str, list[str]] = defaultdict(list)
+    for source, uuid in fresh:
+        uuids[source].append(uuid)
+    for source, of_source in uuids.items():
+        for (uuid,) in _THERE.all(uow, source=source, uuids=of_source):
             del fresh[source, uuid]
     return list(fresh.values())
 

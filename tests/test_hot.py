@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import copy
+import gc
 import pickle
+import weakref
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -196,6 +198,50 @@ def test_an_edit_of_a_row_that_was_written_is_written_too(store: Store, other: S
 
     (entry,) = other.query(history.recent, jam.id)
     assert entry.action == "after"
+
+
+def test_edits_of_however_many_rows_are_written(store: Store, other: Store, jam: Session) -> None:
+    with store.begin() as uow:
+        entries = [history.append(uow, jam.id, f"before {n}") for n in range(700)]
+        for n, entry in enumerate(entries):
+            entry.action = f"after {n}"
+
+    assert [entry.action for entry in other.iterate(history.page, jam.id, oldest_first=True)] == [
+        f"after {n}" for n in range(700)
+    ]
+
+
+def test_rows_that_nobody_keeps_are_not_kept_by_the_unit_of_work(store: Store, jam: Session) -> None:
+    with store.begin() as uow:
+        first = history.append(uow, jam.id, "kept")
+        gone = [weakref.ref(history.append(uow, jam.id, "let go")) for _ in range(2000)]
+        gc.collect()
+        assert sum(each() is not None for each in gone) < 600
+        first.action = "edited"
+
+    assert first.action == "edited"
+
+
+def test_a_row_that_is_looked_at_closer_is_in_the_session_with_those_that_came_with_it(
+    store: Store, jam: Session
+) -> None:
+    with store.begin() as uow:
+        one, another = history.append(uow, jam.id, "one"), history.append(uow, jam.id, "another")
+        assert object_session(one) is uow
+        assert another in uow
+        uow.delete(another)
+        uow.refresh(one)
+
+    assert [entry.action for entry in store.query(history.recent, jam.id)] == ["one"]
+
+
+def test_a_row_of_another_unit_of_work_is_none_of_this_one(store: Store, jam: Session) -> None:
+    with store.begin() as uow:
+        elsewhere = history.append(uow, jam.id, "elsewhere")
+    with store.begin() as uow:
+        here = history.append(uow, jam.id, "here")
+        assert sa.inspect(elsewhere).detached
+        assert object_session(here) is uow
 
 
 def test_an_edit_of_a_row_in_a_unit_of_work_that_reads_is_refused(store: Store, other: Store, jam: Session) -> None:

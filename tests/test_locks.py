@@ -9,13 +9,11 @@ import tempfile
 import threading
 import time
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from vibeweaver_store import Store
 from vibeweaver_store.errors import StoreBusy, StoreUnavailable
-from vibeweaver_store.locks import FileTurn, ForkGate, WriterQueue, file_lock, writer_queue
+from vibeweaver_store.locks import ForkGate, WriterQueue, file_lock, writer_queue
 
 
 def nothing() -> None:
@@ -217,122 +215,3 @@ def test_while_a_fork_waits_no_further_task_of_a_loop_is_let_in() -> None:
     gate.open()
     thread.join()
     assert gate.enter("second") is not None
-
-
-# --- turns among processes ---------------------------------------------------------------------------------------
-
-HOLDER = """
-import sys
-from vibeweaver_store.locks import FileTurn
-turn = FileTurn(sys.argv[1])
-print(turn.take(), flush=True)
-sys.stdin.readline()
-turn.leave()
-print("left", flush=True)
-sys.stdin.readline()
-"""
-
-
-def holder_of(path: Path) -> subprocess.Popen[str]:
-    """Another process that has the turn."""
-    pipes: dict[str, Any] = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
-    holder = subprocess.Popen([sys.executable, "-c", HOLDER, str(path)], **pipes)
-    assert holder.stdout is not None
-    assert holder.stdout.readline() == "True\n"
-    return holder
-
-
-def say(holder: subprocess.Popen[str]) -> None:
-    assert holder.stdin is not None
-    holder.stdin.write("\n")
-    holder.stdin.flush()
-
-
-@pytest.fixture
-def wal(tmp_path: Path) -> Path:
-    path = tmp_path / "store.db-wal"
-    path.touch()
-    return path
-
-
-def test_a_turn_that_another_process_has_comes_as_that_leaves_it(wal: Path) -> None:
-    with holder_of(wal) as holder:
-        turn = FileTurn(str(wal))
-        assert not turn.take()
-        threading.Timer(0.2, say, [holder]).start()
-        started = time.monotonic()
-        turn.wait(30)
-        assert time.monotonic() - started < 20
-        assert not FileTurn(str(wal)).take()
-        turn.close()
-        holder.kill()
-
-
-def test_a_turn_goes_with_the_process_that_had_it(wal: Path) -> None:
-    with holder_of(wal) as holder:
-        turn = FileTurn(str(wal))
-        threading.Timer(0.2, holder.kill).start()
-        started = time.monotonic()
-        turn.wait(30)
-        assert time.monotonic() - started < 20
-        turn.close()
-
-
-def test_who_waits_too_long_for_a_turn_goes_on_and_keeps_it_from_nobody_when_it_comes(wal: Path) -> None:
-    with holder_of(wal) as holder:
-        turn = FileTurn(str(wal))
-        turn.wait(0.1)
-        assert not turn.take()
-        say(holder)
-        assert holder.stdout is not None
-        assert holder.stdout.readline() == "left\n"
-        other = FileTurn(str(wal))
-        until = time.monotonic() + 20
-        while not other.take() and time.monotonic() < until:
-            time.sleep(0.01)
-        assert time.monotonic() < until
-        holder.kill()
-
-
-def test_who_gives_up_in_another_thread_keeps_a_turn_from_nobody(wal: Path) -> None:
-    with holder_of(wal) as holder:
-        turn = FileTurn(str(wal))
-        assert not turn.take()
-        waiter = threading.Thread(target=turn.wait, args=[30])
-        waiter.start()
-        time.sleep(0.1)
-        turn.give_up()
-        say(holder)
-        waiter.join(0.1)
-        other = FileTurn(str(wal))
-        until = time.monotonic() + 20
-        while not other.take() and time.monotonic() < until:
-            time.sleep(0.01)
-        assert time.monotonic() < until
-        holder.kill()
-        waiter.join()
-
-
-def test_a_turn_that_was_left_is_free(wal: Path) -> None:
-    one, other = FileTurn(str(wal)), FileTurn(str(wal))
-    assert one.take()
-    assert not other.take()
-    one.leave()
-    assert other.take()
-    for turn in (one, other):
-        turn.close()
-
-
-def test_where_there_is_no_file_there_is_nothing_to_wait_for(tmp_path: Path) -> None:
-    turn = FileTurn(str(tmp_path / "store.db-wal"))
-
-    assert turn.take()
-    turn.leave()
-    turn.close()
-
-
-def test_a_store_that_was_closed_has_no_turn(sqlite_path: Path) -> None:
-    with Store.open(sqlite_path) as store, store.begin():
-        assert not FileTurn(f"{sqlite_path}-wal").take()
-    assert store._turn is not None
-    assert store._turn._descriptor is None

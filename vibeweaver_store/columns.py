@@ -11,7 +11,7 @@ import enum
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
-from functools import lru_cache, partial
+from functools import partial
 from typing import Annotated, Any, TypeAlias, TypeVar
 
 import sqlalchemy as sa
@@ -36,6 +36,7 @@ from vibeweaver_store.stored_forms import (
     write_json,
     write_time,
 )
+from vibeweaver_store.validation import explain
 
 _MAX_INTEGER = 2**63 - 1
 
@@ -114,15 +115,6 @@ JsonDocument: TypeAlias = Annotated[Any, BeforeValidator(freeze)]
 """Any JSON value; what is handed out cannot be edited in place."""
 JsonObject: TypeAlias = Annotated[Any, BeforeValidator(_freeze_object)]
 """A JSON object; what is handed out cannot be edited in place."""
-
-
-def explain(error: ValidationError) -> InvalidInput:
-    """Turn pydantic's first complaint into an :class:`InvalidInput` that names the field and the value."""
-    first = error.errors(include_url=False)[0]
-    # An attribute is called metadata_ where SQLAlchemy has taken the name.
-    field = ".".join(str(part) for part in first["loc"]).removesuffix("_") or error.title
-    reason = first["msg"].removeprefix("Value error, ")
-    return InvalidInput(f"{field}: {reason} (got {shown(first['input'])})", field=field)
 
 
 # --- SQL types -------------------------------------------------------------------------------------------------
@@ -366,53 +358,3 @@ def _variant(adapter: TypeAdapter[Any], text: str) -> Any:
         return adapter.validate_python(read_json(text))
     except ValidationError as error:
         raise CorruptData(f"a stored document is not valid: {explain(error)}") from error
-
-
-def parse_document(adapter: TypeAdapter[DocumentT], value: object, *, field: str) -> DocumentT:
-    """Return a document of a union, from a variant or from what JSON says of one.
-
-    Raises:
-        InvalidInput: it is no variant of the union, or one of its values is refused.
-    """
-    try:
-        document: DocumentT = adapter.validator.validate_python(value)
-    except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        inner = ".".join(str(part) for part in first["loc"])
-        reason = first["msg"].removeprefix("Value error, ")
-        where = f"{field}: {inner}" if inner else field
-        raise InvalidInput(f"{where}: {reason} (got {shown(first['input'])})", field=field) from error
-    return document
-
-
-def require(kind: Callable[[Any], Any] | Any, value: object, *, field: str) -> Any:
-    """Validate one argument of a service against one of the types above.
-
-    Raises:
-        InvalidInput: the value is refused; the message names the field.
-    """
-    adapter = _adapter(kind)
-    try:
-        if type(value) is str and len(value) <= _LONGEST_KNOWN:
-            return _known_text(adapter, value)
-        return adapter.validator.validate_python(value)
-    except ValidationError as error:
-        reason = error.errors(include_url=False)[0]["msg"].removeprefix("Value error, ")
-        raise InvalidInput(f"{field}: {reason} (got {shown(value)})", field=field) from error
-
-
-_LONGEST_KNOWN = 200
-
-
-@lru_cache(maxsize=4096)
-def _known_text(adapter: TypeAdapter[Any], text: str) -> Any:
-    # What was taken once is taken again: most arguments of services are ids and names that come all the time.
-    return adapter.validate_python(text)
-
-
-_ADAPTERS: dict[int, TypeAdapter[Any]] = {}
-
-
-def _adapter(kind: Any) -> TypeAdapter[Any]:
-    found = _ADAPTERS.get(id(kind))
-    return found if found is not None else _ADAPTERS.setdefault(id(kind), TypeAdapter(kind))

@@ -24,13 +24,14 @@ from sqlalchemy import Engine, NullPool
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.util.concurrency import await_
 
-from vibeweaver_store.columns import Seconds, require
+from vibeweaver_store.columns import Seconds
 from vibeweaver_store.driver_errors import translating
 from vibeweaver_store.engine import Target, postgresql_engine, sqlite_engine
 from vibeweaver_store.errors import StoreError, StoreUnavailable
 from vibeweaver_store.hot import Hot
 from vibeweaver_store.locks import FORK_GATE
 from vibeweaver_store.settings import Settings
+from vibeweaver_store.validation import require
 
 _FIRST_PAUSE_SECONDS = 0.002
 _LONGEST_PAUSE_SECONDS = 0.05

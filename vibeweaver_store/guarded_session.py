@@ -4,15 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, Final, NoReturn
+from typing import TYPE_CHECKING, Any, Final, NoReturn, TypeVar
 
 import sqlmodel
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import session as orm_session
+from sqlalchemy.orm.attributes import instance_state
 from sqlalchemy.orm.identity import _WeakInstanceDict as WeakInstanceDict
+from sqlalchemy.orm.state import InstanceState
 
 from vibeweaver_store.errors import StoreError, StoreUnavailable
 from vibeweaver_store.kept import KeptConnection
+
+RowT = TypeVar("RowT", bound=sqlmodel.SQLModel)
 
 _BLANK: Final = vars(sqlmodel.Session(expire_on_commit=False, execution_options={"populate_existing": True}))
 """What a session begins with. Tests see that none of it is shared that changes.
@@ -57,6 +61,21 @@ class GuardedSession(sqlmodel.Session):
         self.hash_key = orm_session._new_sessionid()  # noqa: SLF001 - as Session.__init__ does
         orm_session._sessions[self.hash_key] = self  # noqa: SLF001 - likewise
         self._is_session = True
+
+    def _adopt(self, row: RowT, state: InstanceState[RowT], *, new: bool) -> RowT:
+        """Take a row in; one that is there already is the one that it has, with the values that it has now."""
+        assert state.key is not None  # noqa: S101 - it was made of a whole row
+        known = self.identity_map.get(state.key)
+        if known is not None:
+            there = instance_state(known)
+            there.dict.update({name: value for name, value in state.dict.items() if value is not state})
+            there._commit_all(there.dict, self.identity_map)  # noqa: SLF001 - as a loader does
+            return known
+        self.identity_map.add(state)
+        state.session_id = self.hash_key
+        if new and self._transaction is not None:
+            self._transaction._new[state] = True  # noqa: SLF001 - as a flush does
+        return row
 
     if not TYPE_CHECKING:  # type checkers see sqlmodel's own overloads
 

@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, Generic, TypeVar
 import sqlalchemy as sa
 from sqlmodel import SQLModel
 
-from vibeweaver_store.columns import Flag, Json, require
+from vibeweaver_store.columns import Flag, Json
 from vibeweaver_store.hot import Hot
 from vibeweaver_store.hot_rows import Shape
 from vibeweaver_store.json_values import encode_text, freeze
 from vibeweaver_store.stored_forms import write_json
+from vibeweaver_store.validation import require
 
 if TYPE_CHECKING:
     from vibeweaver_store.unit_of_work import UnitOfWork

@@ -21,6 +21,7 @@ from vibeweaver_store.errors import InvalidInput, StoreUnavailable
 from vibeweaver_store.following import Watch, watch
 from vibeweaver_store.kept import KeptConnections
 from vibeweaver_store.settings import Settings
+from vibeweaver_store.turns import FileTurn
 from vibeweaver_store.unit_of_work import Clock, ReadUnitOfWork
 
 T = TypeVar("T")
@@ -94,7 +95,7 @@ class OpenDatabase:
         self._wal: tuple[int, int] | None = None
         self._path = str(target.path) if target.path is not None else None
         self._wal_path = f"{target.path}-wal"
-        self._turn = locks.FileTurn(self._wal_path) if target.path is not None else None
+        self._turn = FileTurn(self._wal_path) if target.path is not None else None
         self._open_units: set[ReadUnitOfWork] = set()
         self._watches: weakref.WeakSet[Watch] = weakref.WeakSet()
         self._closed = False

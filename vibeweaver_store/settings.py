@@ -11,8 +11,8 @@ import platformdirs
 from pydantic import Field, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from vibeweaver_store.columns import explain
 from vibeweaver_store.errors import InvalidInput
+from vibeweaver_store.validation import explain
 
 
 class Settings(BaseSettings):

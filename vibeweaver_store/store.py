@@ -20,6 +20,7 @@ from vibeweaver_store.kept import KeptConnections
 from vibeweaver_store.opened import OpenDatabase, UowT, finished, pauses, prepare
 from vibeweaver_store.paging import Page, iterate
 from vibeweaver_store.settings import Settings, load
+from vibeweaver_store.turns import FileTurn
 from vibeweaver_store.unit_of_work import Clock, ReadUnitOfWork, UnitOfWork, utc_now
 
 P = ParamSpec("P")
@@ -262,7 +263,7 @@ class _Running(AbstractContextManager[UowT], Generic[UowT]):
         self._connections = connections
         self._queue = queue
         self._ticket: locks.Ticket | None = None
-        self._turn: locks.FileTurn | None = None
+        self._turn: FileTurn | None = None
         self._passer: locks.Passer | None = None
         self._uow: UowT | None = None
 

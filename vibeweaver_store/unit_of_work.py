@@ -17,7 +17,6 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.orm import SessionTransaction
 from sqlalchemy.orm.attributes import instance_state
-from sqlalchemy.orm.state import InstanceState
 
 from vibeweaver_store.errors import InvalidInput, StoreBusy, StoreError, StoreUnavailable
 from vibeweaver_store.following import ANNOUNCEMENT, announced
@@ -277,12 +276,11 @@ class UnitOfWork(ReadUnitOfWork):
         A row that the session has already is the one it has, with the values that it has now. ``new`` rows were
         written by the statement: with a savepoint that is undone they go.
         """
+        if len(self._loose) >= _MANY:
+            self._let_go()
         if self._is_session:
             return [self._adopt(row, instance_state(row), new=new) for row in rows]
-        if not self._loose:
-            HOLDERS.add(self)
-        elif len(self._loose) >= _MANY:
-            self._let_go()
+        HOLDERS.add(self)
         return [self._loosely(row) for row in rows]
 
     def _loosely(self, row: RowT) -> RowT:
@@ -310,20 +308,6 @@ class UnitOfWork(ReadUnitOfWork):
         loose, self._loose = self._loose, {}
         for row in loose.values():
             self._adopt(row, instance_state(row), new=False)
-
-    def _adopt(self, row: RowT, state: InstanceState[RowT], *, new: bool) -> RowT:
-        assert state.key is not None  # noqa: S101 - it was made of a whole row
-        known = self.identity_map.get(state.key)
-        if known is not None:
-            there = instance_state(known)
-            there.dict.update({name: value for name, value in state.dict.items() if value is not state})
-            there._commit_all(there.dict, self.identity_map)  # noqa: SLF001 - as a loader does
-            return known
-        self.identity_map.add(state)
-        state.session_id = self.hash_key
-        if new and self._transaction is not None:
-            self._transaction._new[state] = True  # noqa: SLF001 - as a flush does
-        return row
 
     def _undo(self, *, discard: bool) -> None:
         HOLDERS.discard(self)

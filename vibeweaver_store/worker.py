@@ -19,7 +19,7 @@ from typing import Annotated, Final, TypeAlias
 
 from pydantic import Field
 
-from vibeweaver_store.columns import Count, Id, Name, Seconds, require
+from vibeweaver_store.columns import Count, Id, Name, Seconds
 from vibeweaver_store.domain_store import Store
 from vibeweaver_store.errors import InvalidInput, LeaseLost, NotFound, StoreBusy, StoreError, StoreUnavailable
 from vibeweaver_store.following import Watch
@@ -28,6 +28,7 @@ from vibeweaver_store.paging import MAX_LIMIT
 from vibeweaver_store.services import jobs
 from vibeweaver_store.services.jobs import Ended
 from vibeweaver_store.unit_of_work import ReadUnitOfWork
+from vibeweaver_store.validation import require
 from vibeweaver_store.worker_tasks import AnyHandler, Handler, LoopThread, Task, unique_worker_id
 
 _LOG: Final = logging.getLogger(__name__)

@@ -13,9 +13,10 @@ from hypothesis import strategies as st
 
 from tests.services.bad_input import BAD_IDS, BAD_TEXTS, VERBATIM
 from vibeweaver_store import InvalidInput
-from vibeweaver_store.columns import Id, require
+from vibeweaver_store.columns import Id
 from vibeweaver_store.json_values import encode_text, freeze, text_of_read
 from vibeweaver_store.services.journal_lines import KNOWN_TYPES, NewEvent, columns_of, id_of
+from vibeweaver_store.validation import require
 
 ASSISTANT: dict[str, Any] = {
     "parentUuid": "u-1",

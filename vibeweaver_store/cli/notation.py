@@ -17,13 +17,13 @@ from typing import Any, Final, Generic, TypeVar
 import orjson
 from pydantic import TypeAdapter
 
-from vibeweaver_store.columns import parse_document
 from vibeweaver_store.errors import InvalidInput
 from vibeweaver_store.models import actions, signals, triggers
 from vibeweaver_store.models.actions import Action
 from vibeweaver_store.models.documents import Document
 from vibeweaver_store.models.signals import Signal
 from vibeweaver_store.models.triggers import Trigger
+from vibeweaver_store.validation import parse_document
 
 T = TypeVar("T", bound=Document)
 

@@ -9,10 +9,11 @@ import orjson
 
 from vibeweaver_store.cli.notation import ACTIONS, TRIGGERS
 from vibeweaver_store.cli.options import read_file
-from vibeweaver_store.columns import StrictBool, parse_enum, require
+from vibeweaver_store.columns import StrictBool, parse_enum
 from vibeweaver_store.errors import ImportRejected, InvalidInput
 from vibeweaver_store.models import Priority
 from vibeweaver_store.services.rules import NewRule
+from vibeweaver_store.validation import require
 
 MAX_BYTES: Final = 16 * 1024 * 1024
 _FIELDS: Final = ("on", "do", "priority", "one_shot", "enabled")

@@ -10,7 +10,7 @@ from typing import Annotated, Any, Final, Literal, Self, TypeAlias, TypeVar
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 from pydantic.alias_generators import to_camel
 
-from vibeweaver_store.columns import Count, Id, Name, NotBlank, PathText, Seconds, StrictBool, Text, explain, parse_enum
+from vibeweaver_store.columns import Count, Id, Name, NotBlank, PathText, Seconds, StrictBool, Text, parse_enum
 from vibeweaver_store.errors import InvalidInput
 from vibeweaver_store.importers.foreign_values import Instant
 from vibeweaver_store.models import (
@@ -28,6 +28,7 @@ from vibeweaver_store.models import (
 from vibeweaver_store.models.arena import FINAL_OF_INSTANCES
 from vibeweaver_store.models.session import FINAL
 from vibeweaver_store.services.arenas import MAX_DIFF, MAX_INSTANCE_ID, name_of
+from vibeweaver_store.validation import explain
 
 EnumT = TypeVar("EnumT", SessionStatus, InstanceStatus, MessageRole)
 

@@ -7,7 +7,7 @@ from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import Final
 
-from vibeweaver_store.columns import PathText, parse_enum, require
+from vibeweaver_store.columns import PathText, parse_enum
 from vibeweaver_store.importers.foreign_database import (
     ForeignDatabase,
     ForeignRow,
@@ -25,6 +25,7 @@ from vibeweaver_store.services import messages, sessions, workspaces
 from vibeweaver_store.services.messages import NewMessage
 from vibeweaver_store.store import Store
 from vibeweaver_store.unit_of_work import UnitOfWork
+from vibeweaver_store.validation import require
 
 IMPORTER: Final = "lulu"
 

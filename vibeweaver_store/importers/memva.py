@@ -16,7 +16,7 @@ from typing import Any, Final, NamedTuple
 
 from sqlmodel import col, select
 
-from vibeweaver_store.columns import Id, PathText, parse_enum, require
+from vibeweaver_store.columns import Id, PathText, parse_enum
 from vibeweaver_store.errors import InvalidInput
 from vibeweaver_store.importers import memva_jobs
 from vibeweaver_store.importers.foreign_database import (
@@ -41,6 +41,7 @@ from vibeweaver_store.services.journal_lines import columns_of, id_of
 from vibeweaver_store.services.messages import NewMessage
 from vibeweaver_store.store import Store
 from vibeweaver_store.unit_of_work import UnitOfWork
+from vibeweaver_store.validation import require
 
 IMPORTER: Final = "memva"
 

@@ -6,7 +6,7 @@ from contextlib import suppress
 from datetime import datetime
 from typing import Any, Final
 
-from vibeweaver_store.columns import Count, parse_enum, require
+from vibeweaver_store.columns import Count, parse_enum
 from vibeweaver_store.errors import InvalidInput
 from vibeweaver_store.importers.foreign_database import ForeignRow
 from vibeweaver_store.importers.foreign_values import read_json
@@ -15,6 +15,7 @@ from vibeweaver_store.json_values import freeze
 from vibeweaver_store.models import Job, JobStatus
 from vibeweaver_store.models.job import DEFAULT_MAX_ATTEMPTS, FINAL_OF_JOBS
 from vibeweaver_store.services.journal_lines import id_of
+from vibeweaver_store.validation import require
 
 COLUMNS: Final = (
     *("id", "type", "data?", "status", "priority?", "attempts?", "max_attempts?", "error?", "result?"),

@@ -13,7 +13,7 @@ from typing import Any, Final
 import sqlalchemy as sa
 from sqlmodel import col, select
 
-from vibeweaver_store.columns import PathText, require
+from vibeweaver_store.columns import PathText
 from vibeweaver_store.errors import InvalidInput
 from vibeweaver_store.hot import Hot, placed
 from vibeweaver_store.hot_insert import HotInsert
@@ -21,6 +21,7 @@ from vibeweaver_store.importers.transcript_lines import FOLDERS, TITLES, UNTITLE
 from vibeweaver_store.models import AgentStatus, JournalEvent, Session, SessionKind, SessionStatus
 from vibeweaver_store.services import sessions, workspaces
 from vibeweaver_store.unit_of_work import UnitOfWork, upsert
+from vibeweaver_store.validation import require
 
 _NEWEST: Final = ("summary of another", "summary", "custom title")
 """Of these names the newest one counts, of others the first."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from vibeweaver_store.columns import parse_enum, require
+from vibeweaver_store.columns import parse_enum
 from vibeweaver_store.errors import InvalidInput
 from vibeweaver_store.importers.foreign_database import ForeignRow
 from vibeweaver_store.importers.known_rows import Mark, mark
@@ -21,6 +21,7 @@ from vibeweaver_store.models import (
     WorkerType,
 )
 from vibeweaver_store.models.ensemble import PLANNED, ExecutionPlan
+from vibeweaver_store.validation import require
 
 
 def read_project(row: ForeignRow, redactor: Redactor, import_id: int) -> Project:

@@ -19,7 +19,7 @@ import orjson
 from pydantic import Field
 from sqlmodel import col, select
 
-from vibeweaver_store.columns import Count, parse_document, parse_enum, require
+from vibeweaver_store.columns import Count, parse_enum
 from vibeweaver_store.errors import InvalidInput
 from vibeweaver_store.importers.foreign_database import (
     BATCH_ROWS,
@@ -53,6 +53,7 @@ from vibeweaver_store.services.snapshots import MAX_STATE_BYTES
 from vibeweaver_store.services.stats import MAX_DURATION_MS
 from vibeweaver_store.store import Store
 from vibeweaver_store.unit_of_work import UnitOfWork
+from vibeweaver_store.validation import parse_document, require
 
 IMPORTER: Final = "vibeweaver"
 

@@ -10,7 +10,7 @@ from sqlalchemy.orm import registry
 from sqlalchemy.types import TypeEngine
 from sqlmodel import Field, SQLModel
 
-from vibeweaver_store.columns import explain
+from vibeweaver_store.validation import explain
 
 NAMING = {
     "uq": "uq_%(table_name)s_%(column_0_N_name)s",

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
 
 from pydantic import BaseModel, ConfigDict, Field, Strict, ValidationError
 
-from vibeweaver_store.columns import explain
+from vibeweaver_store.validation import explain
 
 WholeNumber: TypeAlias = Annotated[int, Strict(), Field(ge=0, le=2**53)]
 PositiveInt: TypeAlias = Annotated[int, Strict(), Field(ge=1, le=2**53)]

@@ -6,8 +6,9 @@ from typing import Annotated, Literal, Self, TypeAlias
 
 from pydantic import BeforeValidator, Field, TypeAdapter
 
-from vibeweaver_store.columns import BeatPosition, Name, require
+from vibeweaver_store.columns import BeatPosition, Name
 from vibeweaver_store.models.documents import Document, WholeNumber
+from vibeweaver_store.validation import require
 
 
 class BeatTick(Document):

@@ -11,13 +11,14 @@ import sqlalchemy as sa
 from pydantic import Field
 from sqlmodel import col, select
 
-from vibeweaver_store.columns import Count, Id, Text, Utc, parse_enum, require
+from vibeweaver_store.columns import Count, Id, Text, Utc, parse_enum
 from vibeweaver_store.errors import AlreadyExists, IllegalTransition, InvalidInput, NotFound
 from vibeweaver_store.models.arena import FINAL_OF_INSTANCES, INSTANCE_TRANSITIONS, Arena, Instance, InstanceStatus
 from vibeweaver_store.models.session import SessionStatus
 from vibeweaver_store.paging import DEFAULT_LIMIT, Order, Page, fetch
 from vibeweaver_store.services import sessions
 from vibeweaver_store.unit_of_work import ReadUnitOfWork, UnitOfWork
+from vibeweaver_store.validation import require
 
 MAX_DIFF: Final = 10**12
 """The most files or lines that an instance can be said to have changed: the totals stay within 64 bits."""

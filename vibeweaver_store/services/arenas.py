@@ -14,7 +14,7 @@ from typing import Any, Final
 import sqlalchemy as sa
 from sqlmodel import col, select
 
-from vibeweaver_store.columns import Count, Id, Name, NotBlank, new_id, parse_enum, require
+from vibeweaver_store.columns import Count, Id, Name, NotBlank, new_id, parse_enum
 from vibeweaver_store.errors import InvalidInput, NotFound
 from vibeweaver_store.json_values import shown
 from vibeweaver_store.models.arena import Arena, ArenaRuntime, Instance, InstanceStatus
@@ -38,6 +38,7 @@ from vibeweaver_store.services.arena_instances import (
 )
 from vibeweaver_store.services.arguments import expect_many
 from vibeweaver_store.unit_of_work import ReadUnitOfWork, UnitOfWork
+from vibeweaver_store.validation import require
 
 __all__ = [
     "KINDS",

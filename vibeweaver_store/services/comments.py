@@ -5,7 +5,7 @@ from __future__ import annotations
 import sqlalchemy as sa
 from sqlmodel import col, select
 
-from vibeweaver_store.columns import Count, Name, NotBlank, StrictBool, require
+from vibeweaver_store.columns import Count, Name, NotBlank, StrictBool
 from vibeweaver_store.errors import InvalidInput, NotFound
 from vibeweaver_store.json_values import shown
 from vibeweaver_store.models.ensemble import Comment, Ticket
@@ -13,6 +13,7 @@ from vibeweaver_store.paging import DEFAULT_LIMIT, Order, Page, fetch
 from vibeweaver_store.services.ensemble_rows import update_row
 from vibeweaver_store.services.ticket_rows import key_of, lock
 from vibeweaver_store.unit_of_work import ReadUnitOfWork, UnitOfWork
+from vibeweaver_store.validation import require
 
 
 def add(

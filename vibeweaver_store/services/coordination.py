@@ -8,13 +8,14 @@ from typing import Any, Final
 import sqlalchemy as sa
 from sqlmodel import col, select
 
-from vibeweaver_store.columns import Count, Id, StrictBool, parse_enum, require
+from vibeweaver_store.columns import Count, Id, StrictBool, parse_enum
 from vibeweaver_store.errors import NotFound
 from vibeweaver_store.models.ensemble import CoordinationEvent, CoordinationEventType
 from vibeweaver_store.paging import DEFAULT_LIMIT, Order, Page, check_limit, fetch
 from vibeweaver_store.services.arguments import expect_many
 from vibeweaver_store.services.ensemble_rows import TOPIC, append_events, hold_project
 from vibeweaver_store.unit_of_work import ReadUnitOfWork, UnitOfWork
+from vibeweaver_store.validation import require
 
 __all__ = [
     "TOPIC",

@@ -15,7 +15,7 @@ from pydantic import Field
 from sqlmodel import col, select
 from sqlmodel.sql.expression import SelectOfScalar
 
-from vibeweaver_store.columns import FiniteFloat, Id, require
+from vibeweaver_store.columns import FiniteFloat, Id
 from vibeweaver_store.errors import AlreadyExists, IllegalTransition, InvalidInput, NotFound
 from vibeweaver_store.json_values import shown
 from vibeweaver_store.models import Base
@@ -29,6 +29,7 @@ from vibeweaver_store.models.ensemble import (
     WorkerType,
 )
 from vibeweaver_store.unit_of_work import ReadUnitOfWork, UnitOfWork
+from vibeweaver_store.validation import require
 
 T = TypeVar("T", bound=Base)
 

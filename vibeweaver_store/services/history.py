@@ -11,7 +11,7 @@ import sqlalchemy as sa
 from sqlmodel import col, select
 
 from vibeweaver_store.async_store import AsyncStore
-from vibeweaver_store.columns import Id, Name, StrictBool, require
+from vibeweaver_store.columns import Id, Name, StrictBool
 from vibeweaver_store.hot_insert import HotInsert
 from vibeweaver_store.models.weaving import HistoryEntry
 from vibeweaver_store.paging import DEFAULT_LIMIT, MAX_LIMIT, Order, Page, fetch
@@ -20,6 +20,7 @@ from vibeweaver_store.services.logs import follow_log
 from vibeweaver_store.services.sessions import hold, topic
 from vibeweaver_store.store import Store
 from vibeweaver_store.unit_of_work import ReadUnitOfWork, UnitOfWork
+from vibeweaver_store.validation import require
 
 _ENTRIES: Final = HotInsert(HistoryEntry)
 

@@ -8,11 +8,12 @@ from typing import Final
 import sqlalchemy as sa
 from sqlmodel import col, select
 
-from vibeweaver_store.columns import Count, UtcDateTime, require
+from vibeweaver_store.columns import Count, UtcDateTime
 from vibeweaver_store.errors import NotFound
 from vibeweaver_store.hot import Hot, HotRows
 from vibeweaver_store.models.imports import Import, ImportStatus
 from vibeweaver_store.unit_of_work import ReadUnitOfWork, UnitOfWork
+from vibeweaver_store.validation import require
 
 _OF_ID: Final = col(Import.id) == sa.bindparam("id")
 _THERE: Final = Hot(sa.select(col(Import.id)).where(_OF_ID))

@@ -17,7 +17,7 @@ import sqlalchemy as sa
 from sqlalchemy.orm import aliased
 from sqlmodel import col, select
 
-from vibeweaver_store.columns import Count, JsonObject, Name, PathText, Text, parse_enum, require
+from vibeweaver_store.columns import Count, JsonObject, Name, PathText, Text, parse_enum
 from vibeweaver_store.errors import IllegalTransition, InvalidInput
 from vibeweaver_store.hot import HotRows, placed
 from vibeweaver_store.hot_insert import HotInsert
@@ -40,6 +40,7 @@ from vibeweaver_store.paging import DEFAULT_LIMIT, Order, Page, fetch
 from vibeweaver_store.services.import_rows import break_off, find, get, key_of
 from vibeweaver_store.services.import_undo import GROWN, LATEST, SPACES, Undone, undo
 from vibeweaver_store.unit_of_work import ReadUnitOfWork, UnitOfWork
+from vibeweaver_store.validation import require
 
 __all__ = [
     "GROWN",

@@ -11,7 +11,7 @@ from typing import Any, Final
 import sqlalchemy as sa
 from sqlmodel import col
 
-from vibeweaver_store.columns import TEXT, Count, Id, Name, Text, UtcDateTime, new_id, require
+from vibeweaver_store.columns import TEXT, Count, Id, Name, Text, UtcDateTime, new_id
 from vibeweaver_store.errors import InvalidInput
 from vibeweaver_store.hot import HotRows
 from vibeweaver_store.json_values import shown
@@ -28,6 +28,7 @@ from vibeweaver_store.services.job_rows import (
     write_held,
 )
 from vibeweaver_store.unit_of_work import ReadUnitOfWork, UnitOfWork
+from vibeweaver_store.validation import require
 
 MAX_TYPES: Final = 100
 """Of how many types one call claims."""

@@ -9,7 +9,7 @@ from datetime import timedelta
 from itertools import islice
 from typing import Any, Final
 
-from vibeweaver_store.columns import JsonDocument, NotBlank, Seconds, require
+from vibeweaver_store.columns import JsonDocument, NotBlank, Seconds
 from vibeweaver_store.errors import InvalidInput
 from vibeweaver_store.json_values import shown
 from vibeweaver_store.models.job import Attempts, Job, JobStatus
@@ -31,6 +31,7 @@ from vibeweaver_store.services.job_rows import (
     write_held,
 )
 from vibeweaver_store.unit_of_work import UnitOfWork
+from vibeweaver_store.validation import require
 
 _MOST_DOUBLINGS: Final = 1000
 """A float holds as many, of anything that is not astronomical."""

@@ -7,10 +7,11 @@ from typing import Any
 import sqlalchemy as sa
 from sqlmodel import col, select
 
-from vibeweaver_store.columns import Id, Name, parse_enum, require
+from vibeweaver_store.columns import Id, Name, parse_enum
 from vibeweaver_store.models.job import Job, JobAttempt, JobStatus
 from vibeweaver_store.paging import DEFAULT_LIMIT, Order, Page, fetch
 from vibeweaver_store.unit_of_work import ReadUnitOfWork
+from vibeweaver_store.validation import require
 
 
 def page(

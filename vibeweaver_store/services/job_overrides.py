@@ -8,7 +8,7 @@ import sqlalchemy as sa
 from sqlalchemy.orm import aliased
 from sqlmodel import col, select
 
-from vibeweaver_store.columns import Id, NotBlank, parse_enum, require
+from vibeweaver_store.columns import Id, NotBlank, parse_enum
 from vibeweaver_store.errors import AlreadyExists, IllegalTransition, InvalidInput, NotFound, StoreBusy
 from vibeweaver_store.models.job import FINAL_OF_JOBS, JOB_TRANSITIONS, Job, JobStatus
 from vibeweaver_store.paging import check_limit, ordered
@@ -23,6 +23,7 @@ from vibeweaver_store.services.job_rows import (
     record_attempt,
 )
 from vibeweaver_store.unit_of_work import UnitOfWork
+from vibeweaver_store.validation import require
 
 _TRIES: Final = 20
 """How often jobs are tried again whose unique keys are taken while they are."""

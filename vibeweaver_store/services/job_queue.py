@@ -13,7 +13,7 @@ from typing import Any, Final
 import sqlalchemy as sa
 from sqlmodel import col, select
 
-from vibeweaver_store.columns import Id, Utc, require
+from vibeweaver_store.columns import Id, Utc
 from vibeweaver_store.errors import AlreadyExists, InvalidInput, NotFound, StoreBusy
 from vibeweaver_store.hot_insert import HotInsert
 from vibeweaver_store.json_values import shown
@@ -22,6 +22,7 @@ from vibeweaver_store.models.session import Session
 from vibeweaver_store.services.arguments import expect_many
 from vibeweaver_store.services.job_rows import JOBS_TOPIC, later
 from vibeweaver_store.unit_of_work import ReadUnitOfWork, UnitOfWork
+from vibeweaver_store.validation import require
 
 _BATCH: Final = 1000
 _TYPES_A_STATEMENT: Final = 100

@@ -12,7 +12,7 @@ import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlmodel import col, select
 
-from vibeweaver_store.columns import INTEGER, FiniteFloat, Id, UtcDateTime, require
+from vibeweaver_store.columns import INTEGER, FiniteFloat, Id, UtcDateTime
 from vibeweaver_store.errors import InvalidInput, LeaseLost, NotFound
 from vibeweaver_store.hot import Hot, HotRows, placed, text_rows
 from vibeweaver_store.json_values import dump_json, dump_jsonb, shown
@@ -21,6 +21,7 @@ from vibeweaver_store.models.signals import JobFinished
 from vibeweaver_store.services import sessions
 from vibeweaver_store.services.rule_firing import Firing, fire
 from vibeweaver_store.unit_of_work import ReadUnitOfWork, UnitOfWork, upsert
+from vibeweaver_store.validation import require
 
 JOBS_TOPIC: Final = "jobs"
 """What is announced by whoever puts a job where a worker may claim it, now or later."""

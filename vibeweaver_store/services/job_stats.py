@@ -9,10 +9,11 @@ from typing import Any, Final
 import sqlalchemy as sa
 from sqlmodel import col
 
-from vibeweaver_store.columns import Utc, require
+from vibeweaver_store.columns import Utc
 from vibeweaver_store.models.job import Job, JobAttempt, JobStatus
 from vibeweaver_store.services.job_rows import HELD, NOT_READY, READY
 from vibeweaver_store.unit_of_work import ReadUnitOfWork
+from vibeweaver_store.validation import require
 
 _PERCENTILES: Final = (50, 95, 99)
 

@@ -16,7 +16,7 @@ from typing import Any, Final
 import sqlalchemy as sa
 from sqlmodel import col, select
 
-from vibeweaver_store.columns import Count, require
+from vibeweaver_store.columns import Count
 from vibeweaver_store.errors import InvalidInput, NotFound
 from vibeweaver_store.hot import Hot, among
 from vibeweaver_store.json_values import shown
@@ -38,6 +38,7 @@ from vibeweaver_store.services.journal_lookup import (
 from vibeweaver_store.services.journal_usage import Usage, add_up, usage
 from vibeweaver_store.services.sessions import hold, topic
 from vibeweaver_store.unit_of_work import ReadUnitOfWork, UnitOfWork, upsert
+from vibeweaver_store.validation import require
 
 __all__ = [
     "KNOWN_TYPES",

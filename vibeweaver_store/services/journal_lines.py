@@ -19,9 +19,10 @@ from typing import Annotated, Any, Final, TypeAlias
 import orjson
 from pydantic import Field
 
-from vibeweaver_store.columns import Count, Id, Name, Text, Utc, require
+from vibeweaver_store.columns import Count, Id, Name, Text, Utc
 from vibeweaver_store.errors import InvalidInput
 from vibeweaver_store.json_values import MAX_DOCUMENT_DEPTH, JsonText, check_text, encode_text, freeze, load_json, shown
+from vibeweaver_store.validation import require
 
 KNOWN_TYPES: Final = frozenset(
     {

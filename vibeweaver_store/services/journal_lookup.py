@@ -11,13 +11,14 @@ from sqlalchemy.orm import aliased
 from sqlmodel import col, select
 
 from vibeweaver_store.async_store import AsyncStore
-from vibeweaver_store.columns import Count, Id, Name, StrictBool, Utc, require
+from vibeweaver_store.columns import Count, Id, Name, StrictBool, Utc
 from vibeweaver_store.errors import InvalidInput, NotFound
 from vibeweaver_store.models.journal import JournalEvent
 from vibeweaver_store.paging import DEFAULT_LIMIT, Order, Page, check_limit, fetch, ordered
 from vibeweaver_store.services.logs import follow_log
 from vibeweaver_store.store import Store
 from vibeweaver_store.unit_of_work import ReadUnitOfWork
+from vibeweaver_store.validation import require
 
 _LINES_AT_ONCE = 100
 """How many events are read at once by what goes through many: a line may be a megabyte."""

@@ -10,12 +10,13 @@ from typing import Any, Final, Literal
 import sqlalchemy as sa
 from sqlmodel import col
 
-from vibeweaver_store.columns import Id, require
+from vibeweaver_store.columns import Id
 from vibeweaver_store.models.journal import JournalEvent
 from vibeweaver_store.models.session import Session
 from vibeweaver_store.services.journal_lines import TOKENS
 from vibeweaver_store.services.journal_lookup import checked_range
 from vibeweaver_store.unit_of_work import ReadUnitOfWork
+from vibeweaver_store.validation import require
 
 _LONGEST_RESPONSE: Final = timedelta(days=1)
 """No response takes longer from its first line to its last."""

@@ -6,11 +6,12 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from typing import TypeVar
 
 from vibeweaver_store.async_store import AsyncStore
-from vibeweaver_store.columns import Count, require
+from vibeweaver_store.columns import Count
 from vibeweaver_store.paging import MAX_LIMIT, Order, Page, cursor_after
 from vibeweaver_store.services.sessions import require_session, topic
 from vibeweaver_store.store import Store
 from vibeweaver_store.unit_of_work import ReadUnitOfWork
+from vibeweaver_store.validation import require
 
 T = TypeVar("T")
 

@@ -9,7 +9,7 @@ from typing import Any, Final
 import sqlalchemy as sa
 from sqlmodel import col, select
 
-from vibeweaver_store.columns import BeatPosition, Id, require
+from vibeweaver_store.columns import BeatPosition, Id
 from vibeweaver_store.errors import AlreadyExists, InvalidInput, NotFound
 from vibeweaver_store.hot_insert import HotInsert
 from vibeweaver_store.models.weaving import Marker
@@ -17,6 +17,7 @@ from vibeweaver_store.paging import DEFAULT_LIMIT, Order, Page, fetch
 from vibeweaver_store.services.arguments import expect_many
 from vibeweaver_store.services.sessions import require_session
 from vibeweaver_store.unit_of_work import ReadUnitOfWork, UnitOfWork
+from vibeweaver_store.validation import require
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,7 @@ import sqlalchemy as sa
 from sqlmodel import col, select
 
 from vibeweaver_store.async_store import AsyncStore
-from vibeweaver_store.columns import Count, Id, StrictBool, Utc, parse_enum, require
+from vibeweaver_store.columns import Count, Id, StrictBool, Utc, parse_enum
 from vibeweaver_store.errors import AlreadyExists, InvalidInput, NotFound
 from vibeweaver_store.hot import HotRows
 from vibeweaver_store.hot_insert import HotInsert
@@ -25,6 +25,7 @@ from vibeweaver_store.services.logs import follow_log
 from vibeweaver_store.services.sessions import hold, topic
 from vibeweaver_store.store import Store
 from vibeweaver_store.unit_of_work import ReadUnitOfWork, UnitOfWork
+from vibeweaver_store.validation import require
 
 _BATCH = 1000
 

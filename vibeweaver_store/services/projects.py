@@ -8,7 +8,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlmodel import col, select
 
-from vibeweaver_store.columns import Id, PathText, Text, require
+from vibeweaver_store.columns import Id, PathText, Text
 from vibeweaver_store.errors import NotFound
 from vibeweaver_store.models import Base
 from vibeweaver_store.models.ensemble import Comment, CoordinationEvent, EnsembleWorker, Project, Ticket, WorkerType
@@ -16,6 +16,7 @@ from vibeweaver_store.paging import DEFAULT_LIMIT, Order, Page, fetch
 from vibeweaver_store.services.arguments import UNSET, Unset
 from vibeweaver_store.services.ensemble_rows import insert_new, update_row
 from vibeweaver_store.unit_of_work import ReadUnitOfWork, UnitOfWork
+from vibeweaver_store.validation import require
 
 
 @dataclass(frozen=True, slots=True)

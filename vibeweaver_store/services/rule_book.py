@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, replace
 from operator import itemgetter
 
 from vibeweaver_store.async_store import AsyncStore
-from vibeweaver_store.columns import Id, require
+from vibeweaver_store.columns import Id
 from vibeweaver_store.errors import NotFound
 from vibeweaver_store.hot_rows import duplicates
 from vibeweaver_store.models.signals import Signal
@@ -25,6 +25,7 @@ from vibeweaver_store.services.rule_lookup import by_trigger, match, parse_signa
 from vibeweaver_store.services.rule_revisions import REVISION, revision
 from vibeweaver_store.store import Store
 from vibeweaver_store.unit_of_work import ReadUnitOfWork
+from vibeweaver_store.validation import require
 
 
 class RuleBook:

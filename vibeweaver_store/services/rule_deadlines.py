@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from sqlmodel import col, select
 
-from vibeweaver_store.columns import BeatPosition, require
+from vibeweaver_store.columns import BeatPosition
 from vibeweaver_store.errors import InvalidInput
 from vibeweaver_store.models.actions import space_of
 from vibeweaver_store.models.triggers import Deadline, TriggerType
@@ -15,6 +15,7 @@ from vibeweaver_store.services.rule_lookup import by_trigger
 from vibeweaver_store.services.sessions import get as get_session
 from vibeweaver_store.services.stats import DEFAULT_ESTIMATE_MS
 from vibeweaver_store.unit_of_work import ReadUnitOfWork
+from vibeweaver_store.validation import require
 
 SAFETY_MARGIN: dict[Priority, float] = {
     Priority.CRITICAL: 1.5,

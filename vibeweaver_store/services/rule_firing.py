@@ -11,7 +11,7 @@ import sqlalchemy as sa
 from sqlalchemy.orm.attributes import set_committed_value
 from sqlmodel import col
 
-from vibeweaver_store.columns import Id, Utc, UtcDateTime, require
+from vibeweaver_store.columns import Id, Utc, UtcDateTime
 from vibeweaver_store.errors import IllegalTransition
 from vibeweaver_store.hot import Hot, among
 from vibeweaver_store.hot_insert import HotInsert
@@ -24,6 +24,7 @@ from vibeweaver_store.services.rule_revisions import revise
 from vibeweaver_store.services.session_rows import hold_rules
 from vibeweaver_store.services.sessions import hold, topic
 from vibeweaver_store.unit_of_work import UnitOfWork
+from vibeweaver_store.validation import require
 
 FIRED = "rule.fired"
 """The action under which firings stand in history."""

@@ -8,7 +8,7 @@ import sqlalchemy as sa
 from sqlmodel import col, select
 from sqlmodel.sql.expression import SelectOfScalar
 
-from vibeweaver_store.columns import Id, parse_document, parse_enum, require
+from vibeweaver_store.columns import Id, parse_enum
 from vibeweaver_store.errors import NotFound
 from vibeweaver_store.hot import HotRows, among
 from vibeweaver_store.models import signals
@@ -17,6 +17,7 @@ from vibeweaver_store.models.triggers import TriggerType
 from vibeweaver_store.models.weaving import Rule
 from vibeweaver_store.paging import DEFAULT_LIMIT, Order, Page, fetch
 from vibeweaver_store.unit_of_work import ReadUnitOfWork
+from vibeweaver_store.validation import parse_document, require
 
 
 def get(uow: ReadUnitOfWork, rule_id: str) -> Rule:

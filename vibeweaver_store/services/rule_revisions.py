@@ -8,12 +8,13 @@ import sqlalchemy as sa
 from sqlalchemy import event
 from sqlmodel import col
 
-from vibeweaver_store.columns import INTEGER, Id, UtcDateTime, require
+from vibeweaver_store.columns import INTEGER, Id, UtcDateTime
 from vibeweaver_store.errors import NotFound
 from vibeweaver_store.hot import Hot
 from vibeweaver_store.models.session import Session, new_revision
 from vibeweaver_store.models.weaving import Rule
 from vibeweaver_store.unit_of_work import ReadUnitOfWork, UnitOfWork
+from vibeweaver_store.validation import require
 
 
 def revision(uow: ReadUnitOfWork, session_id: str) -> int | None:

@@ -13,7 +13,7 @@ from typing import Any, Final
 import sqlalchemy as sa
 from sqlmodel import col
 
-from vibeweaver_store.columns import Id, StrictBool, parse_document, parse_enum, require
+from vibeweaver_store.columns import Id, StrictBool, parse_enum
 from vibeweaver_store.errors import AlreadyExists, NotFound
 from vibeweaver_store.hot_insert import HotInsert
 from vibeweaver_store.models import actions, triggers
@@ -27,6 +27,7 @@ from vibeweaver_store.services.rule_lookup import by_trigger, find, get, match, 
 from vibeweaver_store.services.rule_revisions import revise, revision
 from vibeweaver_store.services.sessions import require_session
 from vibeweaver_store.unit_of_work import ReadUnitOfWork, UnitOfWork
+from vibeweaver_store.validation import parse_document, require
 
 __all__ = [
     "FIRED",

@@ -11,11 +11,12 @@ import sqlalchemy as sa
 from pydantic import Field
 from sqlmodel import col, select
 
-from vibeweaver_store.columns import Count, Id, UtcDateTime, require
+from vibeweaver_store.columns import Count, Id, UtcDateTime
 from vibeweaver_store.errors import NotFound, StaleWrite
 from vibeweaver_store.hot import Hot, HotRows, placed
 from vibeweaver_store.models.session import Session
 from vibeweaver_store.unit_of_work import ReadUnitOfWork, UnitOfWork
+from vibeweaver_store.validation import require
 
 _ACTIVITY_IS_KEPT_TO: Final = timedelta(seconds=1)
 """How exactly ``last_activity_at`` is kept: who appends a hundred times a second need not write it each time."""

@@ -23,7 +23,7 @@ from typing import Any, Final, Literal, TypeAlias, TypeVar, get_args
 import sqlalchemy as sa
 from sqlmodel import col, select
 
-from vibeweaver_store.columns import Id, Name, StrictBool, Utc, parse_enum, require
+from vibeweaver_store.columns import Id, Name, StrictBool, Utc, parse_enum
 from vibeweaver_store.errors import InvalidInput
 from vibeweaver_store.json_values import shown
 from vibeweaver_store.models.arena import Arena
@@ -31,6 +31,7 @@ from vibeweaver_store.models.session import AgentStatus, Session, SessionKind, S
 from vibeweaver_store.models.views import SessionComplete
 from vibeweaver_store.paging import DEFAULT_LIMIT, Order, Page, fetch
 from vibeweaver_store.unit_of_work import ReadUnitOfWork
+from vibeweaver_store.validation import require
 
 Sort: TypeAlias = Literal["updated_at", "created_at", "name"]
 

@@ -8,12 +8,13 @@ from typing import Any
 import sqlalchemy as sa
 from sqlmodel import col, select
 
-from vibeweaver_store.columns import NotBlank, parse_enum, require
+from vibeweaver_store.columns import NotBlank, parse_enum
 from vibeweaver_store.errors import IllegalTransition, InvalidInput
 from vibeweaver_store.json_values import shown
 from vibeweaver_store.models.session import FINAL, TRANSITIONS, Session, SessionStatus
 from vibeweaver_store.services.session_rows import lock, topic, write
 from vibeweaver_store.unit_of_work import ReadUnitOfWork, UnitOfWork
+from vibeweaver_store.validation import require
 
 
 def set_status(

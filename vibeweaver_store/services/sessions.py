@@ -12,7 +12,7 @@ from typing import Any, Final
 import sqlalchemy as sa
 from sqlmodel import col
 
-from vibeweaver_store.columns import Id, PathText, parse_enum, require
+from vibeweaver_store.columns import Id, PathText, parse_enum
 from vibeweaver_store.errors import AlreadyExists, InvalidInput, NotFound
 from vibeweaver_store.hot_insert import HotInsert
 from vibeweaver_store.models.session import DEFAULT_TEMPO_BPM, AgentStatus, Session, SessionKind, TempoBpm
@@ -31,6 +31,7 @@ from vibeweaver_store.services.session_search import SessionCount, SessionFilter
 from vibeweaver_store.services.session_status import reconcile, set_status
 from vibeweaver_store.services.workspaces import require_workspace
 from vibeweaver_store.unit_of_work import UnitOfWork
+from vibeweaver_store.validation import require
 
 __all__ = [
     "SessionCount",

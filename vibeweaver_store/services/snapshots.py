@@ -11,7 +11,7 @@ import sqlalchemy as sa
 from pydantic import Field
 from sqlmodel import col, select
 
-from vibeweaver_store.columns import Count, Id, require
+from vibeweaver_store.columns import Count, Id
 from vibeweaver_store.errors import CorruptData, InvalidInput, NotFound
 from vibeweaver_store.hot import HotRows
 from vibeweaver_store.hot_insert import HotInsert
@@ -19,6 +19,7 @@ from vibeweaver_store.models.weaving import Snapshot
 from vibeweaver_store.paging import DEFAULT_LIMIT, Order, Page, confined, fetch, ordered
 from vibeweaver_store.services.sessions import hold
 from vibeweaver_store.unit_of_work import ReadUnitOfWork, UnitOfWork
+from vibeweaver_store.validation import require
 
 MAX_STATE_BYTES = 256 * 1024 * 1024
 """The largest state that is taken, in bytes."""

@@ -8,11 +8,12 @@ import sqlalchemy as sa
 from pydantic import Field
 from sqlmodel import col, select
 
-from vibeweaver_store.columns import Count, FiniteFloat, Name, require
+from vibeweaver_store.columns import Count, FiniteFloat, Name
 from vibeweaver_store.errors import NotFound
 from vibeweaver_store.models.weaving import GenerationStats
 from vibeweaver_store.paging import DEFAULT_LIMIT, Order, Page, fetch
 from vibeweaver_store.unit_of_work import ReadUnitOfWork, UnitOfWork
+from vibeweaver_store.validation import require
 
 DEFAULT_ESTIMATE_MS = 5_000.0
 """What is expected of a space that nothing is known of, in milliseconds (seed 000's scheduler)."""

@@ -8,7 +8,7 @@ from typing import Any, Final
 import sqlalchemy as sa
 from sqlmodel import col, select
 
-from vibeweaver_store.columns import Id, Name, require
+from vibeweaver_store.columns import Id, Name
 from vibeweaver_store.errors import IllegalTransition, InvalidInput, NotFound
 from vibeweaver_store.json_values import shown
 from vibeweaver_store.models.ensemble import EnsembleWorker, Ticket
@@ -22,6 +22,7 @@ from vibeweaver_store.services.ensemble_rows import (
 )
 from vibeweaver_store.services.ticket_rows import find, key_of, lock, refuse_if_held_by_another, standing
 from vibeweaver_store.unit_of_work import UnitOfWork
+from vibeweaver_store.validation import require
 
 DEFAULT_LEASE_SECONDS: Final = 900.0
 """For how long a ticket is claimed unless told otherwise: a quarter of an hour."""

@@ -8,10 +8,11 @@ from typing import Final
 
 from sqlmodel import col, select
 
-from vibeweaver_store.columns import Id, require
+from vibeweaver_store.columns import Id
 from vibeweaver_store.errors import AlreadyClaimed, NotFound
 from vibeweaver_store.models.ensemble import Comment, Ticket
 from vibeweaver_store.unit_of_work import ReadUnitOfWork, UnitOfWork
+from vibeweaver_store.validation import require
 
 CLOSED: Final = "closed"
 """Where a ticket stands that is over."""

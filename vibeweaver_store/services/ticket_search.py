@@ -12,10 +12,11 @@ from typing import Any
 import sqlalchemy as sa
 from sqlmodel import col, select
 
-from vibeweaver_store.columns import Id, Name, StrictBool, require
+from vibeweaver_store.columns import Id, Name, StrictBool
 from vibeweaver_store.models.ensemble import Ticket
 from vibeweaver_store.paging import DEFAULT_LIMIT, Order, Page, fetch
 from vibeweaver_store.unit_of_work import ReadUnitOfWork
+from vibeweaver_store.validation import require
 
 
 def page(

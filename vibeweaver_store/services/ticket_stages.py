@@ -7,7 +7,7 @@ from typing import Any
 
 from sqlmodel import col, select
 
-from vibeweaver_store.columns import Id, Name, NotBlank, require
+from vibeweaver_store.columns import Id, Name, NotBlank
 from vibeweaver_store.errors import IllegalTransition, NotFound
 from vibeweaver_store.models.ensemble import PLANNED, Comment, CoordinationEvent, CoordinationEventType, Ticket
 from vibeweaver_store.services.ensemble_rows import (
@@ -30,6 +30,7 @@ from vibeweaver_store.services.ticket_rows import (
     standing,
 )
 from vibeweaver_store.unit_of_work import UnitOfWork
+from vibeweaver_store.validation import require
 
 
 def complete_stage(

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 import sqlalchemy as sa
 from sqlmodel import col
 
-from vibeweaver_store.columns import Id, Name, NotBlank, require
+from vibeweaver_store.columns import Id, Name, NotBlank
 from vibeweaver_store.errors import InvalidInput, NotFound
 from vibeweaver_store.json_values import shown
 from vibeweaver_store.models.ensemble import Comment, Ticket
@@ -27,6 +27,7 @@ from vibeweaver_store.services.ticket_rows import TicketDetail, find, get, key_o
 from vibeweaver_store.services.ticket_search import page
 from vibeweaver_store.services.ticket_stages import close, complete_stage, reopen_stage
 from vibeweaver_store.unit_of_work import UnitOfWork
+from vibeweaver_store.validation import require
 
 __all__ = [
     "DEFAULT_LEASE_SECONDS",

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from operator import attrgetter
 
-from vibeweaver_store.columns import Count, FiniteFloat, require
+from vibeweaver_store.columns import Count, FiniteFloat
 from vibeweaver_store.errors import IllegalTransition, InvalidInput, NotFound, StoreError
 from vibeweaver_store.models import Marker
 from vibeweaver_store.models.signals import BeatTick, MarkerReached, TransportChanged
@@ -20,6 +20,7 @@ from vibeweaver_store.services import markers, rules, sessions
 from vibeweaver_store.services.rules import DueRule, Firing
 from vibeweaver_store.store import Store
 from vibeweaver_store.unit_of_work import UnitOfWork
+from vibeweaver_store.validation import require
 
 # --- where the beats are ---------------------------------------------------------------------------------------
 

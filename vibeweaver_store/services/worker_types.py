@@ -7,7 +7,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlmodel import col, select
 
-from vibeweaver_store.columns import Id, Name, Text, require
+from vibeweaver_store.columns import Id, Name, Text
 from vibeweaver_store.errors import InvalidInput, NotFound
 from vibeweaver_store.json_values import shown
 from vibeweaver_store.models.ensemble import PLANNED, Ticket, WorkerType
@@ -16,6 +16,7 @@ from vibeweaver_store.services.arguments import UNSET, Unset
 from vibeweaver_store.services.ensemble_rows import hold_project, insert_new, update_row
 from vibeweaver_store.services.ticket_rows import open_stages
 from vibeweaver_store.unit_of_work import ReadUnitOfWork, UnitOfWork
+from vibeweaver_store.validation import require
 
 
 def create(

@@ -12,7 +12,7 @@ from typing import Any, Final
 import sqlalchemy as sa
 from sqlmodel import col, select
 
-from vibeweaver_store.columns import Id, NotBlank, parse_enum, require
+from vibeweaver_store.columns import Id, NotBlank, parse_enum
 from vibeweaver_store.errors import IllegalTransition, InvalidInput, NotFound
 from vibeweaver_store.json_values import shown
 from vibeweaver_store.models.ensemble import (
@@ -39,6 +39,7 @@ from vibeweaver_store.services.ensemble_rows import (
     update_row,
 )
 from vibeweaver_store.unit_of_work import ReadUnitOfWork, UnitOfWork
+from vibeweaver_store.validation import require
 
 _BATCH: Final = 1000
 

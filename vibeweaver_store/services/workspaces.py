@@ -12,7 +12,7 @@ from typing import Final
 import sqlalchemy as sa
 from sqlmodel import col, select
 
-from vibeweaver_store.columns import Id, PathText, require
+from vibeweaver_store.columns import Id, PathText
 from vibeweaver_store.errors import InvalidInput, NotFound
 from vibeweaver_store.hot import HotRows, placed
 from vibeweaver_store.json_values import shown
@@ -21,6 +21,7 @@ from vibeweaver_store.paging import DEFAULT_LIMIT, Order, Page, fetch
 from vibeweaver_store.services.import_rows import require_imports
 from vibeweaver_store.services.session_rows import part_with
 from vibeweaver_store.unit_of_work import ReadUnitOfWork, UnitOfWork, upsert
+from vibeweaver_store.validation import require
 
 _OF_WINDOWS: Final = re.compile(r"[A-Za-z]:[\\/]|\\\\[^\\/]")
 """How an absolute path of Windows begins: with a drive, or with a server."""

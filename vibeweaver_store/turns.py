@@ -1,0 +1,143 @@
+"""Who may write next among processes that have one file open."""
+
+from __future__ import annotations
+
+import os
+import threading
+from contextlib import suppress
+from queue import SimpleQueue
+from typing import TypeAlias
+
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None  # type: ignore[assignment]
+
+
+class _Waiting:
+    """Somebody who waits for a turn, until it has come or they have given up, whichever is first."""
+
+    def __init__(self) -> None:
+        self._over = threading.Lock()
+        self._over.acquire()
+        self._guard = threading.Lock()
+        self._came = False
+        self.given_up = False
+
+    def wait(self, timeout_seconds: float) -> None:
+        """Wait until it is over one way or the other, no longer than so."""
+        self._over.acquire(timeout=timeout_seconds)
+
+    def arrive(self) -> bool:
+        """Say that the turn has come; false where nobody waits any more."""
+        with self._guard:
+            if not self.given_up:
+                self._came = True
+                self._over.release()
+            return self._came
+
+    def give_up(self) -> None:
+        with self._guard:
+            if not self._came and not self.given_up:
+                self.given_up = True
+                self._over.release()
+
+
+_Asked: TypeAlias = "SimpleQueue[tuple[int, _Waiting] | None]"
+
+
+def _await_turns(asked: _Asked) -> None:
+    """Wait for the turns on files that are asked for, one after the other; ``None`` ends it.
+
+    A thread of its own does, since ``flock`` itself knows no timeout. What comes too late is handed on.
+    """
+    while (request := asked.get()) is not None:
+        descriptor, waiting = request
+        if waiting.given_up:
+            continue
+        with suppress(OSError):
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+        if not waiting.arrive():
+            with suppress(OSError):
+                fcntl.flock(descriptor, fcntl.LOCK_UN)
+
+
+class FileTurn:
+    """The turn to write among the processes that have a database open, which the operating system hands on.
+
+    SQLite's busy handler sleeps longer and longer between its attempts, up to 100 ms
+    (https://www.sqlite.org/c3ref/busy_timeout.html); among processes that write all the time, who sleeps misses the
+    moments between the others' transactions. So they wait here first, where each is woken as the turn is free. It is
+    ``flock`` on the -wal file, which SQLite itself never locks. Nothing depends on it: SQLite's own lock is what keeps
+    two from writing at once, and who cannot have a turn goes on without.
+    """
+
+    def __init__(self, path: str) -> None:
+        self._path = path
+        self._descriptor: int | None = None
+        self._waiting: _Waiting | None = None
+        self._asked: _Asked | None = None
+
+    def take(self) -> bool:
+        """Take the turn if it is free, and say whether there is nothing to wait for."""
+        descriptor = self._opened() if fcntl is not None else None
+        if descriptor is None:
+            return True
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+        except OSError:  # as on a file system without such locks
+            return True
+        return True
+
+    def wait(self, timeout_seconds: float) -> None:
+        """Wait for the turn, no longer than so; it is had then, or SQLite tells who is in the way."""
+        descriptor = self._opened()
+        if fcntl is None or descriptor is None:
+            return
+        waiting = self._waiting = _Waiting()
+        self._waiter().put((descriptor, waiting))
+        try:
+            waiting.wait(timeout_seconds)
+        finally:
+            waiting.give_up()
+
+    def _waiter(self) -> _Asked:
+        """Return whom to ask: a thread that stays, since to begin one takes as long as a transaction."""
+        if self._asked is None:
+            self._asked = SimpleQueue()
+            threading.Thread(target=_await_turns, args=[self._asked], daemon=True, name="vibeweaver turn").start()
+        return self._asked
+
+    def give_up(self) -> None:
+        """Wait no more, as where who waited is gone; what comes too late is handed on."""
+        if self._waiting is not None:
+            self._waiting.give_up()
+
+    def leave(self) -> None:
+        """Hand the turn on."""
+        if self._descriptor is not None and fcntl is not None:
+            try:
+                fcntl.flock(self._descriptor, fcntl.LOCK_UN)
+            except OSError:  # as in take
+                return
+
+    def close(self) -> None:
+        """Give the file back, and let the thread go."""
+        asked, self._asked = self._asked, None
+        if asked is not None:
+            asked.put(None)
+        descriptor, self._descriptor = self._descriptor, None
+        if descriptor is not None:
+            os.close(descriptor)
+
+    def __del__(self) -> None:
+        """Close what was not closed."""
+        self.close()
+
+    def _opened(self) -> int | None:
+        if self._descriptor is None:
+            with suppress(OSError):  # before the first connection, there is none
+                self._descriptor = os.open(self._path, os.O_RDONLY)
+        return self._descriptor

@@ -30,8 +30,9 @@ from vibeweaver_store import (
     sessions,
 )
 from vibeweaver_store.columns import EnumInteger, EnumText, Flag, UtcDateTime, parse_enum
+from vibeweaver_store.json_values import dump_json
 from vibeweaver_store.models.triggers import TriggerType
-from vibeweaver_store.stored_forms import read_time
+from vibeweaver_store.stored_forms import column_reader, read_json, read_time
 from vibeweaver_store.testing import RuleFactory, SessionFactory
 
 
@@ -234,3 +235,28 @@ def test_a_priority_is_named_by_its_number_or_its_word(value: Any) -> None:
 def test_the_column_itself_refuses_what_is_not_its_kind(column: Any, value: Any) -> None:
     with pytest.raises(InvalidInput):
         column.process_bind_param(value, sqlite.dialect())
+
+
+@pytest.mark.parametrize(
+    "texts",
+    [
+        ["1,2", "3"],
+        ["[1", "2],3"],
+        ["[1", "2],3,4"],
+        ['{"a":1', '"b":2}'],
+        ['{"a":1', '"b":2},5,6'],
+        ["", "1"],
+        ["1", "]"],
+        ["1", "{"],
+    ],
+    ids=repr,
+)
+def test_texts_that_are_json_only_together_are_corrupt(texts: list[str]) -> None:
+    with pytest.raises(CorruptData):
+        column_reader(read_json)(texts)
+
+
+@given(st.lists(st.none() | st.recursive(st.integers(-5, 5) | st.text() | st.none(), st.lists), max_size=5))
+def test_a_column_of_documents_is_read_as_each_of_them(documents: list[Any]) -> None:
+    texts = [None if document is None else dump_json(document) for document in documents]
+    assert list(column_reader(read_json)(texts)) == [read_json(text) for text in texts]

@@ -154,3 +154,26 @@ def test_a_turn_that_nobody_closed_gives_its_file_back(wal: Path) -> None:
     assert turn.take()
     del turn
     assert FileTurn(str(wal)).take()
+
+
+def test_a_turn_that_comes_after_its_file_was_closed_frees_no_other_file_that_has_its_number(
+    wal: Path, tmp_path: Path
+) -> None:
+    with holder_of(wal) as holder:
+        turn = FileTurn(str(wal))
+        assert not turn.take()
+        number = turn._descriptor
+        turn.wait(0.05)
+        turn.close()
+        other_file = tmp_path / "app.lock"
+        other_file.touch()
+        mine = FileTurn(str(other_file))
+        assert mine.take()
+        assert mine._descriptor == number
+        say(holder)
+        another, until = FileTurn(str(wal)), time.monotonic() + 20
+        while not another.take() and time.monotonic() < until:
+            time.sleep(0.01)
+        time.sleep(0.2)
+        assert not FileTurn(str(other_file)).take()
+        holder.kill()

@@ -577,3 +577,16 @@ def test_ctrl_c_amid_a_statement_goes_on_as_it_is_and_leaves_nothing_locked(stor
     assert interrupted.value is not None  # it is held here, with all that its traceback holds
     assert other.run(sessions.create, name="next").name == "next"
     assert [jam.name for jam in store.query(sessions.page).items] == ["next"]
+
+
+@pytest.mark.parametrize("begin", ["begin", "read"])
+def test_a_block_is_entered_once(store: Store, begin: str) -> None:
+    block = getattr(store, begin)()
+    with block:
+        with pytest.raises(StoreError, match="before"):
+            block.__enter__()
+        assert store.query(sessions.page).items == []
+    with pytest.raises(StoreError, match="before"):
+        block.__enter__()
+
+    assert store.run(sessions.create, name="next").name == "next"

@@ -122,7 +122,8 @@ class GuardedSession(sqlmodel.Session):
                 StoreError: the unit of work has ended.
             """
             self._check_present()
-            super().flush(*args, **kwargs)
+            if self._is_session:
+                super().flush(*args, **kwargs)
 
         def refresh(self, *args: Any, **kwargs: Any) -> None:
             """Read a row anew. See :meth:`sqlalchemy.orm.Session.refresh`.

@@ -163,7 +163,8 @@ class Hot:
             StoreError: as :meth:`all` does.
         """
         compiled = self.compiled_for(uow)
-        uow.run_hot_many(compiled.text, [compiled.bind(each) for each in values])
+        if bound := [compiled.bind(each) for each in values]:  # SQLAlchemy would run it once, without any
+            uow.run_hot_many(compiled.text, bound)
 
     def count(self, uow: UnitOfWork, /, **values: Any) -> int:
         """Run a statement that changes rows and returns none, and return how many it has changed.
@@ -215,8 +216,8 @@ def placed(table: type[SQLModel], name: str) -> tuple[Any, sa.BindParameter[Any]
     return column, sa.bindparam(f"new_{name}", type_=column.type)
 
 
-class _Texts(TypeDecorator[Sequence[str]]):
-    """A list of texts as one bound value: an array on PostgreSQL, a JSON text on SQLite."""
+class _Texts(TypeDecorator[Sequence[Any]]):
+    """A list of texts, or of lists of them, as one bound value: an array on PostgreSQL, a JSON text on SQLite."""
 
     impl = sa.Text
     cache_ok = True
@@ -224,7 +225,7 @@ class _Texts(TypeDecorator[Sequence[str]]):
     def load_dialect_impl(self, dialect: Dialect) -> TypeEngine[Any]:
         return dialect.type_descriptor(postgresql.ARRAY(sa.Text()) if dialect.name == "postgresql" else sa.Text())
 
-    def process_bind_param(self, value: Sequence[str] | None, dialect: Dialect) -> Any:
+    def process_bind_param(self, value: Sequence[Any] | None, dialect: Dialect) -> Any:
         return value if dialect.name == "postgresql" else dump_json(value)
 
 
@@ -254,30 +255,23 @@ def _among_elsewhere(element: among, compiler: Any, **options: Any) -> Any:
     return compiler.process(element.column == sa.any_(element.values), **options)
 
 
-class _TextRows(TypeDecorator[Sequence[Sequence[str | None]]]):
-    """Rows of texts as one bound value, a JSON text."""
-
-    impl = sa.Text
-    cache_ok = True
-
-    def process_bind_param(self, value: Sequence[Sequence[str | None]] | None, dialect: Dialect) -> Any:  # noqa: ARG002 - SQLAlchemy's
-        return dump_json(value)
-
-
-def text_rows(backend: str, name: str, *columns: str) -> sa.Subquery:
-    """Return rows of texts that are bound as one value, to select from: however many there are, one statement.
+def text_rows(backend: str, name: str, *columns: str) -> sa.FromClause:
+    """Return rows of texts to select from, which are bound as :func:`bound_rows` says: any number is one statement.
 
     Args:
         backend: ``sqlite`` or ``postgresql``.
-        name: what the value is called: a list of lists of texts.
-        columns: what the columns of the rows are called.
+        name: what the rows are called.
+        columns: what their columns are called.
     """
-    bound = sa.bindparam(name, type_=_TextRows())
-    row: Any
     if backend == "postgresql":
-        row = sa.func.jsonb_array_elements(sa.cast(bound, postgresql.JSONB)).table_valued("value").c.value
-        texts = [row.op("->>")(sa.literal_column(str(place))) for place in range(len(columns))]
-    else:
-        row = sa.func.json_each(bound).table_valued("value").c.value
-        texts = [sa.func.json_extract(row, sa.literal_column(f"'$[{place}]'")) for place in range(len(columns))]
+        each = [sa.bindparam(f"{name}_{column}", type_=_Texts()) for column in columns]
+        typed = [sa.column(column, sa.Text()) for column in columns]
+        return sa.func.unnest(*each).table_valued(*typed, name=name).render_derived()
+    row: Any = sa.func.json_each(sa.bindparam(name, type_=_Texts())).table_valued("value").c.value
+    texts = [sa.func.json_extract(row, sa.literal_column(f"'$[{place}]'")) for place in range(len(columns))]
     return sa.select(*[text.label(column) for text, column in zip(texts, columns, strict=True)]).subquery(name)
+
+
+def bound_rows(name: str, rows: Sequence[Sequence[str | None]], *columns: str) -> dict[str, Any]:
+    """Return the values of :func:`text_rows`: all of the rows for SQLite, each column for PostgreSQL."""
+    return {name: rows, **{f"{name}_{column}": [row[place] for row in rows] for place, column in enumerate(columns)}}

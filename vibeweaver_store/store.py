@@ -253,7 +253,7 @@ class _Running(AbstractContextManager[UowT], Generic[UowT]):
     A class, and one step of each kind: a generator, and one for each of what it enters, are as dear as a transaction.
     """
 
-    __slots__ = ("_connections", "_kind", "_passer", "_queue", "_store", "_ticket", "_turn", "_uow")
+    __slots__ = ("_connections", "_entered", "_kind", "_passer", "_queue", "_store", "_ticket", "_turn", "_uow")
 
     def __init__(
         self, store: Store, kind: type[UowT], connections: KeptConnections, queue: locks.WriterQueue | None
@@ -262,12 +262,16 @@ class _Running(AbstractContextManager[UowT], Generic[UowT]):
         self._kind = kind
         self._connections = connections
         self._queue = queue
+        self._entered = False
         self._ticket: locks.Ticket | None = None
         self._turn: FileTurn | None = None
         self._passer: locks.Passer | None = None
         self._uow: UowT | None = None
 
     def __enter__(self) -> UowT:
+        if self._entered:
+            raise StoreError("this unit of work was begun before; begin another one")
+        self._entered = True
         store = self._store
         asked_at = time.monotonic()
         try:

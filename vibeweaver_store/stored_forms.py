@@ -140,10 +140,11 @@ def _read_times(values: Sequence[Any]) -> list[datetime | None]:
 
 def _read_documents(texts: Sequence[Any]) -> list[Any]:
     try:
-        # One array of all of them, which orjson reads in two thirds of the time.
-        documents = orjson.loads(f"[{','.join(['null' if text is None else text for text in texts])}]")
-        if len(documents) == len(texts):
-            return [_frozen(text, document) for text, document in zip(texts, documents, strict=True)]
+        # One array of all of them, which orjson reads in two thirds of the time. The numbers between them are where
+        # they were, unless a text is no document by itself.
+        joined = orjson.loads(f"[{',0,'.join(['null' if text is None else text for text in texts])}]")
+        if joined[1::2] == [0] * (len(texts) - 1):
+            return [_frozen(text, document) for text, document in zip(texts, joined[::2], strict=True)]
     except (TypeError, ValueError, RecursionError):
         pass
     return [read_json(text) for text in texts]  # which tells of the one that is none

@@ -53,13 +53,19 @@ def _await_turns(asked: _Asked) -> None:
     """
     while (request := asked.get()) is not None:
         descriptor, waiting = request
-        if waiting.given_up:
-            continue
+        try:
+            if not waiting.given_up:
+                _await_turn(descriptor, waiting)
+        finally:
+            os.close(descriptor)
+
+
+def _await_turn(descriptor: int, waiting: _Waiting) -> None:
+    with suppress(OSError):
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+    if not waiting.arrive():
         with suppress(OSError):
-            fcntl.flock(descriptor, fcntl.LOCK_EX)
-        if not waiting.arrive():
-            with suppress(OSError):
-                fcntl.flock(descriptor, fcntl.LOCK_UN)
+            fcntl.flock(descriptor, fcntl.LOCK_UN)
 
 
 class FileTurn:
@@ -97,7 +103,8 @@ class FileTurn:
         if fcntl is None or descriptor is None:
             return
         waiting = self._waiting = _Waiting()
-        self._waiter().put((descriptor, waiting))
+        # One of its own, of the same opened file: the number of ours may be another file's by the time the turn comes.
+        self._waiter().put((os.dup(descriptor), waiting))
         try:
             waiting.wait(timeout_seconds)
         finally:

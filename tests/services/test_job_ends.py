@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from datetime import timedelta
 from typing import Any
 
@@ -192,13 +193,34 @@ def test_one_that_is_lost_has_none_of_many_be_completed(store: Store, other: Sto
     assert [other.query(jobs.get, job.id).status.value for job in taken] == ["processing", "cancelled", "processing"]
 
 
-def test_a_job_that_comes_twice_is_lost_the_second_time(store: Store, other: Store) -> None:
+def test_a_job_that_comes_twice_is_refused(store: Store, other: Store) -> None:
     (job,) = claimed_together(store, 1)
 
-    with pytest.raises(LeaseLost):
+    with pytest.raises(InvalidInput, match="twice"):
         store.run(jobs.complete_many, [jobs.Completion(job), jobs.Completion(job)])
 
     assert other.query(jobs.get, job.id).status is JobStatus.PROCESSING
+
+
+def test_one_that_is_lost_leaves_nothing_half_done_though_the_error_is_swallowed(store: Store, other: Store) -> None:
+    taken = claimed_together(store)
+    store.run(jobs.cancel, taken[2].id)
+
+    with store.begin() as uow, suppress(LeaseLost):
+        jobs.complete_many(uow, [jobs.Completion(job) for job in taken])
+
+    assert [other.query(jobs.get, job.id).status.value for job in taken] == ["processing", "processing", "cancelled"]
+    assert [story(other, job.id) for job in taken[:2]] == [[], []]
+
+
+@pytest.mark.parametrize("count", [1, 100, 101, 250])
+def test_any_number_of_jobs_is_completed(store: Store, other: Store, count: int) -> None:
+    taken = claimed_together(store, count)
+
+    ended = store.run(jobs.complete_many, (jobs.Completion(job, n) for n, job in enumerate(taken)))
+
+    assert [each.job.result for each in ended] == list(range(count))
+    assert other.query(jobs.count, status="completed") == count
 
 
 def test_who_slept_past_the_lease_completes_none_of_many(store: Store, clock: SettableClock) -> None:
@@ -225,13 +247,13 @@ def test_a_result_of_many_that_is_no_json_is_refused(store: Store, other: Store)
     assert other.query(jobs.get, job.id).status is JobStatus.PROCESSING
 
 
-def test_many_jobs_are_completed_in_two_statements(store: Store) -> None:
+def test_many_jobs_are_completed_in_three_statements(store: Store) -> None:
     taken = claimed_together(store, 40)
 
     with recorded_statements(store) as sent:
         store.run(jobs.complete_many, [jobs.Completion(job) for job in taken])
 
-    assert [statement.split()[0] for statement in sent] == ["UPDATE", "INSERT"]
+    assert [statement.split()[0] for statement in sent] == ["SELECT", "UPDATE", "INSERT"]
 
 
 def test_no_jobs_are_completed_in_no_statement(store: Store) -> None:

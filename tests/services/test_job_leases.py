@@ -219,3 +219,13 @@ def test_it_completes_the_job(store: Store, other: Store, job: Job) -> None:
 def test_a_job_that_nobody_claimed_has_no_lease(lasting_store: Store) -> None:
     with pytest.raises(InvalidInput, match="job"):
         lasting_store.lease(make(lasting_store, JobFactory, type="never claimed"))
+
+
+def test_a_completion_that_a_savepoint_has_undone_is_none(store: Store, other: Store, job: Job) -> None:
+    with store.lease(job) as lease:
+        with lease.begin() as uow, pytest.raises(LookupError), uow.savepoint():
+            jobs.complete(uow, lease.job)
+            raise LookupError
+        assert lease.ended is None
+
+    assert other.query(jobs.get, job.id).status is JobStatus.PROCESSING

@@ -10,6 +10,7 @@ import pytest
 import sqlalchemy as sa
 from sqlmodel import col
 
+from tests.conftest import recorded_statements
 from tests.services.journal_events import SOURCE, everything, ids, line, make_agent, make_mixed, uuids
 from tests.services.scene import dump, make, make_many
 from tests.services.test_concurrency import THREADS, at_once
@@ -103,6 +104,13 @@ def test_what_is_there_is_not_taken_twice(store: Store, other: Store, agent: Ses
     assert told == journal.Ingested(read=4, new=0, duplicate=4, unknown=0)
     assert dump(other) == before
     assert store.run(journal.ingest, again) == journal.Ingested(read=5, new=1, duplicate=4, unknown=0)
+
+
+def test_what_is_there_is_read_again_while_somebody_listens_to_the_statements(store: Store) -> None:
+    lines = [line(0), line(1)]
+    store.run(journal.ingest, lines)
+    with recorded_statements(store):
+        assert store.run(journal.ingest, lines).duplicate == 2
 
 
 @pytest.mark.parametrize("between", [0, 1500])

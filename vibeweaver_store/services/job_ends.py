@@ -36,7 +36,7 @@ from vibeweaver_store.validation import require
 _MOST_DOUBLINGS: Final = 1000
 """A float holds as many, of anything that is not astronomical."""
 
-_BATCH: Final = 1000
+_BATCH: Final = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,15 +111,19 @@ class Completion:
 
 
 def complete_many(uow: UnitOfWork, completions: Iterable[Completion]) -> list[Ended]:
-    """Have jobs be completed as :func:`complete` does, a batch of them in one statement; they are told of in order.
+    """Have jobs be completed as :func:`complete` does, a batch of them in one statement; return them in their order.
 
-    For whoever claims many small jobs at once. One that is not held any more has none of them be completed, once the
-    error has undone the unit of work.
+    For whoever claims many small jobs at once. One that is not held any more has none of them be completed.
+
+    Args:
+        uow: the unit of work to write in.
+        completions: the jobs, each with its result. Those beyond the hundredth come in further statements.
 
     Raises:
-        LeaseLost: one is not held any more by who claimed it, or comes twice.
-        NotFound: there is no such job any more.
-        InvalidInput: one is no job as it was claimed, or a result is no JSON.
+        LeaseLost: one is not held any more by who claimed it. Of more than a hundred, those before it are completed, if
+            the unit of work goes on.
+        NotFound: there is no such job any more; likewise.
+        InvalidInput: one is no job as it was claimed, or comes twice, or a result is no JSON; likewise.
     """
     remaining = expect_many(Completion, completions, field="completions")
     ended: list[Ended] = []

@@ -26,6 +26,7 @@ from vibeweaver_store.services.job_claims import heartbeat, set_progress
 from vibeweaver_store.services.job_rows import (
     DEFAULT_LEASE_SECONDS,
     Ended,
+    find,
     hold_session,
     lease_of,
     lost,
@@ -77,7 +78,13 @@ def see_it_through(uow: UnitOfWork, job: Job) -> Ended | None:
     until = noted_lease(uow, job.id)
     if until is not None and until <= uow.present():
         raise LeaseLost(job.id, f"it expired at {until:%Y-%m-%d %H:%M:%SZ}, while a unit of work was under way")
-    return noted_end(uow, job.id)
+    ended = noted_end(uow, job.id)
+    return None if ended is None or _is_held(uow, job) else ended  # what a savepoint has undone is noted still
+
+
+def _is_held(uow: UnitOfWork, job: Job) -> bool:
+    found = find(uow, job.id)
+    return found is not None and found.lease_token == job.lease_token
 
 
 class _Hold(Generic[StoreT]):

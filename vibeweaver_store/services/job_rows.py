@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -14,7 +15,7 @@ from sqlmodel import col, select
 
 from vibeweaver_store.columns import INTEGER, FiniteFloat, Id, UtcDateTime
 from vibeweaver_store.errors import InvalidInput, LeaseLost, NotFound
-from vibeweaver_store.hot import Hot, HotRows, placed, text_rows
+from vibeweaver_store.hot import Hot, HotRows, bound_rows, placed, text_rows
 from vibeweaver_store.json_values import dump_json, dump_jsonb, shown
 from vibeweaver_store.models.job import FINAL_OF_JOBS, Job, JobAttempt, JobStatus
 from vibeweaver_store.models.signals import JobFinished
@@ -171,40 +172,56 @@ def write_all_held(
 ) -> list[Job]:
     """Write changes of jobs that are held, and a document of each into a column; return them as they are then.
 
-    It is one statement, which checks that all of them are held.
+    It is one statement, after one that sees that all of them are held, and locks them.
 
     Raises:
-        LeaseLost: one is not held any more by who claimed it, or comes twice; the others were written.
+        LeaseLost: one is not held any more by who claimed it; nothing was written.
         NotFound: there is no such job any more; likewise.
-        InvalidInput: one is no job as it was claimed; nothing was written.
+        InvalidInput: one is no job as it was claimed, or comes twice; likewise.
     """
     written_as = dump_jsonb if uow.backend == "postgresql" else dump_json
     rows = [[*lease_of(job), None if document is None else written_as(document)] for job, document in jobs]
+    held = {**bound_rows("held", rows, *_HELD_COLUMNS), "present": uow.present()}
+    _refuse_twice(held["held_id"])
+    there = {job_id for (job_id,) in _all_held(uow.backend).all(uow, **held)}
+    missing = next((job for job, _ in jobs if job.id not in there), None)
+    if missing is not None:
+        raise lost(uow, missing)
     new = {f"new_{name}": value for name, value in changes.items()}
     statement = _all_held_update(uow.backend, column, tuple(changes))
-    found = statement.all(uow, held=rows, present=uow.present(), **new, new_updated_at=uow.now())
-    written = {job.id: job for job in found}
-    return [_taken_out(uow, written, job) for job, _ in jobs]
+    written = {job.id: job for job in statement.all(uow, **held, **new, new_updated_at=uow.now())}
+    return [written[job.id] for job, _ in jobs]
 
 
-def _taken_out(uow: ReadUnitOfWork, written: dict[str, Job], job: Job) -> Job:
-    found = written.pop(job.id, None)
-    if found is None:
-        raise lost(uow, job)
-    return found
+def _refuse_twice(job_ids: Sequence[str]) -> None:
+    twice = next((key for key, times in Counter(job_ids).items() if times > 1), None)
+    if twice is not None:
+        raise InvalidInput(f"job: {twice!r} comes twice", field="job")
+
+
+_HELD_COLUMNS: Final = ("id", "token", "document")
+
+
+def _of_all_held(held: sa.FromClause) -> list[sa.ColumnElement[bool]]:
+    present = sa.bindparam("present", type_=UtcDateTime())
+    return [col(Job.id) == held.c.id, col(Job.lease_token) == held.c.token, col(Job.lease_expires_at) > present]
+
+
+@cache
+def _all_held(backend: str) -> Hot:
+    # Locked in one order, so that two who have some in common do not wait for each other.
+    held = text_rows(backend, "held", *_HELD_COLUMNS)
+    statement = sa.select(col(Job.id)).where(*_of_all_held(held)).order_by(col(Job.id))
+    return Hot(statement.with_for_update(of=Job, key_share=True))
 
 
 @cache
 def _all_held_update(backend: str, column: str, names: tuple[str, ...]) -> HotRows[Job]:
-    held = text_rows(backend, "held", "id", "token", "document")
+    held = text_rows(backend, "held", *_HELD_COLUMNS)
     document = sa.cast(held.c.document, JSONB) if backend == "postgresql" else held.c.document
-    is_held = (
-        col(Job.id) == held.c.id,
-        col(Job.lease_token) == held.c.token,
-        col(Job.lease_expires_at) > sa.bindparam("present", type_=UtcDateTime()),
-    )
     changes = dict([placed(Job, name) for name in (*names, "updated_at")])
-    return HotRows(Job, sa.update(Job).where(*is_held).values({**changes, column: document}).returning(Job))
+    statement = sa.update(Job).where(*_of_all_held(held)).values({**changes, column: document})
+    return HotRows(Job, statement.returning(Job))
 
 
 def lost(uow: ReadUnitOfWork, job: Job) -> LeaseLost:

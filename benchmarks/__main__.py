@@ -14,7 +14,16 @@ from benchmarks.options import Options, parse
 from benchmarks.results import Measured
 from benchmarks.runner import run
 
-ON_DISK = ("appending", "snapshots.save", "jobs one at a time")
+ON_DISK = (
+    "appending",
+    "pages",
+    "snapshots.",
+    "jobs one at a time",
+    "jobs by batches",
+    "contention",
+    "importing",
+    "opening",
+)
 
 
 def main() -> int:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from benchmarks.rows import Row
 from benchmarks.stage import Stage
 from benchmarks.workloads import (
+    adding,
     agent_memory,
     appending,
     asynchronous,
@@ -36,6 +37,7 @@ GROUPS: dict[str, Group] = {
     module.__name__.rpartition(".")[2]: module.rows
     for module in (
         appending,
+        adding,
         pages,
         rule_lookup,
         rule_books,

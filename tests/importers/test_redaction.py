@@ -374,6 +374,12 @@ def test_what_a_pattern_finds_is_never_passed_over_for_the_bytes_that_it_was_rea
     assert redact(document, json.dumps(document, ensure_ascii=spelled_out).encode(errors="replace")) == redact(document)
 
 
+def test_a_secret_right_behind_another_is_struck_out_too() -> None:
+    text = "AIza" + "b" * 35 + "sk-" + "c1" * 20
+
+    assert redact(text) == ("[redacted][redacted]", 2)
+
+
 @given(document=HIDING)
 def test_whatever_was_redacted_can_be_redacted_again(document: Any) -> None:
     once, _ = redact(document)

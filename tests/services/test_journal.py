@@ -107,7 +107,7 @@ def test_what_is_there_is_not_taken_twice(store: Store, other: Store, agent: Ses
 
 
 def test_what_is_there_is_read_again_while_somebody_listens_to_the_statements(store: Store) -> None:
-    lines = [line(0), line(1)]
+    lines = [line("a"), line("b")]
     store.run(journal.ingest, lines)
     with recorded_statements(store):
         assert store.run(journal.ingest, lines).duplicate == 2

@@ -183,10 +183,14 @@ class _Walk:
         self._key_goes_on = False
         if re.search(KEY_HINT, small):
             text = KEY.sub(self._key, text)
-        for shape in SHAPES:
-            if re.search(shape.hint, small):
+        shapes = [shape for shape in SHAPES if re.search(shape.hint, small)]
+        for _ in shapes:
+            before = self.count
+            for shape in shapes:
                 text, count = shape.pattern.subn(shape.replacement, text)
                 self.count += count
+            if self.count == before:  # else what was struck out may have hidden another, which begins amid no word
+                break
         return text
 
     def _key(self, found: re.Match[str]) -> str:

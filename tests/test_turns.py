@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import subprocess
 import sys
 import threading
@@ -177,3 +179,82 @@ def test_a_turn_that_comes_after_its_file_was_closed_frees_no_other_file_that_ha
         time.sleep(0.2)
         assert not FileTurn(str(other_file)).take()
         holder.kill()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux has locks of byte ranges that belong to opened files")
+def test_nobody_comes_before_who_is_next(wal: Path) -> None:
+    first, following, newcomer = (FileTurn(str(wal)) for _ in range(3))
+    assert first.take()
+    assert not following.take()
+    first.leave()
+
+    assert not newcomer.take()
+    following.leave()
+    assert newcomer.take()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux has locks of byte ranges that belong to opened files")
+def test_who_has_had_the_turn_may_take_it_again_for_a_moment_and_then_is_behind_who_is_next(wal: Path) -> None:
+    first, following = FileTurn(str(wal)), FileTurn(str(wal))
+    assert first.take()
+    assert not following.take()
+    first._keeps_until = time.monotonic() + 60
+    first.leave()
+    assert first.take()
+
+    first._keeps_until = time.monotonic()
+    first.leave()
+    assert not first.take()
+    following.wait(30)
+    assert not FileTurn(str(wal)).take()
+
+
+def test_those_who_wait_are_served_in_the_order_in_which_they_came(wal: Path) -> None:
+    holder = FileTurn(str(wal))
+    assert holder.take()
+    served: list[int] = []
+
+    def waits(number: int) -> None:
+        turn = FileTurn(str(wal))
+        turn.wait(30)
+        served.append(number)
+        turn.leave()
+
+    threads = [threading.Thread(target=waits, args=[number]) for number in range(4)]
+    for thread in threads:
+        thread.start()
+        time.sleep(0.2)
+    holder.leave()
+    for thread in threads:
+        thread.join()
+
+    assert served == [0, 1, 2, 3]
+
+
+WAITER = """
+import sys
+from vibeweaver_store.turns import FileTurn
+turn = FileTurn(sys.argv[1])
+print(turn.take(), flush=True)
+turn.wait(60)
+"""
+
+
+def test_who_is_next_and_stopped_keeps_the_turn_from_nobody(wal: Path) -> None:
+    with holder_of(wal) as holder:
+        waiter = subprocess.Popen([sys.executable, "-c", WAITER, str(wal)], stdout=subprocess.PIPE, text=True)
+        assert waiter.stdout is not None
+        assert waiter.stdout.readline() == "False\n"
+        time.sleep(0.2)
+        waiter.send_signal(signal.SIGSTOP)
+        os.waitpid(waiter.pid, os.WUNTRACED)
+        say(holder)
+        started = time.monotonic()
+        turn = FileTurn(str(wal))
+        if not turn.take():
+            turn.wait(60)
+        assert time.monotonic() - started < 20
+        assert not FileTurn(str(wal)).take()
+        for process in (waiter, holder):
+            process.kill()
+        waiter.communicate()

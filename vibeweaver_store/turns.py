@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import os
+import struct
+import sys
 import threading
+import time
 from contextlib import suppress
 from queue import SimpleQueue
-from typing import TypeAlias
+from typing import Final, TypeAlias
 
 try:
     import fcntl
@@ -24,9 +27,9 @@ class _Waiting:
         self._came = False
         self.given_up = False
 
-    def wait(self, timeout_seconds: float) -> None:
-        """Wait until it is over one way or the other, no longer than so."""
-        self._over.acquire(timeout=timeout_seconds)
+    def wait(self, timeout_seconds: float) -> bool:
+        """Wait until it is over one way or the other, no longer than so; say whether it is."""
+        return self._over.acquire(timeout=max(0.0, timeout_seconds))
 
     def arrive(self) -> bool:
         """Say that the turn has come; false where nobody waits any more."""
@@ -62,10 +65,42 @@ def _await_turns(asked: _Asked) -> None:
 
 def _await_turn(descriptor: int, waiting: _Waiting) -> None:
     with suppress(OSError):
+        _seat(descriptor, _TAKE, wait=True)
+    with suppress(OSError):
         fcntl.flock(descriptor, fcntl.LOCK_EX)
+    with suppress(OSError):
+        _seat(descriptor, _LEAVE)
     if not waiting.arrive():
         with suppress(OSError):
             fcntl.flock(descriptor, fcntl.LOCK_UN)
+
+
+_HAS_SEAT: Final = sys.platform == "linux" and struct.calcsize("P") == 8
+_TAKE: Final = struct.pack("hhqqi0q", 1, os.SEEK_SET, 0, 1, 0)
+"""``F_WRLCK`` of the first byte, as Linux has its ``struct flock``."""
+_LEAVE: Final = struct.pack("hhqqi0q", 2, os.SEEK_SET, 0, 1, 0)
+"""``F_UNLCK`` of it."""
+
+
+def _seat(descriptor: int, what: bytes, *, wait: bool = False) -> None:
+    """Take or leave the seat of who is next: a lock on a byte, which belongs to the opened file as ``flock`` does."""
+    if _HAS_SEAT:
+        fcntl.fcntl(descriptor, fcntl.F_OFD_SETLKW if wait else fcntl.F_OFD_SETLK, what)
+
+
+def _is_free(descriptor: int) -> bool:
+    """Take the turn past whoever is next, if nobody has it."""
+    with suppress(OSError):
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        return True
+    return False
+
+
+_PATIENCE_SECONDS: Final = 0.05
+"""After how long one looks whether nobody has the turn: who is next may be stopped, and does not take it."""
+
+_KEPT_FOR_SECONDS: Final = 0.004
+"""How long who has had the turn may take it again before others: with each change of process time is lost."""
 
 
 class FileTurn:
@@ -76,6 +111,9 @@ class FileTurn:
     moments between the others' transactions. So they wait here first, where each is woken as the turn is free. It is
     ``flock`` on the -wal file, which SQLite itself never locks. Nothing depends on it: SQLite's own lock is what keeps
     two from writing at once, and who cannot have a turn goes on without.
+
+    Whoever comes takes the seat of who is next first, where there is one. Without it, who leaves the turn and comes
+    again at once would have it before the one who is woken by it, time and again.
     """
 
     def __init__(self, path: str) -> None:
@@ -83,6 +121,8 @@ class FileTurn:
         self._descriptor: int | None = None
         self._waiting: _Waiting | None = None
         self._asked: _Asked | None = None
+        self._is_seated = False
+        self._keeps_until = 0.0
 
     def take(self) -> bool:
         """Take the turn if it is free, and say whether there is nothing to wait for."""
@@ -90,12 +130,23 @@ class FileTurn:
         if descriptor is None:
             return True
         try:
+            if time.monotonic() > self._keeps_until:
+                _seat(descriptor, _TAKE)
+                self._is_seated = True
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             return False
         except OSError:  # as on a file system without such locks
             return True
+        if self._is_seated:
+            self._stand_up(descriptor)
+            self._keeps_until = time.monotonic() + _KEPT_FOR_SECONDS
         return True
+
+    def _stand_up(self, descriptor: int) -> None:
+        self._is_seated = False
+        with suppress(OSError):
+            _seat(descriptor, _LEAVE)
 
     def wait(self, timeout_seconds: float) -> None:
         """Wait for the turn, no longer than so; it is had then, or SQLite tells who is in the way."""
@@ -105,10 +156,15 @@ class FileTurn:
         waiting = self._waiting = _Waiting()
         # One of its own, of the same opened file: the number of ours may be another file's by the time the turn comes.
         self._waiter().put((os.dup(descriptor), waiting))
+        self._is_seated = False  # who waits there leaves the seat, too
+        until = time.monotonic() + timeout_seconds
         try:
-            waiting.wait(timeout_seconds)
+            while not waiting.wait(min(until - time.monotonic(), _PATIENCE_SECONDS)):
+                if time.monotonic() >= until or _is_free(descriptor):
+                    break
         finally:
             waiting.give_up()
+        self._keeps_until = time.monotonic() + _KEPT_FOR_SECONDS
 
     def _waiter(self) -> _Asked:
         """Return whom to ask: a thread that stays, since to begin one takes as long as a transaction."""
@@ -125,6 +181,8 @@ class FileTurn:
     def leave(self) -> None:
         """Hand the turn on."""
         if self._descriptor is not None and fcntl is not None:
+            if self._is_seated:
+                self._stand_up(self._descriptor)
             try:
                 fcntl.flock(self._descriptor, fcntl.LOCK_UN)
             except OSError:  # as in take
@@ -146,5 +204,5 @@ class FileTurn:
     def _opened(self) -> int | None:
         if self._descriptor is None:
             with suppress(OSError):  # before the first connection, there is none
-                self._descriptor = os.open(self._path, os.O_RDONLY)
+                self._descriptor = os.open(self._path, os.O_RDWR)
         return self._descriptor

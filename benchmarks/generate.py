@@ -52,9 +52,11 @@ def opened(path: Path) -> Iterator[sqlite3.Connection]:
     """A connection for bulk work: what a crash would leave of the file does not matter."""
     connection = sqlite3.connect(path, isolation_level=None)
     try:
+        connection.execute("PRAGMA journal_mode = OFF")
         connection.execute("PRAGMA synchronous = OFF")
-        connection.execute("PRAGMA cache_size = -200000")
+        connection.execute("PRAGMA cache_size = -1000000")
         yield connection
+        connection.execute("PRAGMA journal_mode = WAL")
     finally:
         connection.close()
 

@@ -580,13 +580,14 @@ def test_ctrl_c_amid_a_statement_goes_on_as_it_is_and_leaves_nothing_locked(stor
 
 
 @pytest.mark.parametrize("begin", ["begin", "read"])
-def test_a_block_is_entered_once(store: Store, begin: str) -> None:
-    block = getattr(store, begin)()
-    with block:
+def test_a_block_is_entered_once(database: str, begin: str) -> None:
+    with Store.open(database) as store:
+        block = getattr(store, begin)()
+        with block:
+            with pytest.raises(StoreError, match="before"):
+                block.__enter__()
+            assert store.query(sessions.page).items == []
         with pytest.raises(StoreError, match="before"):
             block.__enter__()
-        assert store.query(sessions.page).items == []
-    with pytest.raises(StoreError, match="before"):
-        block.__enter__()
 
-    assert store.run(sessions.create, name="next").name == "next"
+        assert store.run(sessions.create, name="next").name == "next"

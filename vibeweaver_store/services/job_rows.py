@@ -209,10 +209,12 @@ def _of_all_held(held: sa.FromClause) -> list[sa.ColumnElement[bool]]:
 
 @cache
 def _all_held(backend: str) -> Hot:
-    # Locked in one order, so that two who have some in common do not wait for each other.
     held = text_rows(backend, "held", *_HELD_COLUMNS)
-    statement = sa.select(col(Job.id)).where(*_of_all_held(held)).order_by(col(Job.id))
-    return Hot(statement.with_for_update(of=Job, key_share=True))
+    statement = sa.select(col(Job.id)).where(*_of_all_held(held))
+    if backend == "postgresql":
+        # Locked in one order, so that two who have some in common do not wait for each other.
+        statement = statement.order_by(col(Job.id)).with_for_update(of=Job, key_share=True)
+    return Hot(statement)
 
 
 @cache

@@ -48,16 +48,15 @@ class Binding:
             checks: what checks each value.
             forms: what checks some of them, and turns them into the driver's at once.
         """
-        places = {
-            key: (forms[key], place, None) if key in forms else (checks[key], place, write)
+        places = [
+            (key, forms[key], place, None) if key in forms else (key, checks[key], place, write)
             for key, place, write in self._places
-        }
+        ]
 
         def bind(values: Mapping[str, Any]) -> Any:
             bound = self._blank.copy()
-            for key, value in values.items():
-                check, place, write = places[key]
-                bound[place] = check(value) if write is None else write(check(value))
+            for key, check, place, write in places:
+                bound[place] = check(values[key]) if write is None else write(check(values[key]))
             return bound if self._by_name else tuple(bound)
 
         return bind

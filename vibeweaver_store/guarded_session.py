@@ -41,9 +41,6 @@ class GuardedSession(sqlmodel.Session):
     _is_session = False
     """Whether what a session keeps was made."""
 
-    def __init__(self) -> None:
-        """Be no session yet."""
-
     if not TYPE_CHECKING:  # type checkers are to find what is misspelt
 
         def __getattr__(self, name: str) -> Any:

@@ -88,8 +88,11 @@ def _seat(descriptor: int, what: bytes, *, wait: bool = False) -> None:
         fcntl.fcntl(descriptor, fcntl.F_OFD_SETLKW if wait else fcntl.F_OFD_SETLK, what)
 
 
-def _is_free(descriptor: int) -> bool:
-    """Take the turn past whoever is next, if nobody has it."""
+def _take_past_others(descriptor: int) -> bool:
+    """Take the turn past whoever is next, if nobody has it, and say whether it is had.
+
+    Who waits in the thread for the same turn may hand it on before it is left: SQLite's lock is there still.
+    """
     with suppress(OSError):
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         return True
@@ -160,7 +163,7 @@ class FileTurn:
         until = time.monotonic() + timeout_seconds
         try:
             while not waiting.wait(min(until - time.monotonic(), _PATIENCE_SECONDS)):
-                if time.monotonic() >= until or _is_free(descriptor):
+                if time.monotonic() >= until or _take_past_others(descriptor):
                     break
         finally:
             waiting.give_up()

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 import sqlalchemy as sa
-from sqlmodel import col
+from sqlmodel import col, select
 
 from tests.conftest import recorded_statements
 from tests.services.journal_events import SOURCE, everything, ids, line, make_agent, make_mixed, uuids
@@ -104,6 +104,13 @@ def test_what_is_there_is_not_taken_twice(store: Store, other: Store, agent: Ses
     assert told == journal.Ingested(read=4, new=0, duplicate=4, unknown=0)
     assert dump(other) == before
     assert store.run(journal.ingest, again) == journal.Ingested(read=5, new=1, duplicate=4, unknown=0)
+
+
+def test_a_text_that_was_not_seen_to_be_the_lines_is_none(store: Store, other: Store) -> None:
+    told: Any = "anything"
+    store.run(journal.ingest, [journal.NewEvent(line("a"), text=told)])
+    (event,) = other.query(lambda uow: uow.exec(select(JournalEvent)).all())
+    assert event.data == line("a")
 
 
 def test_what_is_there_is_read_again_while_somebody_listens_to_the_statements(store: Store) -> None:

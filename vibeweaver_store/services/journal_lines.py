@@ -83,7 +83,9 @@ def columns_of(new: NewEvent, *, as_text: bool = False) -> dict[str, Any]:
             ``source_session_id`` was given; or another value that was given beside it is refused.
     """
     line = new.data
-    data = new.text if as_text and new.text is not None else _document(line, encode_text if as_text else freeze)
+    # Of another type, a text was not seen to be the line's.
+    known = new.text if as_text and type(new.text) is JsonText else None
+    data = _document(line, encode_text if as_text else freeze) if known is None else known
     given = None if new.source_session_id is None else require(Id, new.source_session_id, field="source_session_id")
     source = id_of(line.get("sessionId")) or id_of(line.get("session_id")) or given
     if source is None:

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from tests.conftest import needs_postgres
-from tests.test_processes import in_child
+from tests.processes.test_stores import in_child
 from tests.test_types import check
 from vibeweaver_store import InvalidInput, Settings, Store, StoreUnavailable, schema, sessions, stats
 from vibeweaver_store.errors import AlreadyExists

@@ -1,4 +1,4 @@
-"""Draws the tables as a Mermaid diagram for the README: ``python -m tests.diagram`` writes it there anew."""
+"""Draws the tables as a Mermaid diagram for the README: ``python -m tests.docs.diagram`` writes it there anew."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from sqlalchemy.dialects import sqlite
 
 from vibeweaver_store.models import METADATA
 
-README = Path(__file__).resolve().parents[1] / "README.md"
+README = Path(__file__).resolve().parents[2] / "README.md"
 _BLOCK = re.compile(r"(?<=<!-- tables -->\n)```mermaid\n.*?```\n", re.DOTALL)
 
 

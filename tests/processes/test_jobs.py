@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from sqlmodel import col, select
 
-from tests.test_processes import finish, start
+from tests.processes.test_stores import finish, start
 from tests.test_worker import status_of, told, wait_until
 from vibeweaver_store import (
     HistoryEntry,

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from tests.diagram import README, in_readme, mermaid
+from tests.docs.diagram import README, in_readme, mermaid
 from vibeweaver_store import Store, sessions
 from vibeweaver_store.settings import Settings
 from vibeweaver_store.songs import ODE_TO_JOY
@@ -39,7 +39,7 @@ def section(title: str) -> str:
 
 
 def test_the_diagram_shows_the_tables_as_they_are() -> None:
-    assert in_readme() == mermaid(), "run: python -m tests.diagram"
+    assert in_readme() == mermaid(), "run: python -m tests.docs.diagram"
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ import pytest
 
 from vibeweaver_store import __version__, schema
 
-TOP = Path(__file__).resolve().parents[1]
+TOP = Path(__file__).resolve().parents[2]
 README = TOP / "README.md"
 
 

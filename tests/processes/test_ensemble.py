@@ -7,7 +7,7 @@ import signal
 import subprocess
 from typing import Any
 
-from tests.test_processes import finish, start
+from tests.processes.test_stores import finish, start
 from vibeweaver_store import Store, coordination, tickets, workers
 from vibeweaver_store.testing import EnsembleWorkerFactory, ProjectFactory, TicketFactory
 

@@ -326,7 +326,7 @@ def test_a_file_that_became_read_only_under_an_open_store_is_refused_or_written_
 # --- a file that is gone, cut off or overwritten ---------------------------------------------------------------
 
 
-def test_a_folder_that_is_deleted_under_an_open_store_is_unavailable_and_not_made_anew(tmp_path: Path) -> None:
+def test_a_folder_deleted_under_an_open_store_is_not_recreated(tmp_path: Path) -> None:
     folder = tmp_path / "folder"
     fill(folder / "store.db", 1)
     with Store.open(folder / "store.db") as store:
@@ -341,7 +341,7 @@ def test_a_folder_that_is_deleted_under_an_open_store_is_unavailable_and_not_mad
 
 
 @pytest.mark.parametrize("size", ["half", "header"])
-def test_a_file_that_was_cut_off_is_corrupt_data(tmp_path: Path, size: str) -> None:
+def test_a_truncated_database_is_corrupt_data(tmp_path: Path, size: str) -> None:
     path = tmp_path / "store.db"
     fill(path, 300)
     os.truncate(path, {"half": path.stat().st_size // 2, "header": 100}[size])
@@ -504,7 +504,7 @@ def test_where_the_wal_is_deleted_the_database_is_whole_as_it_was_before(tmp_pat
 
 
 @pytest.mark.parametrize("replaced", [False, True])
-def test_where_the_wal_is_deleted_under_an_open_store_nothing_more_is_taken(tmp_path: Path, replaced: bool) -> None:
+def test_a_store_whose_wal_was_deleted_accepts_no_more_writes(tmp_path: Path, replaced: bool) -> None:
     path = tmp_path / "store.db"
     fill(path, 1)
     with Store.open(path) as store:
@@ -556,7 +556,7 @@ def test_the_lock_file_that_a_killed_process_left_holds_nobody_up(
     Store.open(path, settings=impatient).close()
 
 
-def test_a_lock_file_that_cannot_be_one_is_unavailable_and_nothing_is_made(tmp_path: Path) -> None:
+def test_a_store_whose_lock_file_cannot_be_made_is_unavailable(tmp_path: Path) -> None:
     (tmp_path / "store.db.lock").mkdir()
 
     with pytest.raises(StoreUnavailable, match="lock file"):

@@ -148,9 +148,7 @@ except StoreUnavailable as error:
 
 
 @pytest.mark.parametrize("module", ["aiosqlite", "greenlet"])
-def test_without_the_drivers_for_asyncio_a_store_works_and_an_async_one_says_what_to_install(
-    tmp_path: Path, module: str
-) -> None:
+def test_an_async_store_without_its_drivers_says_what_to_install(tmp_path: Path, module: str) -> None:
     script = _WITHOUT.format(module=module)
     done = subprocess.run(
         [sys.executable, "-c", script, str(tmp_path / "a.db")], capture_output=True, text=True, check=True
@@ -596,7 +594,7 @@ async def test_tasks_cancelled_while_they_connect_leave_nothing_open(database: s
         assert sorted(path.name for path in Path(database).parent.iterdir()) == ["store.db"]
 
 
-async def test_the_loop_goes_on_while_a_fork_keeps_a_task_waiting(tmp_path: Path, sqlite_path: Path) -> None:
+async def test_the_event_loop_continues_while_a_fork_keeps_a_task_waiting(tmp_path: Path, sqlite_path: Path) -> None:
     begun, finish, closed = threading.Event(), threading.Event(), threading.Event()
 
     def hold() -> None:
@@ -685,7 +683,7 @@ asyncio.run(main())
 """
 
 
-def test_a_process_that_forgets_to_close_ends_nevertheless(sqlite_path: Path) -> None:
+def test_a_process_that_does_not_close_its_async_store_still_ends(sqlite_path: Path) -> None:
     subprocess.run([sys.executable, "-c", _LEFT_OPEN, str(sqlite_path)], check=True, timeout=60)
 
 
@@ -714,7 +712,7 @@ parent.run(store.close())
 """
 
 
-def test_a_forked_child_has_connections_of_its_own(database: str) -> None:
+def test_a_forked_child_of_an_async_store_has_its_own_connections(database: str) -> None:
     done = subprocess.run(
         [sys.executable, "-c", _FORK, database], capture_output=True, text=True, timeout=60, check=False
     )

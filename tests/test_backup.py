@@ -148,9 +148,7 @@ def writing_without_pause(path: Path, session_id: str) -> Iterator[subprocess.Po
         writer.wait()
 
 
-def test_it_ends_under_a_writer_that_never_pauses_and_holds_whole_units_of_work(
-    sqlite_path: Path, backups: Path
-) -> None:
+def test_a_backup_under_a_constant_writer_ends_with_whole_units_of_work(sqlite_path: Path, backups: Path) -> None:
     session_id = fill(sqlite_path)
     seen: list[int] = []
 
@@ -210,7 +208,7 @@ def test_a_backup_reports_progress_up_to_the_end(filled: Path, backups: Path) ->
 
 
 @pytest.mark.parametrize(("compress", "tool"), [("gzip", "gzip"), ("zstd", "zstd")])
-def test_a_compressed_backup_is_read_by_the_usual_tool(
+def test_a_compressed_backup_can_be_read_by_the_usual_tool(
     filled: Path, backups: Path, compress: Compression, tool: str
 ) -> None:
     plain = back_up(filled, backups / "plain.db")
@@ -346,7 +344,7 @@ def test_a_backup_takes_a_name_that_is_not_unicode(filled: Path, backups: Path) 
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
-def test_a_folder_without_the_right_to_write_is_unavailable(sqlite_template: Path) -> None:
+def test_a_backup_to_a_folder_without_write_permission_is_unavailable(sqlite_template: Path) -> None:
     # Not under pytest's own folder, which other users may not enter.
     import tempfile
 
@@ -508,7 +506,7 @@ back_up(sys.argv[1], sys.argv[2], compress="gzip", progress=die)
 
 
 @pytest.mark.parametrize("amid", ["copying", "checking", "compressing", "reading back"])
-def test_of_a_killed_process_no_file_has_the_name(filled: Path, backups: Path, amid: str) -> None:
+def test_a_backup_of_a_killed_process_gets_no_name(filled: Path, backups: Path, amid: str) -> None:
     done = subprocess.run([sys.executable, "-c", _KILLED, filled, backups / "a.db", amid], check=False)
 
     assert done.returncode == -signal.SIGKILL
@@ -529,7 +527,7 @@ except Exception as error:
 """
 
 
-def test_a_file_that_may_not_grow_is_unavailable_and_leaves_nothing(filled: Path, backups: Path) -> None:
+def test_a_backup_that_exceeds_the_file_size_limit_leaves_nothing(filled: Path, backups: Path) -> None:
     done = subprocess.run(
         [sys.executable, "-c", _ON_A_FULL_DISK, filled, backups / "a.db"], capture_output=True, text=True, check=True
     )
@@ -552,7 +550,7 @@ def small_disk(folder: Path, size: str) -> Iterator[None]:
 
 
 @pytest.mark.parametrize(("size", "compress"), [("2m", None), ("2m", "gzip"), ("9m", "zstd")])
-def test_a_full_disk_is_unavailable_and_leaves_nothing(
+def test_a_backup_to_a_full_disk_is_unavailable_and_leaves_nothing(
     sqlite_path: Path, backups: Path, size: str, compress: Compression | None
 ) -> None:
     with Store.open(sqlite_path) as store, store.begin() as uow:
@@ -615,7 +613,7 @@ needs_pg_dump = pytest.mark.skipif(shutil.which("pg_dump") is None, reason="pg_d
 
 @needs_postgres
 @needs_pg_dump
-def test_an_archive_of_postgresql_restores_to_the_same_rows(
+def test_a_postgresql_archive_restores_to_the_same_rows(
     on_server: str, backups: Path, postgres_server: PostgresServer
 ) -> None:
     session_id = fill(on_server)

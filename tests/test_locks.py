@@ -73,7 +73,7 @@ def test_a_file_has_one_writer_queue_per_process() -> None:
     assert writer_queue("a.db") is held
 
 
-def test_the_lock_on_a_file_holds_across_processes_and_goes_with_its_holder(tmp_path: Path) -> None:
+def test_a_file_lock_holds_across_processes_and_ends_with_its_holder(tmp_path: Path) -> None:
     holder = subprocess.Popen(
         [sys.executable, "-c", _HOLD, str(tmp_path / "a.db")], stdout=subprocess.PIPE, stdin=subprocess.PIPE
     )
@@ -170,7 +170,7 @@ with file_lock(Path(sys.argv[1]), 1):
 
 @pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() != 0, reason="only root can become another user")
 @pytest.mark.parametrize("there", [True, False])
-def test_what_root_locked_its_owner_can_lock_as_well(there: bool) -> None:
+def test_a_file_locked_by_root_can_be_locked_by_its_owner(there: bool) -> None:
     # Not under pytest's own folder, which other users may not enter.
     with tempfile.TemporaryDirectory() as name:
         folder, path = Path(name), Path(name) / "store.db"

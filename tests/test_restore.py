@@ -240,7 +240,7 @@ def test_a_live_database_is_restored_with_the_rows_in_its_wal(database: Path, ba
     assert names(database) == ["new", "new in the wal"]
 
 
-def test_a_file_in_wal_mode_is_restored_from_a_place_that_cannot_be_written(database: Path, backup: Path) -> None:
+def test_a_backup_in_wal_mode_is_restored_from_a_read_only_place(database: Path, backup: Path) -> None:
     with closing(sqlite3.connect(backup)) as connection:
         connection.execute("PRAGMA journal_mode = WAL")
     mounted = subprocess.run(["mount", "--bind", "-o", "ro", backup.parent, backup.parent], check=False)
@@ -493,7 +493,7 @@ def test_a_restore_to_postgresql_says_what_to_run_without_a_password(backup: Pat
 
 
 @needs_postgres
-def test_the_command_that_is_told_restores_an_archive(postgres_server: PostgresServer, tmp_path: Path) -> None:
+def test_the_printed_command_restores_a_postgresql_archive(postgres_server: PostgresServer, tmp_path: Path) -> None:
     if shutil.which("pg_dump") is None:
         pytest.skip("pg_dump is not installed")
     name = postgres_server.make()
@@ -544,7 +544,7 @@ def held(path: Path, *how: str) -> Iterator[None]:
 
 
 @pytest.mark.parametrize("how", [("WAL", "idle"), ("WAL", "writing"), ("DELETE", "writing")])
-def test_while_another_process_has_it_open_a_restore_is_refused(
+def test_a_restore_of_a_database_open_in_another_process_is_refused(
     database: Path, backup: Path, impatient: Settings, how: tuple[str, str]
 ) -> None:
     with held(database, *how):
@@ -582,7 +582,7 @@ def test_a_restore_does_not_replace_a_damaged_database_open_in_this_process(
     assert restore(backup, database).kept is not None
 
 
-def test_a_damaged_database_that_another_process_has_open_is_not_replaced(
+def test_a_restore_does_not_replace_a_damaged_database_open_in_another_process(
     database: Path, backup: Path, impatient: Settings
 ) -> None:
     with held(database, "WAL", "idle"):
@@ -602,9 +602,7 @@ def test_a_restore_during_a_migration_by_another_process_is_refused(
         restore(backup, database, settings=impatient)
 
 
-def test_processes_that_open_it_meanwhile_find_the_whole_old_or_the_whole_new_database(
-    database: Path, backup: Path
-) -> None:
+def test_processes_that_open_a_database_during_a_restore_find_it_whole(database: Path, backup: Path) -> None:
     stop, seen, failed = threading.Event(), set(), []
 
     def look() -> None:
@@ -706,7 +704,7 @@ with store.begin() as uow:
 """
 
 
-def test_a_journal_of_the_old_database_is_not_played_into_the_new_one(home: Path, backup: Path) -> None:
+def test_a_restore_does_not_replay_the_journal_of_the_old_database(home: Path, backup: Path) -> None:
     path = home / "store.db"
     subprocess.run([sys.executable, "-c", _LEAVE_A_JOURNAL, path], check=True)
     assert path.with_name("store.db-journal").exists()
@@ -756,7 +754,7 @@ def killed_at(step: int, work: Callable[[], object]) -> bool:
 
 
 @pytest.mark.parametrize("case", ["sound", "rollback mode", "with a wal", "damaged", "gone"])
-def test_killed_before_any_step_it_leaves_the_whole_old_or_the_whole_new_database(
+def test_a_restore_killed_before_any_step_leaves_a_whole_database(
     database: Path, backup: Path, case: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     if case == "rollback mode":
@@ -807,9 +805,7 @@ def _state(database: Path, case: str) -> str:
 
 
 @pytest.mark.parametrize("round_", range(12))
-def test_killed_at_any_moment_it_leaves_the_whole_old_or_the_whole_new_database(
-    database: Path, backup: Path, round_: int
-) -> None:
+def test_a_restore_killed_at_any_moment_leaves_a_whole_database(database: Path, backup: Path, round_: int) -> None:
     child = os.fork()
     if child == 0:
         restore(backup, database)
@@ -857,7 +853,7 @@ def test_a_restore_that_fails_to_exchange_a_damaged_file_is_undone(
 @pytest.mark.parametrize(
     ("compress", "amid"), [(None, "copying"), ("gzip", "decompressing"), (None, "waiting"), (None, "replacing")]
 )
-def test_on_a_full_disk_the_old_database_stays(
+def test_a_restore_on_a_full_disk_leaves_the_old_database(
     home: Path, backup: Path, sqlite_template: Path, compress: Compression | None, amid: str
 ) -> None:
     old, new = sqlite_template.stat().st_size, backup.stat().st_size

@@ -112,7 +112,7 @@ def test_the_template_database_is_at_head_with_no_file_beside_it() -> None:
     assert {entry.name for entry in made.parent.iterdir()} <= {made.name, f"{made.name}.lock"}
 
 
-def test_threads_that_ask_together_get_one_template() -> None:
+def test_threads_that_ask_together_get_one_template_database() -> None:
     script = """
 import threading
 from vibeweaver_store import schema
@@ -127,7 +127,7 @@ print(len(paths), len(calls))
     assert run_python("-c", script).stdout == "1 1\n"
 
 
-def test_the_template_goes_away_with_its_process_and_not_with_a_forked_child() -> None:
+def test_the_template_database_is_removed_with_its_process_but_not_a_forked_child() -> None:
     script = """
 import os, sys
 from vibeweaver_store.testing import new_store, template
@@ -146,7 +146,7 @@ print(made, made.exists())
     assert not Path(path).parent.exists()
 
 
-def test_a_child_forked_while_another_thread_makes_the_template_can_make_its_own() -> None:
+def test_a_child_forked_during_creation_of_the_template_can_make_its_own() -> None:
     script = """
 import os, sys
 from vibeweaver_store.testing import databases, template
@@ -160,7 +160,7 @@ print(os.waitpid(child, 0)[1])
     assert run_python("-c", script).stdout == "0\n"
 
 
-def test_a_template_that_was_deleted_is_made_again() -> None:
+def test_a_deleted_template_database_is_made_again() -> None:
     script = """
 import shutil
 from vibeweaver_store.testing import new_store, template
@@ -171,7 +171,7 @@ print(template().exists())
     assert run_python("-c", script).stdout == "True\n"
 
 
-def test_without_a_place_for_temporary_files_the_template_is_unavailable() -> None:
+def test_the_template_database_without_a_temporary_folder_is_unavailable() -> None:
     script = """
 import tempfile
 from vibeweaver_store import StoreUnavailable
@@ -221,7 +221,7 @@ def test_new_store_takes_a_clock_and_settings(clock: SettableClock, impatient: S
         assert store._settings is impatient
 
 
-def test_a_new_store_survives_a_fork() -> None:
+def test_new_store_survives_a_fork() -> None:
     with new_store() as store:
         told = in_child(lambda: store.run(sessions.create, name="child").name)
 
@@ -311,7 +311,7 @@ def test_new_file_without_a_name_is_refused() -> None:
         new_file(None)  # type: ignore[arg-type]
 
 
-def test_on_a_full_disk_no_part_of_a_file_is_left(tmp_path: Path) -> None:
+def test_new_file_on_a_full_disk_leaves_no_partial_file(tmp_path: Path) -> None:
     # A limit on the size of files ends a write as a full disk does, and needs no rights.
     script = """
 import resource, signal, sys
@@ -483,19 +483,21 @@ def run_application(folder: Path, conftest: str, *arguments: str, url: str = "")
         "from vibeweaver_store.testing import *",
     ],
 )
-def test_an_application_activates_the_fixtures_in_its_conftest(tmp_path: Path, conftest: str) -> None:
+def test_an_application_activates_the_pytest_fixtures_in_its_conftest(tmp_path: Path, conftest: str) -> None:
     told = run_application(tmp_path, conftest)
 
     assert "3 passed, 1 skipped" in told
     assert "VIBEWEAVER_TEST_POSTGRES_URL is not set" in told
 
 
-def test_workers_do_not_meet(tmp_path: Path) -> None:
+def test_the_pytest_fixtures_isolate_xdist_workers(tmp_path: Path) -> None:
     assert "3 passed, 1 skipped" in run_application(tmp_path, ACTIVATED, "-n", "2")
 
 
 @needs_postgres
-def test_an_application_may_name_its_server_in_a_fixture(tmp_path: Path, postgres_server: PostgresServer) -> None:
+def test_an_application_may_name_its_postgresql_server_in_a_fixture(
+    tmp_path: Path, postgres_server: PostgresServer
+) -> None:
     url = postgres_server.url.render_as_string(hide_password=False)
     override = f"import pytest\n@pytest.fixture(scope='session')\ndef store_postgres_url():\n    return {url!r}\n"
 
@@ -503,11 +505,11 @@ def test_an_application_may_name_its_server_in_a_fixture(tmp_path: Path, postgre
     assert "4 passed" in run_application(tmp_path, ACTIVATED, url=url)
 
 
-def test_nothing_is_registered_with_pytest_unasked(tmp_path: Path) -> None:
+def test_the_package_registers_no_pytest_plugin_unasked(tmp_path: Path) -> None:
     assert "fixture 'store' not found" in run_application(tmp_path, "")
 
 
-def test_the_package_itself_imports_nothing_of_it() -> None:
+def test_the_package_does_not_import_its_testing_module() -> None:
     script = (
         "import sys, vibeweaver_store.cli; print({'pytest', 'factory', 'vibeweaver_store.testing'} & {*sys.modules})"
     )
@@ -516,7 +518,7 @@ def test_the_package_itself_imports_nothing_of_it() -> None:
 
 
 @pytest.mark.parametrize("missing", ["pytest", "factory"])
-def test_without_the_extra_the_import_says_what_to_install(missing: str) -> None:
+def test_importing_the_testing_module_without_its_extra_says_what_to_install(missing: str) -> None:
     script = f"import sys; sys.modules[{missing!r}] = None; import vibeweaver_store.testing"
 
     told = run_python("-c", script).stderr.splitlines()[-1]

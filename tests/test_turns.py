@@ -58,7 +58,7 @@ def wal(tmp_path: Path) -> Path:
     return path
 
 
-def test_a_turn_that_another_process_has_comes_as_that_leaves_it(wal: Path) -> None:
+def test_a_file_turn_held_by_another_process_comes_when_released(wal: Path) -> None:
     with holder_of(wal) as holder:
         turn = FileTurn(str(wal))
         assert not turn.take()
@@ -71,7 +71,7 @@ def test_a_turn_that_another_process_has_comes_as_that_leaves_it(wal: Path) -> N
         holder.kill()
 
 
-def test_a_turn_goes_with_the_process_that_had_it(wal: Path) -> None:
+def test_a_file_turn_ends_with_the_process_that_held_it(wal: Path) -> None:
     with holder_of(wal) as holder:
         turn = FileTurn(str(wal))
         threading.Timer(0.2, holder.kill).start()
@@ -81,7 +81,7 @@ def test_a_turn_goes_with_the_process_that_had_it(wal: Path) -> None:
         turn.close()
 
 
-def test_who_waits_too_long_for_a_turn_goes_on_and_keeps_it_from_nobody_when_it_comes(wal: Path) -> None:
+def test_a_file_turn_granted_after_the_timeout_is_passed_on(wal: Path) -> None:
     with holder_of(wal) as holder:
         turn = FileTurn(str(wal))
         turn.wait(0.1)
@@ -93,7 +93,7 @@ def test_who_waits_too_long_for_a_turn_goes_on_and_keeps_it_from_nobody_when_it_
         holder.kill()
 
 
-def test_who_gives_up_in_another_thread_keeps_a_turn_from_nobody(wal: Path) -> None:
+def test_a_file_turn_given_up_by_another_thread_is_passed_on(wal: Path) -> None:
     with holder_of(wal) as holder:
         turn = FileTurn(str(wal))
         assert not turn.take()
@@ -133,7 +133,7 @@ def test_a_closed_store_has_no_file_turn(sqlite_path: Path) -> None:
     assert store._turn._descriptor is None
 
 
-def test_turns_that_are_waited_for_are_waited_for_by_one_thread_that_ends_when_its_file_is_closed(wal: Path) -> None:
+def test_a_file_turn_waits_in_one_thread_that_ends_when_its_file_is_closed(wal: Path) -> None:
     def waiters() -> list[threading.Thread]:
         return [thread for thread in threading.enumerate() if thread.name == "vibeweaver turn"]
 
@@ -158,9 +158,7 @@ def test_an_unclosed_file_turn_gives_its_file_back(wal: Path) -> None:
     assert FileTurn(str(wal)).take()
 
 
-def test_a_turn_that_comes_after_its_file_was_closed_frees_no_other_file_that_has_its_number(
-    wal: Path, tmp_path: Path
-) -> None:
+def test_a_file_turn_granted_after_closing_does_not_unlock_a_reused_descriptor(wal: Path, tmp_path: Path) -> None:
     with holder_of(wal) as holder:
         turn = FileTurn(str(wal))
         assert not turn.take()
@@ -240,7 +238,7 @@ turn.wait(60)
 """
 
 
-def test_who_is_next_and_stopped_keeps_the_turn_from_nobody(wal: Path) -> None:
+def test_a_stopped_next_waiter_does_not_block_a_file_turn(wal: Path) -> None:
     with holder_of(wal) as holder:
         waiter = subprocess.Popen([sys.executable, "-c", WAITER, str(wal)], stdout=subprocess.PIPE, text=True)
         assert waiter.stdout is not None

@@ -67,3 +67,8 @@ def test_the_checkout_contains_no_file_written_by_others() -> None:
 
 def digest_of(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else ""
+
+
+def test_a_test_has_a_unique_name_that_begins_with_its_subject() -> None:
+    modules = sorted((TOP / "tests").rglob("test_*.py"))
+    assert house.misnamed_tests({str(path.relative_to(TOP)): path.read_text() for path in modules}) == []

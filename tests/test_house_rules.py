@@ -215,3 +215,23 @@ def test_a_module_without_a_layer_is_found(copied_package: Path) -> None:
 
     assert "0 kept, 1 broken" in told
     assert "elsewhere" in told
+
+
+# --- names of tests --------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("texts", "complaints"),
+    [
+        ({"a": "def test_a_marker_is_kept(): ...", "b": "def test_a_rule_is_kept(): ..."}, 0),
+        ({"a": "def test_a_marker_is_kept(): ...", "b": "async def test_a_marker_is_kept(): ..."}, 2),
+        ({"a": "def test_a_marker_is_kept(): ...\n" * 2}, 2),
+        ({"a": "class TestMarker:\n    def test_it_is_kept(self): ..."}, 1),
+        ({"a": "def test_what_is_no_id_is_refused(): ..."}, 1),
+        ({"a": "def test_on_sqlite_a_time_is_text(): ..."}, 1),
+        ({"a": "def test_items_of_a_page_are_sorted(): ...\ndef test_whatsoever(): ..."}, 0),
+        ({"a": "def it_is_kept(): ..."}, 0),
+    ],
+)
+def test_a_misnamed_test_is_found(texts: dict[str, str], complaints: int) -> None:
+    assert len(house.misnamed_tests(texts)) == complaints

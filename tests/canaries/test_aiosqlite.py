@@ -107,7 +107,7 @@ def test_the_errors_of_aiosqlite_are_those_of_sqlite3() -> None:
     with_driver(work)
 
 
-@canary("kept.py", to="do in the thread of a connection what SQLAlchemy has no method for")
+@canary("kept.py", "driver_errors.py", to="do in the thread of a connection what SQLAlchemy has no method for")
 def test_a_connection_of_sqlalchemy_runs_coroutines_of_the_driver(tmp_path: Path) -> None:
     def work(_connection: sa.Connection, adapted: Any) -> None:
         key = adapted.run_async(lambda driver: driver.execute_insert("INSERT INTO things (name) VALUES ('one')"))

@@ -1,4 +1,4 @@
-"""What the package relies on in psycopg and in how SQLAlchemy drives it. They need a server, and leave nothing on it."""
+"""What the package relies on in psycopg, and in how SQLAlchemy drives it. They leave nothing on the server."""
 
 from __future__ import annotations
 
@@ -286,7 +286,7 @@ def test_jsonb_is_read_by_the_deserializer_of_the_engine_in_the_driver_itself(se
     assert len(called) == 2
 
 
-@canary("driver_errors.py", "kept.py", to="know the driver's errors by their classes")
+@canary("kept.py", "following.py", to="know the driver's errors by their classes")
 def test_the_module_that_a_dialect_has_loaded_has_the_classes_of_errors(server_url: str) -> None:
     import psycopg
 
@@ -302,7 +302,7 @@ def test_the_module_that_a_dialect_has_loaded_has_the_classes_of_errors(server_u
 def test_a_dialect_calls_a_connection_lost_that_is_closed_when_an_error_comes(server_url: str) -> None:
     import psycopg
 
-    error = psycopg.OperationalError("the connection is closed")
+    error: Any = psycopg.OperationalError("the connection is closed")
 
     def work(connection: sa.Connection, adapted: Any) -> None:
         assert not connection.dialect.is_disconnect(error, adapted, None)

@@ -33,7 +33,7 @@ THINGS = sa.Table(
     sqlite_autoincrement=True,
 )
 SQLITE = sqlite.dialect()
-PSYCOPG = psycopg_dialect.dialect()
+PSYCOPG: Any = psycopg_dialect.dialect()  # type: ignore[no-untyped-call]
 NAMED = sa.bindparam("named", type_=sa.Text())
 
 
@@ -93,7 +93,7 @@ def test_an_inline_insert_has_a_value_for_each_column_that_is_named() -> None:
         assert all(each.required for each in compiled.bind_names)
 
 
-@canary("hot_insert.py", to="ask for the key that the database gives")
+@canary("hot_insert.py", "hot_rows.py", to="ask for the key that the database gives")
 def test_a_table_tells_the_column_that_the_database_numbers() -> None:
     assert THINGS.autoincrement_column is THINGS.c.id
     assert sa.Table("texts", sa.MetaData(), sa.Column("id", sa.Text(), primary_key=True)).autoincrement_column is None
@@ -117,6 +117,7 @@ class among(sa.ColumnElement[bool]):  # noqa: N801 - as hot.py has it
     type = sa.Boolean()
 
     def self_group(self, against: Any = None) -> among:
+        del against
         return self
 
 
@@ -142,9 +143,11 @@ class Shouted(TypeDecorator[str]):
     cache_ok = True
 
     def process_bind_param(self, value: str | None, dialect: sa.Dialect) -> str | None:
+        del dialect
         return value and value.lower()
 
     def result_processor(self, dialect: sa.Dialect, coltype: object) -> Any:
+        del dialect, coltype
         return lambda value: value and value.upper()
 
 
@@ -194,6 +197,12 @@ def test_the_jsonb_of_a_dialect_writes_values_as_psycopgs_jsonb_and_leaves_readi
 
     assert isinstance(kind.bind_processor(PSYCOPG)({"a": 1}), Jsonb)
     assert kind.result_processor(PSYCOPG, None) is None
+
+
+@canary("columns.py", "hot.py", to="have names of its own beside those of a type and an element")
+def test_types_and_elements_have_no_name_that_the_store_has_for_something_else() -> None:
+    assert [name for name in ("written", "vocabulary", "adapter", "_read") if hasattr(TypeDecorator, name)] == []
+    assert [name for name in ("column", "values") if hasattr(sa.ColumnElement, name)] == []
 
 
 # --- engines and connections -----------------------------------------------------------------------------------
@@ -256,11 +265,12 @@ def test_a_connection_does_not_look_whether_its_driver_is_in_a_transaction(engin
 def test_a_dialect_says_of_an_error_whether_the_connection_was_lost(engine: sa.Engine) -> None:
     import sqlite3
 
-    lost = sqlite3.ProgrammingError("Cannot operate on a closed database.")
+    lost: Any = sqlite3.ProgrammingError("Cannot operate on a closed database.")
+    other: Any = sqlite3.OperationalError("no such table: x")
     with engine.connect() as connection:
         told: Any = connection.connection.dbapi_connection
         assert connection.dialect.is_disconnect(lost, told, None)
-        assert not connection.dialect.is_disconnect(sqlite3.OperationalError("no such table: x"), told, None)
+        assert not connection.dialect.is_disconnect(other, told, None)
 
 
 @canary("kept.py", to="throw away a connection that was lost, and no other")

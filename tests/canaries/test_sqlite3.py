@@ -38,7 +38,8 @@ def connection(path: Path) -> Iterator[sqlite3.Connection]:
 
 
 def connect(path: Path, **options: Any) -> sqlite3.Connection:
-    return sqlite3.connect(path, isolation_level=None, timeout=0, **options)
+    connection: sqlite3.Connection = sqlite3.connect(path, isolation_level=None, timeout=0, **options)
+    return connection
 
 
 def refusal(connection: sqlite3.Connection, statement: str, *values: object) -> Any:
@@ -97,9 +98,7 @@ def test_a_full_disk_undoes_the_transaction_and_has_a_name(connection: sqlite3.C
 
 @canary("kept.py", to="tell the key of a new row without asking for it")
 def test_the_last_row_is_the_key_that_an_insert_was_given(connection: sqlite3.Connection) -> None:
-    keys = [
-        connection.execute("INSERT INTO things (name) VALUES (?)", (name,)).lastrowid for name in ("one", "two")
-    ]
+    keys = [connection.execute("INSERT INTO things (name) VALUES (?)", (name,)).lastrowid for name in ("one", "two")]
 
     assert keys == [1, 2]
     connection.execute("DELETE FROM things")
@@ -128,7 +127,7 @@ def test_the_factory_of_a_connection_can_be_a_function_and_make_one_with_weak_re
         made.append(weakref.ref(connection))
         return connection
 
-    with closing(connect(path, factory=make)) as connection:  # type: ignore[arg-type]
+    with closing(connect(path, factory=make)) as connection:
         assert made[0]() is connection
         assert connection.isolation_level is None
         assert connection.execute("SELECT 1").fetchone() == (1,)

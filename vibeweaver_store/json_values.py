@@ -235,7 +235,7 @@ _EXPONENT: Final = re.compile(rb"\de\+?\d")
 
 
 def dump_canonical(value: object) -> bytes:
-    """Return a JSON value with sorted keys, in the same bytes with every version of orjson: for digests that are stored.
+    """Return a JSON value in the same bytes with every version of orjson, keys sorted: for digests that are stored.
 
     A large float is ``1e16`` in one version and ``1e+16`` in another; here all its digits are written.
     """

@@ -245,6 +245,13 @@ def test_a_table_refuses_a_value_of_a_wrong_type(store: Store) -> None:
         sessions.get(uow, jam.id).tempo_bpm = "fast"  # type: ignore[assignment]
 
 
+def test_a_value_that_a_strict_table_refuses_is_invalid_input(sqlite_path: Path) -> None:
+    with Store.open(sqlite_path) as store:
+        store.run(sessions.create, name="jam")
+        with pytest.raises(InvalidInput, match="cannot store BLOB value in TEXT column"), store.begin() as uow:
+            uow.execute(sa.text("UPDATE sessions SET vibe = x'01'"))
+
+
 def test_a_row_without_its_parent_is_not_found(store: Store) -> None:
     with pytest.raises(NotFound), store.begin() as uow:
         uow.insert(HistoryEntryFactory.build(session_id="no such session"))

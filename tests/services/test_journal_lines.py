@@ -195,6 +195,17 @@ def test_a_journal_line_without_a_uuid_gets_a_key_from_source_and_content() -> N
     assert said(line, sessionId="another")["event_uuid"] != key
 
 
+def test_a_journal_line_has_the_same_key_in_every_version_of_the_libraries() -> None:
+    line = {
+        "sessionId": "7c1e4a52",
+        "text": 'é 1e+16 "',
+        "numbers": [1, -2.5, 1e-7, 1e16, -1.5e300, True, None],
+        "z": {"a": []},
+    }
+
+    assert said(line, uuid=None)["event_uuid"] == "sha256:ee88a320905eefc458da9046e73446b41632250e"
+
+
 def test_a_journal_line_in_two_files_has_two_keys() -> None:
     one, two = (columns_of(NewEvent({"type": "summary"}, source)) for source in ("file-1", "file-2"))
     assert one["event_uuid"] != two["event_uuid"]

@@ -84,7 +84,7 @@ RELIANCES: Final[Mapping[str, Mapping[str, Test]]] = {
         "execute_insert": aiosqlite.test_execute_insert_returns_the_key_of_the_new_row_alone,
         "is_disconnect": psycopg.test_a_dialect_calls_a_connection_lost_that_is_closed_when_an_error_comes,
         "lastrowid": sqlite3.test_the_last_row_is_the_key_that_an_insert_was_given,
-        "loaded_dbapi": psycopg.test_the_module_that_a_dialect_has_loaded_has_the_classes_of_errors,
+        "loaded_dbapi": psycopg.test_the_psycopg_module_of_a_dialect_has_the_error_classes,
         "pgconn": psycopg.test_a_socket_can_be_read_once_the_server_has_ended_the_connection,
         "run_async": aiosqlite.test_a_connection_of_sqlalchemy_runs_coroutines_of_the_driver,
         "transaction_status": psycopg.test_the_status_of_a_transaction_is_a_number_of_libpq,
@@ -99,7 +99,7 @@ RELIANCES: Final[Mapping[str, Mapping[str, Test]]] = {
         "transaction_status": psycopg.test_ctrl_c_stops_the_statement_at_the_server_and_leaves_the_connection_usable,
     },
     "following.py": {
-        "loaded_dbapi": psycopg.test_the_module_that_a_dialect_has_loaded_has_the_classes_of_errors,
+        "loaded_dbapi": psycopg.test_the_psycopg_module_of_a_dialect_has_the_error_classes,
         "notifies": psycopg.test_a_notification_that_comes_between_two_waits_is_told_by_the_next,
         "run_async": psycopg.test_a_connection_of_sqlalchemy_gives_the_drivers_own,
     },
@@ -127,7 +127,7 @@ RELIANCES: Final[Mapping[str, Mapping[str, Test]]] = {
     },
     "turns.py": {
         "F_OFD_SETLK": system.test_a_lock_of_an_opened_file_is_packed_like_this,
-        "F_OFD_SETLKW": system.test_who_waits_for_the_lock_of_an_opened_file_is_given_it,
+        "F_OFD_SETLKW": system.test_a_waiter_for_the_lock_of_an_open_file_description_gets_it,
         "fcntl": system.test_a_lock_of_an_opened_file_is_packed_like_this,
         "flock": system.test_two_that_opened_a_file_exclude_each_other_within_one_process,
     },

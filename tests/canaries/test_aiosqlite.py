@@ -151,7 +151,7 @@ def test_options_of_ours_reach_sqlite3_through_both(tmp_path: Path) -> None:
 
 
 @canary("kept.py", "driver_errors.py", to="know the driver's errors by their classes")
-def test_the_module_that_a_dialect_has_loaded_has_the_classes_of_errors(tmp_path: Path) -> None:
+def test_the_aiosqlite_module_of_a_dialect_has_the_error_classes(tmp_path: Path) -> None:
     def work(connection: sa.Connection, _adapted: Any) -> None:
         loaded: Any = connection.dialect.loaded_dbapi
         assert loaded.Error is sqlite3.Error

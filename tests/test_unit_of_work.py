@@ -29,7 +29,9 @@ from vibeweaver_store import (
     history,
     sessions,
 )
+from vibeweaver_store.kept import KeptConnection
 from vibeweaver_store.models import HistoryEntry, Session
+from vibeweaver_store.opened import pauses
 from vibeweaver_store.testing import HistoryEntryFactory, SessionFactory, SettableClock
 from vibeweaver_store.unit_of_work import ReadUnitOfWork
 
@@ -404,6 +406,27 @@ def test_a_failure_that_is_not_transient_is_not_run_again(store: Store) -> None:
     assert len(attempts) == 1
 
 
+def test_a_commit_that_lost_the_connection_is_not_run_again(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whether the commit took is not known: the operation might be done twice."""
+    attempts: list[int] = []
+
+    def lose_the_connection(_kept: KeptConnection) -> None:
+        raise StoreUnavailable("the connection was lost", transient=True)
+
+    monkeypatch.setattr(KeptConnection, "commit", lose_the_connection)
+    with pytest.raises(StoreUnavailable):
+        store.run(lambda _uow: attempts.append(1))
+
+    assert len(attempts) == 1
+
+
+def test_operations_that_failed_together_are_not_run_again_together() -> None:
+    waits = [list(pauses(9, [])) for _ in range(20)]
+
+    assert len({tuple(each) for each in waits}) == 20
+    assert all(0 <= pause <= min(0.01 * 2**number, 1.0) for each in waits for number, pause in enumerate(each))
+
+
 def test_the_drivers_exception_is_the_cause_of_ours(store: Store) -> None:
     with pytest.raises(InvalidInput) as caught, store.begin() as uow:
         uow.exec(select(HistoryEntry).where(col(HistoryEntry.id) == 2**70)).all()
@@ -426,6 +449,19 @@ def test_when_the_disk_is_full_nothing_of_the_unit_of_work_remains_though_the_er
 
         assert store.query(sessions.get, jam.id).name == "kept"
         assert store.query(history.count, jam.id) == 0
+
+
+def test_once_the_database_has_rolled_back_by_itself_nothing_is_written_any_more(store: Store, other: Store) -> None:
+    jam = store.run(sessions.create, name="kept")
+    or_rollback = "OR ROLLBACK " if store.backend == "sqlite" else ""
+    with pytest.raises(StoreError, match="undid it"), store.begin() as uow:
+        sessions.update(uow, jam.id, name="half done")
+        with pytest.raises(AlreadyExists):
+            uow.connection().exec_driver_sql(f"INSERT {or_rollback}INTO sessions SELECT * FROM sessions")
+        history.append(uow, jam.id, "would commit by itself")
+
+    assert other.query(sessions.get, jam.id).name == "kept"
+    assert other.query(history.count, jam.id) == 0
 
 
 def test_a_row_that_is_gone_when_its_edit_is_written_is_a_typed_error(store: Store) -> None:

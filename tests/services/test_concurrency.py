@@ -9,7 +9,10 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
 import pytest
+import sqlalchemy as sa
+from sqlmodel import col
 
+from tests.conftest import BACKENDS
 from tests.services.scene import make, make_many
 from vibeweaver_store import (
     IllegalTransition,
@@ -208,11 +211,31 @@ def test_saving_and_keeping_leaves_no_more_than_is_kept(store: Store, other: Sto
     assert len(other.query(snapshots.page, jam.id).items) == 3
 
 
+@pytest.mark.parametrize("backend", BACKENDS[1:])  # SQLite has one writer
+def test_a_rule_that_a_statement_of_ones_own_switches_off_meanwhile_does_not_fire(
+    store: Store, other: Store, counting: Rule
+) -> None:
+    fired: list[rules.Firing] = []
+    firing = threading.Thread(target=lambda: fired.extend(store.run(rules.fire, counting.session_id, TICK)))
+    with other.begin() as uow:
+        uow.exec(sa.update(Rule).where(col(Rule.id) == counting.id).values(enabled=False))
+        firing.start()
+        time.sleep(0.3)
+    firing.join()
+    assert fired == []
+    assert not other.query(rules.get, counting.id).enabled
+
+
 # Listing and deleting meanwhile
 
 
-def test_an_entry_that_is_committed_late_is_not_passed_over_by_who_goes_by_the_key(store: Store, other: Store) -> None:
+@pytest.mark.parametrize("before", [[], ["just before"]], ids=["in a silent session", "in a busy session"])
+def test_an_entry_that_is_committed_late_is_not_passed_over_by_who_goes_by_the_key(
+    store: Store, other: Store, before: list[str]
+) -> None:
     session = make(store, SessionFactory)
+    for action in before:
+        store.run(history.append, session.id, action)
     begun = threading.Event()
 
     def slowly() -> None:
@@ -228,8 +251,8 @@ def test_an_entry_that_is_committed_late_is_not_passed_over_by_who_goes_by_the_k
         store.run(history.append, session.id, f"fast {n}")
     first = store.query(history.page, session.id, limit=2, oldest_first=True)
     thread.join()
-    rest = store.query(history.page, session.id, limit=2, oldest_first=True, cursor=first.next_cursor)
-    assert [entry.action for entry in first.items + rest.items] == ["slow", "fast 0", "fast 1", "fast 2"]
+    rest = store.query(history.page, session.id, oldest_first=True, cursor=first.next_cursor)
+    assert [entry.action for entry in first.items + rest.items] == [*before, "slow", "fast 0", "fast 1", "fast 2"]
 
 
 def test_firing_while_the_session_is_deleted_runs_into_no_deadlock(database: str, clock: SettableClock) -> None:

@@ -88,9 +88,11 @@ def test_once_the_lease_is_lost_nothing_is_written(
 ) -> None:
     lose(store, clock, job)
     before = other.query(jobs.get, job.id)
+    begun: list[object] = []
     with pytest.raises(LeaseLost) as lost:
-        write(store, job)
+        write(store, job, begun.append)
     assert lost.value.job_id == job.id
+    assert begun == []
     assert effects(other) == 0
     assert other.query(jobs.get, job.id) == before
 

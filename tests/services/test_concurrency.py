@@ -21,6 +21,7 @@ from vibeweaver_store import (
     Session,
     Settings,
     Store,
+    UnitOfWork,
     actions,
     history,
     markers,
@@ -49,6 +50,15 @@ def at_once(*stores: Store, work: Callable[[Store, int], T]) -> list[T]:
 
     with ThreadPoolExecutor(THREADS) as threads:
         return list(threads.map(start, range(THREADS)))
+
+
+def await_waiting(uow: UnitOfWork) -> None:
+    """Return once a statement waits for a lock in PostgreSQL's database of a unit of work."""
+    of_database = "FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+    until = time.monotonic() + 20
+    while not uow.execute(sa.text(f"SELECT pg_stat_clear_snapshot(), count(*) {of_database}")).one()[1]:
+        assert time.monotonic() < until
+        time.sleep(0.01)
 
 
 @pytest.fixture
@@ -220,7 +230,7 @@ def test_a_rule_that_a_statement_of_ones_own_switches_off_meanwhile_does_not_fir
     with other.begin() as uow:
         uow.exec(sa.update(Rule).where(col(Rule.id) == counting.id).values(enabled=False))
         firing.start()
-        time.sleep(0.3)
+        await_waiting(uow)
     firing.join()
     assert fired == []
     assert not other.query(rules.get, counting.id).enabled

@@ -130,18 +130,6 @@ def _show_sql(session: nox.Session, known: str) -> None:
 
 
 @nox.session
-def minimums(session: nox.Session) -> None:
-    """The tests on the lowest versions that the ranges of pyproject.toml allow."""
-    project = nox.project.load_toml("pyproject.toml")["project"]
-    extras = project["optional-dependencies"]
-    shipped = [extras[name] for name in sorted(extras.keys() - {"all", "dev", "testing"})]
-    ranges = [*project["dependencies"], *(requirement for extra in shipped for requirement in extra)]
-    lowest = [re.sub(r">=([^,]+),.*", r"==\1", requirement) for requirement in ranges]
-    session.install("--quiet", "--editable", ".[dev]", *lowest)
-    _test(session, *session.posargs)
-
-
-@nox.session
 def newest(session: nox.Session) -> None:
     """The tests on the newest versions that the ranges of pyproject.toml allow."""
     _test_upgraded(session)
@@ -161,6 +149,18 @@ def _test_upgraded(session: nox.Session, *options: str) -> None:
     session.install(*options, "--upgrade", "--upgrade-strategy", "eager", "--editable", ".[dev]")
     canaries = "tests/canaries"
     session.run("pytest", "--quiet", "--tb", "line", "--confcutdir", canaries, canaries, success_codes=[0, 1])
+    _test(session, *session.posargs)
+
+
+@nox.session
+def minimums(session: nox.Session) -> None:
+    """The tests on the lowest versions that the ranges of pyproject.toml allow."""
+    project = nox.project.load_toml("pyproject.toml")["project"]
+    extras = project["optional-dependencies"]
+    shipped = [extras[name] for name in sorted(extras.keys() - {"all", "dev", "testing"})]
+    ranges = [*project["dependencies"], *(requirement for extra in shipped for requirement in extra)]
+    lowest = [re.sub(r">=([^,]+),.*", r"==\1", requirement) for requirement in ranges]
+    session.install("--quiet", "--editable", ".[dev]", *lowest)
     _test(session, *session.posargs)
 
 

@@ -106,10 +106,10 @@ RELIANCES: Final[Mapping[str, Mapping[str, Test]]] = {
         "transaction_status": psycopg.test_ctrl_c_stops_the_statement_at_the_server_and_leaves_the_connection_usable,
     },
     "following.py": {
-        "await_": core.test_plain_code_in_a_greenlet_can_await,
         "loaded_dbapi": psycopg.test_the_module_that_a_dialect_has_loaded_has_the_classes_of_errors,
         "notifies": psycopg.test_a_notification_that_comes_between_two_waits_is_told_by_the_next,
         "run_async": psycopg.test_a_connection_of_sqlalchemy_gives_the_drivers_own,
+        "await_": core.test_plain_code_in_a_greenlet_can_await,
     },
     "upkeep/maintenance.py": {
         "add_notice_handler": psycopg.test_a_notice_is_told_to_its_handler_until_that_is_removed,

@@ -157,12 +157,12 @@ def sessions_of(workflow: str) -> set[str]:
 
 def test_the_workflows_run_existing_nox_sessions_and_together_all_of_them() -> None:
     sessions = set(re.findall(r"@nox\.session\ndef (\w+)", (TOP / "noxfile.py").read_text()))
-    nightly = {"newest", "prereleases"}
+    run = {path.name: sessions_of(path.name) for path in WORKFLOWS.iterdir()}
 
-    assert {path.name for path in WORKFLOWS.iterdir()} == {"bench.yml", "ci.yml", "nightly.yml"}
-    assert sessions_of("bench.yml") == {"bench"}
-    assert sessions_of("nightly.yml") == nightly
-    assert sessions_of("ci.yml") == sessions - {"bench"} - nightly
+    assert run.keys() == {"bench.yml", "ci.yml", "nightly.yml"}
+    assert run["nightly.yml"] == {"newest", "prereleases"}
+    assert run["ci.yml"] >= {"lint", "types", "tests", "minimums", "migrations"}
+    assert set().union(*run.values()) == sessions - {"fast"}  # which is a part of the tests
 
 
 @pytest.mark.parametrize("workflow", ["ci.yml", "nightly.yml"])

@@ -150,6 +150,16 @@ def minimums(session: nox.Session) -> None:
 
 
 @nox.session
+def mutants(session: nox.Session) -> None:
+    """Break the lines whose loss would hurt most, one at a time, and see a fast test fail. No part of the tests.
+
+    ``nox -s mutants -- lease`` breaks only the mutants with that word in their name, file or test.
+    """
+    session.install("--quiet", "--editable", ".[dev]")
+    session.run("python", "-m", "tests.mutants", *session.posargs)
+
+
+@nox.session
 def bench(session: nox.Session) -> None:
     """The store beside SQLite in C, the bare driver and its peers, as ratios in one run. No part of the tests.
 

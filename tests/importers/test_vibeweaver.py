@@ -252,7 +252,7 @@ def test_other_unreadable_vibeweaver_rows_are_rejected(store: Store, other: Stor
     vibeweaver_database(
         path,
         sessions=[{"id": "jam-1"}, {"id": "jam-2", "name": ""}, {"id": "jam-3", "tempo_bpm": 0.5}],
-        markers=[{"id": "a", **mine, "beat": -1}, {"id": "b", **mine, "metadata": "[]"}, {"id": "c", **mine}],
+        markers=[{"id": "a", **mine, "beat": 9e999}, {"id": "b", **mine, "metadata": "["}, {"id": "c", **mine}],
         history=[{**mine, "action": ""}, {**mine, "params": "{"}, {**mine, "success": "yes"}, mine],
         kernel_snapshots=[{**mine, "state_capnp": "text"}],
         generation_stats=[{"space": "", "sample_count": 1}, {"space": "pads", "sample_count": 0}, {"space": "drums"}],

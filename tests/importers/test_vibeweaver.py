@@ -210,6 +210,46 @@ def test_a_vibeweaver_import_leaves_existing_stats_as_they_are(store: Store, oth
     assert other.query(stats.get, "drums").total_ms == 10
 
 
+def test_vibeweaver_markers_come_with_any_metadata_and_any_beat(store: Store, other: Store, path: Path) -> None:
+    found = {"a": "[1, {}]", "b": '"loud"', "c": "4", "d": "null", "e": None, "f": '{"bars": 8}'}
+    mine = {"session_id": "jam-1"}
+    vibeweaver_database(
+        path,
+        sessions=[{"id": "jam-1"}],
+        markers=[
+            {"id": marker_id, **mine, "beat": place - 4, "metadata": text}
+            for place, (marker_id, text) in enumerate(found.items())
+        ],
+    )
+
+    assert import_vibeweaver(store, path).problems == []
+
+    brought = other.query(markers.page, "jam-1").items
+    assert [(marker.id, marker.beat) for marker in brought] == list(zip("abcdef", range(-4, 2), strict=True))
+    assert [marker.metadata_ for marker in brought] == [[1, {}], "loud", 4, None, None, {"bars": 8}]
+
+
+def test_vibeweaver_rules_come_with_beats_before_zero(store: Store, other: Store, path: Path) -> None:
+    bring_rule(
+        store,
+        path,
+        trigger_params='{"type":"Deadline","beat":-4.0}',
+        action_params='{"type":"Seek","beat":-8.0}',
+    )
+
+    rule = other.query(rules.get, "rule-1")
+    assert (rule.trigger, rule.action) == (triggers.Deadline(beat=-4), actions.Seek(beat=-8))
+
+
+@pytest.mark.parametrize("document", [{"divisor": 4}, {"type": "BEAT", "divisor": 4}], ids=["no tag", "capitals"])
+def test_vibeweaver_rules_come_with_the_type_of_their_column(
+    store: Store, other: Store, path: Path, document: dict[str, Any]
+) -> None:
+    bring_rule(store, path, trigger_type="Beat", trigger_params=json.dumps(document))
+
+    assert other.query(rules.get, "rule-1").trigger == triggers.Beat(divisor=4)
+
+
 # --- what is left out ------------------------------------------------------------------------------------------
 
 

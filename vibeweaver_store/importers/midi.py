@@ -72,7 +72,6 @@ class Song:
         timeline: its first and last beat and its tempo map, in which no two neighbours are alike. The first beat is 0,
             or below 0 where the song has a pick-up.
         markers: by beat, at least one, no two alike.
-
     """
 
     name: str
@@ -93,7 +92,6 @@ def read_song(path: Path | str) -> Song:
         ImportRejected: there is no such file, it cannot be read, is empty, too large (64 MiB, or 4 MiB of
             music), cut off, damaged or not MIDI; it has a tempo outside 1 to 999 bpm, over 100 000 beats, 10 000
             markers or 100 000 changes of tempo, or no usable time division.
-
     """
     path = Path(path)
     origin = _plain(str(path))
@@ -196,7 +194,6 @@ class _GuardedBytes(io.BytesIO):
 
         Raises:
             _TooCostlyError: the music is longer than :data:`MAX_EVENT_BYTES`, or a number in it does not end.
-
         """
         if self.tell() > MAX_EVENT_BYTES:
             raise _TooCostlyError(f"the file holds more than {MAX_EVENT_BYTES // 1024**2} MiB of music")
@@ -277,7 +274,6 @@ def _ticks_per_beat(division: int, origin: str) -> Fraction:
 
     Raises:
         ImportRejected: a beat would have no ticks, or the frame rate is none of 24, 25, 29 (29.97) and 30.
-
     """
     if division > 0:
         return Fraction(division)
@@ -352,7 +348,6 @@ def _bpm(microseconds: int, origin: str) -> float:
 
     Raises:
         ImportRejected: the tempo is outside 1 to 999 bpm.
-
     """
     if microseconds == 0:
         raise ImportRejected(origin, "its tempo of 0 microseconds a beat is endlessly fast")
@@ -369,7 +364,6 @@ def _markers(events: _Events, grid: Fraction, origin: str) -> tuple[SongMarker, 
 
     Raises:
         ImportRejected: there are more of them than a session should hold.
-
     """
     named = dict.fromkeys(events.markers or events.cues or events.patterns)
     if len(named) > MAX_MARKERS:

@@ -16,7 +16,7 @@ import sqlalchemy as sa
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.services.scene import make, make_many
+from tests.services.scene import make, make_many, params_of
 from tests.services.variants import ACTIONS, FIRING, TRIGGERS, called
 from vibeweaver_store import (
     AlreadyExists,
@@ -151,7 +151,8 @@ def test_vibeweaver_rules_of_a_trigger_come_by_priority_then_age(
     store: Store, other: Store, jam: Session, clock: SettableClock
 ) -> None:
     added = []
-    for priority in ("Idle", "Critical", "Normal", "Critical"):
+    seed_words: list[Any] = ["Idle", "Critical", "Normal", "Critical"]
+    for priority in seed_words:
         clock.advance(seconds=1)
         added.append(store.run(rules.add, jam.id, FOUR, actions.Play(), priority=priority))
 
@@ -667,8 +668,8 @@ def test_vibeweaver_transport_plays_from_a_beat_before_zero(store: Store, other:
     }
     assert {beat: names for beat, (_, names) in beats.items() if names} == {-1: ["pick-up"]}
     assert (played.beats, played.by_rule) == (10, {bars: 3, marked: 1})
-    signals_told = [entry.params["signal"] for entry in other.query(history.page, jam.id, oldest_first=True).items]
-    assert signals_told[0] == {"type": "beat_tick", "beat": -4}
+    first, *_ = other.query(history.page, jam.id, oldest_first=True).items
+    assert params_of(first)["signal"] == {"type": "beat_tick", "beat": -4}
 
 
 def test_vibeweaver_count_in_takes_its_time(store: Store, jam: Session) -> None:

@@ -210,6 +210,19 @@ def test_a_vibeweaver_import_leaves_existing_stats_as_they_are(store: Store, oth
     assert other.query(stats.get, "drums").total_ms == 10
 
 
+@pytest.mark.parametrize("name", ["", " \t"], ids=["empty", "blank"])
+def test_vibeweaver_session_with_an_empty_name_comes_without_one(
+    store: Store, other: Store, path: Path, name: str
+) -> None:
+    vibeweaver_database(path, sessions=[{"id": "jam-1", "name": name}], markers=[{"id": "a", "session_id": "jam-1"}])
+
+    report = import_vibeweaver(store, path)
+
+    assert (report.problems, report.counts.new) == ([], 2)
+    assert other.query(sessions.get, "jam-1").name is None
+    assert [marker.id for marker in other.query(markers.page, "jam-1").items] == ["a"]
+
+
 def test_vibeweaver_markers_come_with_any_metadata_and_any_beat(store: Store, other: Store, path: Path) -> None:
     found = {"a": "[1, {}]", "b": '"loud"', "c": "4", "d": "null", "e": None, "f": '{"bars": 8}'}
     mine = {"session_id": "jam-1"}
@@ -291,7 +304,7 @@ def test_other_unreadable_vibeweaver_rows_are_rejected(store: Store, other: Stor
     mine = {"session_id": "jam-1"}
     vibeweaver_database(
         path,
-        sessions=[{"id": "jam-1"}, {"id": "jam-2", "name": ""}, {"id": "jam-3", "tempo_bpm": 0.5}],
+        sessions=[{"id": "jam-1"}, {"id": "jam-2", "name": "a\x00b"}, {"id": "jam-3", "tempo_bpm": 0.5}],
         markers=[{"id": "a", **mine, "beat": 9e999}, {"id": "b", **mine, "metadata": "["}, {"id": "c", **mine}],
         history=[{**mine, "action": ""}, {**mine, "params": "{"}, {**mine, "success": "yes"}, mine],
         kernel_snapshots=[{**mine, "state_capnp": "text"}],
@@ -319,7 +332,7 @@ def test_other_unreadable_vibeweaver_rows_are_rejected(store: Store, other: Stor
 def test_vibeweaver_rows_without_an_imported_session_are_reported(store: Store, path: Path) -> None:
     vibeweaver_database(
         path,
-        sessions=[{"id": "jam-1", "name": " "}],
+        sessions=[{"id": "jam-1", "tempo_bpm": 1000.0}],
         markers=[{"id": "a", "session_id": "jam-1"}],
         rules=[{"id": "b", "session_id": "nobody"}],
     )

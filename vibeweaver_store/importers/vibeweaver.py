@@ -250,10 +250,11 @@ def _refuse_strays(source: ForeignDatabase, _uow: UnitOfWork, part: Part) -> Non
 
 def _session(row: ForeignRow, strike: _Strike, import_id: int) -> Session:
     updated_at = row.time("updated_at")
+    name = strike(row["name"])
     return Session.build(
         id=row["id"],
         kind=SessionKind.JAM,
-        name=strike(row["name"]),
+        name=None if isinstance(name, str) and not name.strip() else name,  # theirs may be empty
         vibe=strike(row["vibe"]),
         tempo_bpm=row["tempo_bpm"],
         created_at=row.time("created_at"),

@@ -194,7 +194,7 @@ def test_a_table_refuses_a_value_of_no_enum_member(lasting_store: Store, assignm
 
 @pytest.mark.parametrize(
     "assignment",
-    ['trigger = \'{"type": "sunrise"}\'', 'action = \'{"type": "seek", "beat": -1}\''],
+    ['trigger = \'{"type": "sunrise"}\'', 'action = \'{"type": "seek", "beat": "soon"}\''],
     ids=["an unknown trigger", "an action with a bad field"],
 )
 def test_a_stored_document_of_an_unknown_variant_is_corrupt(store: Store, other: Store, assignment: str) -> None:

@@ -32,7 +32,7 @@ OwnId: TypeAlias = Annotated[
 ]
 CreatedAt: TypeAlias = Annotated[
     str | None,
-    typer.Option("--created-at", metavar="TIME", help="When it was made: 2026-01-23T18:30:00Z.", show_default="now"),
+    typer.Option("--created-at", metavar="TIME", help="When it was, as 2026-01-23T18:30:00Z.", show_default="now"),
 ]
 UpdatedAt: TypeAlias = Annotated[
     str | None,

@@ -142,8 +142,9 @@ def _paged(backend: str, statement: StatementT, order: Order, at: _Cursor | None
 def _merged(backend: str, source: sa.Select[Any], order: Order, at: _Cursor | None, limit: int) -> sa.Select[Any]:
     """Return a statement for the first rows among those of several values, each in its own range of an index."""
     column, values = order.among or (None, ())
-    each = [order._replace(within=[*order.within, (column, value)]) for value in values]
-    first = [sa.select(_paged(backend, source, part, at).limit(limit).subquery()) for part in each]
+    fixed = [[*order.within, (column, value)] for value in values]
+    parts = [Order(order.listing, order.columns, order.falling, within, order.span) for within in fixed]
+    first = [sa.select(_paged(backend, source, part, at).limit(limit).subquery()) for part in parts]
     merged = sa.union_all(*first).subquery()
     turn = sa.desc if order.falling != (at is not None and at.way == "previous") else sa.asc
     return sa.select(merged).order_by(*[turn(merged.c[each.key]) for each in order.columns]).limit(limit)
@@ -260,8 +261,13 @@ def check_limit(limit: int) -> int:
 
 
 def _bounds(backend: str, order: Order, key: Sequence[Any]) -> list[tuple[Any, Any]]:
-    """Return the columns to compare with a cursor's row, each with its value there; see :func:`confined`."""
-    return [*_ranged(backend, order), *zip(order.columns, key, strict=True)]
+    """Return the columns to compare with a cursor's row, each with its value there; see :func:`confined`.
+
+    On PostgreSQL they are all columns of the listing's index: of some of them, the planner may take the comparison to
+    leave one row, and go by another index that has them, through the rows of all other sessions.
+    """
+    fixed = order.within if backend == "postgresql" else ()
+    return [*fixed, *zip(order.columns, key, strict=True)]
 
 
 def _spanned(order: Order, at: _Cursor | None, *, falling: bool) -> Iterator[sa.ColumnElement[bool]]:

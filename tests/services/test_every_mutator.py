@@ -75,6 +75,10 @@ def of_jobs(mutate: job_scene.Mutator) -> Mutator:
 MUTATORS: dict[str, tuple[Mutator, set[str]]] = {
     "sessions.create": (lambda uow, _: sessions.create(uow, name="new"), {"sessions"}),
     "sessions.update": (lambda uow, at: sessions.update(uow, at.session_id, vibe="new"), {"sessions"}),
+    "sessions.update with a status": (
+        lambda uow, at: sessions.update(uow, at.session_id, status="completed"),
+        {"sessions"},
+    ),
     "sessions.set_status": (lambda uow, at: sessions.set_status(uow, at.session_id, "running"), {"sessions"}),
     "sessions.reconcile": (crash_and_reconcile, {"sessions"}),
     "sessions.delete": (lambda uow, at: sessions.delete(uow, at.session_id), {"sessions", *OF_SESSIONS}),
@@ -100,6 +104,14 @@ MUTATORS: dict[str, tuple[Mutator, set[str]]] = {
     "arenas.add_instance": (
         lambda uow, at: arenas.add_instance(uow, at.session_id, NEW_INSTANCE),
         {"instances", "sessions"},
+    ),
+    "arenas.add_runtime": (
+        lambda uow, at: arenas.add_runtime(uow, at.session_id, "codex"),
+        {"arena_runtimes", "sessions"},
+    ),
+    "arenas.set_runtimes": (
+        lambda uow, at: arenas.set_runtimes(uow, at.session_id, ["codex", "gemini"]),
+        {"arena_runtimes", "sessions"},
     ),
     "arenas.set_instance_status": (
         lambda uow, at: arenas.set_instance_status(uow, at.session_id, 1, "failed"),

@@ -309,6 +309,14 @@ LOOKUPS: dict[str, Lookup] = {
     "messages.page of a role": listing(messages.page, role="assistant"),
     "messages.page of an instance": listing(messages.page, instance_id=4),
     "messages.page of both": listing(messages.page, instance_id=4, role="assistant"),
+    "messages.page of a time": listing(messages.page, since=later(100)),
+    "messages.page of a time and a role": listing(messages.page, until=later(300), role="assistant", newest_first=True),
+    "messages.page of a role in all sessions": lambda uow, _: there_and_back(
+        lambda **values: messages.page(uow, role="assistant", **values)
+    ),
+    "messages.page of a time in all sessions": lambda uow, _: there_and_back(
+        lambda **values: messages.page(uow, since=later(100), until=later(300), newest_first=True, **values)
+    ),
     "messages.between": listing(messages.between, start=later(100), end=later(300)),
     "messages.count": lambda uow, at: messages.count(uow, at.session_id),
     "arenas.find": lambda uow, at: arenas.find(uow, at.session_id),
@@ -372,6 +380,7 @@ LOOKUPS: dict[str, Lookup] = {
 
 WRITERS: dict[str, Lookup] = {
     "sessions.update": lambda uow, at: sessions.update(uow, at.session_id, vibe="new"),
+    "sessions.update with a status": lambda uow, at: sessions.update(uow, at.session_id, status="running"),
     "sessions.set_status": lambda uow, at: sessions.set_status(uow, at.session_id, "running"),
     "sessions.reconcile": lambda uow, _: sessions.reconcile(uow, idle_for=timedelta(days=1)),
     "workspaces.ensure": lambda uow, at: (workspaces.ensure(uow, at.path), workspaces.get(uow, at.workspace_id)),
@@ -381,6 +390,8 @@ WRITERS: dict[str, Lookup] = {
         uow, at.session_id, [messages.NewMessage("user", "louder", at.message_id)], if_exists="ignore"
     ),
     "arenas.set_instance_status": lambda uow, at: arenas.set_instance_status(uow, at.session_id, 1, "paused"),
+    "arenas.add_runtime": lambda uow, at: arenas.add_runtime(uow, at.session_id, "codex"),
+    "arenas.set_runtimes": lambda uow, at: arenas.set_runtimes(uow, at.session_id, ["codex"]),
     "arenas.set_output": lambda uow, at: arenas.set_output(uow, at.session_id, 1, "done"),
     "journal.ingest": lambda uow, at: journal.ingest(uow, [journal.NewEvent({"type": "user"}, "x", at.session_id)]),
     "journal.associate": lambda uow, at: journal.associate(uow, [at.event_id], at.session_id),

@@ -143,7 +143,8 @@ def overview(
 ) -> Page[SessionComplete]:
     """Return sessions as :func:`search` does, each with its workspace, its arena and its counts, in one statement.
 
-    Instances and messages are counted of the sessions that are returned, each once.
+    Of several statuses or kinds they are two statements. Instances and messages are counted of the sessions that are
+    returned, each once.
 
     Raises:
         InvalidInput: as :func:`search` does.

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Iterable, Iterator
+from datetime import datetime, timedelta
 from typing import TypeVar
 
 from vibeweaver_store.errors import InvalidInput
 from vibeweaver_store.json_values import shown
+from vibeweaver_store.unit_of_work import ReadUnitOfWork
 
 T = TypeVar("T")
 
@@ -34,3 +36,17 @@ def expect_many(kind: type[T], values: Iterable[T], *, field: str) -> Iterator[T
         if not isinstance(value, kind):
             raise InvalidInput(f"{field}: must hold {kind.__name__} (got {shown(value)})", field=field)
         yield value
+
+
+def instant_ago(uow: ReadUnitOfWork, span: object, *, field: str) -> datetime:
+    """Return the instant that lies so long before now.
+
+    Raises:
+        InvalidInput: the span is no ``timedelta``, below 0, or longer than time itself.
+    """
+    if not isinstance(span, timedelta) or span < timedelta():
+        raise InvalidInput(f"{field}: must be a timedelta from 0 (got {shown(span)})", field=field)
+    try:
+        return uow.now() - span
+    except OverflowError:
+        raise InvalidInput(f"{field}: {span} is longer than time itself", field=field) from None

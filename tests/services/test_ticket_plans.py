@@ -166,7 +166,7 @@ def test_a_plan_that_is_refused_does_not_undo_the_unit_of_work(timed_store: Stor
 
 
 @pytest.mark.parametrize("plan", BAD_PLANS)
-def test_what_is_no_plan_is_not_taken_for_a_new_one(lasting_store: Store, plan: Any) -> None:
+def test_a_value_that_is_no_plan_does_not_replace_one(lasting_store: Store, plan: Any) -> None:
     with pytest.raises(InvalidInput) as caught:
         lasting_store.run(tickets.update, "nowhere", execution_plan=plan)
     assert str(caught.value.field).startswith("execution_plan")
@@ -184,7 +184,7 @@ def test_whether_to_be_strict_is_yes_or_no(lasting_store: Store, operation: str,
 
 
 @pytest.mark.parametrize("lasting", SYNC, indirect=True)
-def test_of_plans_and_completions_at_once_none_is_lost(
+def test_plans_and_completions_at_once_lose_nothing(
     timed_store: Store, lasting_other: Store, worker: EnsembleWorker
 ) -> None:
     ticket = ticket_of(timed_store, worker)
@@ -241,7 +241,9 @@ def test_worker_types_that_are_missing_are_listed_in_the_order_of_the_plan(
     ],
     ids=["all are there", "it is done", "all is done", "the ticket is closed"],
 )
-def test_nothing_is_missing(timed_store: Store, worker: EnsembleWorker, values: dict[str, Any]) -> None:
+def test_a_ticket_whose_worker_types_are_there_is_not_listed(
+    timed_store: Store, worker: EnsembleWorker, values: dict[str, Any]
+) -> None:
     ticket_of(timed_store, worker, **values)
     assert missing(timed_store, worker.project_id) == []
 

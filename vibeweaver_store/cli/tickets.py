@@ -32,7 +32,7 @@ from vibeweaver_store.cli.ticket_page import TicketId, claim, done_count, move, 
 from vibeweaver_store.models import Ticket
 from vibeweaver_store.services import comments, tickets
 
-group = new_group("tickets", "Make, list, show, move on, comment on and delete tickets.")
+group = new_group("tickets", "Make, list, show, change, check, move on, comment on and delete tickets.")
 
 _COLUMNS: Final = (
     Column("TICKET", "bold"),
@@ -161,16 +161,19 @@ def create(
     """Make a ticket, its description as the first comment where it has one, and print its id."""
     stages = _stages(plan, stage)
     if stages is None:
-        raise LineError("say by which stages it goes, with either --plan writer,reviewer or --stage once a stage")
+        raise LineError(_EITHER)
     content = None if description is None else text_or_stdin(description)
     with cli.store() as store:
         made = store.run(tickets.create, ticket, project, title, content, stages, strict=strict)
     print_made(cli, made, made.ticket_id)
 
 
+_EITHER: Final = "say by which stages it goes, with either --plan writer,reviewer or --stage once a stage"
+
+
 def _stages(plan: str | None, stages: list[str] | None) -> list[str] | None:
     if plan is not None and stages:
-        raise LineError("give the stages by either --plan writer,reviewer or --stage once a stage")
+        raise LineError(_EITHER)
     return [part.strip() for part in plan.split(",")] if plan is not None else stages or None
 
 

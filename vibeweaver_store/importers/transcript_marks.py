@@ -42,7 +42,9 @@ def _noted_by(before: Import) -> _Noted:
     try:
         return _Noted.model_validate(before.report)
     except ValidationError as error:
-        raise CorruptData(f"import {before.id}: its report is not what a run writes: {explain(error)}") from error
+        raise CorruptData(
+            f"import {before.id}: its report is not what a run writes: {explain(error)}; undo that import and repeat it"
+        ) from error
 
 
 @dataclass(slots=True)

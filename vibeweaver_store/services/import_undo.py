@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from itertools import islice
-from typing import Any, Final
+from typing import Annotated, Any, Final
 
 import sqlalchemy as sa
-from pydantic import AwareDatetime, BaseModel, ValidationError
+from pydantic import AfterValidator, BaseModel, ValidationError
 from sqlmodel import col, select
 
 from vibeweaver_store.errors import CorruptData, InvalidInput, NotFound
@@ -49,25 +49,28 @@ An object by session of objects by table: the ids, and of logs the first and the
 two, a session's log has nothing else: who brings them holds the session.
 """
 
+_BATCH: Final = 500
+
+
+def _check_instant(text: str) -> str:
+    if datetime.fromisoformat(text).tzinfo is None:
+        raise ValueError("must have a time zone")
+    return text
+
 
 class _Grown(BaseModel):
-    """What an import brought to one session that was there, by table."""
-
-    rules: list[str] | None = None
+    rules: list[str] = []
     markers: list[str] = []
     history: list[tuple[int, int]] = []
     snapshots: list[tuple[int, int]] = []
 
 
-class _Noted(BaseModel):
+class _Report(BaseModel):
     """What an undo reads of a report."""
 
     spaces: dict[str, int] = {}
-    latest: AwareDatetime | None = None
+    latest: Annotated[str, AfterValidator(_check_instant)] | None = None
     grown: dict[str, _Grown] = {}
-
-
-_BATCH: Final = 500
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,21 +137,20 @@ def undo(uow: UnitOfWork, import_id: int) -> Undone:
     Raises:
         NotFound: there is no such import.
         InvalidInput: it was undone before, or the id is no whole number.
-        CorruptData: its report is not what an importer writes; somebody has edited it.
+        CorruptData: its report is not what an importer writes: somebody has edited it.
     """
     found = _hold(uow, import_id)
-    noted = _noted_by(found)
     messages, journal_events = _remove(uow, Message, import_id), _remove(uow, JournalEvent, import_id)
     _remove_instances(uow, import_id)
     jobs, kept_jobs = _remove_jobs(uow, import_id)
-    _remove_grown(uow, noted.grown)
-    sessions, kept = _remove_sessions(uow, found, noted.latest)
+    _remove_grown(uow, _grown(found))
+    sessions, kept = _remove_sessions(uow, found)
     undone = Undone(
         sessions=sessions,
         messages=messages,
         journal_events=journal_events,
         workspaces=_remove_workspaces(uow, import_id),
-        spaces=_remove_spaces(uow, noted.spaces),
+        spaces=_remove_spaces(uow, found.report.get(SPACES)),
         kept=kept,
         jobs=jobs,
         kept_jobs=kept_jobs,
@@ -156,12 +158,12 @@ def undo(uow: UnitOfWork, import_id: int) -> Undone:
     )
     break_off(uow, found.importer, found.source)
     uow.exec(sa.update(Import).where(*same_source(found)).values(offset_bytes=0))
-    values = {
+    noted = {
         "status": ImportStatus.UNDONE,
         "finished_at": found.finished_at or uow.now(),
         "report": {**found.report, "undone": asdict(undone)},
     }
-    uow.exec(sa.update(Import).where(col(Import.id) == import_id).values(**values))
+    uow.exec(sa.update(Import).where(col(Import.id) == import_id).values(**noted))
     return undone
 
 
@@ -178,19 +180,26 @@ def _hold(uow: UnitOfWork, import_id: int) -> Import:
         raise NotFound("import", import_id)
     if found.status is ImportStatus.UNDONE:
         raise InvalidInput(f"import {import_id} was undone before", field="import_id")
-    grown = _noted_by(found).grown
+    _check_report(found)
     concerned: Any = sa.union(
         select(col(Session.id)).where(col(Session.import_id) == import_id),
         select(col(Message.session_id)).where(col(Message.import_id) == import_id),
         select(col(JournalEvent.session_id)).where(col(JournalEvent.import_id) == import_id),
         select(col(Instance.session_id)).where(col(Instance.import_id) == import_id),
         select(col(Job.session_id)).where(col(Job.import_id) == import_id),
-        *([select(col(Session.id)).where(col(Session.id).in_(list(grown)))] if grown else []),
+        *([select(col(Session.id)).where(col(Session.id).in_(list(grown)))] if (grown := _grown(found)) else []),
     )
     # In one order, so that two who undo at once do not wait for each other in a circle.
     uow.exec(select(col(Session.id)).where(col(Session.id).in_(concerned)).order_by(col(Session.id)).with_for_update())
     hold_ensembles(uow, import_id)
     return found
+
+
+def _check_report(of: Import) -> None:
+    try:
+        _Report.model_validate(of.report)
+    except ValidationError as error:
+        raise CorruptData(f"import {of.id}: its report is not what an importer writes: {explain(error)}") from error
 
 
 def _remove(uow: UnitOfWork, table: type[Message | JournalEvent], import_id: int) -> int:
@@ -216,38 +225,38 @@ def _remove_jobs(uow: UnitOfWork, import_id: int) -> tuple[int, int]:
     return removed, uow.exec(sa.update(Job).where(own).values(import_id=None)).rowcount
 
 
-def _noted_by(of: Import) -> _Noted:
-    try:
-        return _Noted.model_validate(of.report)
-    except ValidationError as error:
-        raise CorruptData(f"import {of.id}: its report is not what an importer writes: {explain(error)}") from error
+def _grown(of: Import) -> Mapping[str, Mapping[str, list[Any]]]:
+    found = of.report.get(GROWN)
+    return found if isinstance(found, Mapping) else {}
 
 
-def _remove_grown(uow: UnitOfWork, grown: Mapping[str, _Grown]) -> None:
+def _remove_grown(uow: UnitOfWork, grown: Mapping[str, Mapping[str, list[Any]]]) -> None:
     """Remove what an import brought to sessions that were there, and say so to who follows them."""
-    for session_id, brought in grown.items():
-        for table, keys in ((Rule, brought.rules or []), (Marker, brought.markers)):
-            ids = iter(keys)
+    for session_id, tables in grown.items():
+        for table in (Rule, Marker):
+            ids = iter(tables.get(table.__tablename__, []))
             while batch := list(islice(ids, _BATCH)):
                 uow.exec(sa.delete(table).where(col(table.session_id) == session_id, col(table.id).in_(batch)))
-        for log, spans in ((HistoryEntry, brought.history), (Snapshot, brought.snapshots)):
-            for first, last in spans:
+        for log in (HistoryEntry, Snapshot):
+            for first, last in tables.get(log.__tablename__, []):
                 of_batch = col(log.id).between(first, last)
                 uow.exec(sa.delete(log).where(col(log.session_id) == session_id, of_batch))
-        if brought.rules is not None:  # as in rules.revise, but that nothing was done in the session
+        if Rule.__tablename__ in tables:  # as in rules.revise, but that nothing was done in the session
             revised = sa.update(Session).where(col(Session.id) == session_id)
             uow.exec(revised.values(rules_rev=new_revision()))
         uow.announce(topic(session_id))
 
 
-def _remove_sessions(uow: UnitOfWork, of: Import, latest: datetime | None) -> tuple[int, int]:
-    """Remove the sessions of an import to which nobody else has added, and return how many went and how many stay.
+def _latest(of: Import) -> datetime:
+    """Return the latest time of what came with sessions; long ago, where that is not said."""
+    said = of.report.get(LATEST)
+    return datetime.fromisoformat(said) if isinstance(said, str) else datetime.min.replace(tzinfo=UTC)
 
-    ``latest`` is the latest time of what came with them, where that is known.
-    """
+
+def _remove_sessions(uow: UnitOfWork, of: Import) -> tuple[int, int]:
+    """Remove the sessions of an import to which nobody else has added, and return how many went and how many stay."""
     own = col(Session.import_id) == of.id
-    ended = of.finished_at or of.started_at
-    ended = ended if latest is None else max(ended, latest)
+    ended = max(of.finished_at or of.started_at, _latest(of))
     added = [
         *[
             select(sa.true()).where(col(table.session_id) == col(Session.id))
@@ -291,8 +300,10 @@ def _remove_workspaces(uow: UnitOfWork, import_id: int) -> int:
     return removed
 
 
-def _remove_spaces(uow: UnitOfWork, spaces: Mapping[str, int]) -> int:
+def _remove_spaces(uow: UnitOfWork, spaces: object) -> int:
     """Remove the stats of an import to which no sample was added since."""
+    if not isinstance(spaces, Mapping):
+        return 0
     brought, removed = iter(spaces.items()), 0
     key = sa.tuple_(col(GenerationStats.space), col(GenerationStats.sample_count))
     while batch := list(islice(brought, _BATCH)):

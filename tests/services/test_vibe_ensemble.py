@@ -179,6 +179,17 @@ def test_vibe_ensemble_project_statements_run_as_they_stand(store: Store, other:
         assert run_sql(uow, "DELETE FROM projects WHERE repository_name = :name", **name).rowcount == 1
 
 
+def test_vibe_ensemble_project_life_is_that_of_the_seeds_test(store: Store, other: Store) -> None:
+    made = store.run(
+        projects.create, repository_name="test/project", path="/tmp/test", short_description="Test project"
+    )
+    assert made.repository_name == "test/project"
+    assert other.query(projects.find, "test/project") is not None
+    assert len(other.query(projects.page).items) == 1
+    gone = store.run(projects.delete, "test/project")
+    assert (gone.tickets, other.query(projects.find, "test/project")) == (0, None)
+
+
 @pytest.mark.parametrize(
     ("table", "values"),
     [

@@ -32,7 +32,7 @@ from vibeweaver_store.cli.ticket_page import TicketId, claim, done_count, move, 
 from vibeweaver_store.models import Ticket
 from vibeweaver_store.services import comments, tickets
 
-group = new_group("tickets", "Make, list, show, change, check, move on, comment on and delete tickets.")
+group = new_group("tickets", "Make, list, change, check, move on and delete tickets.")
 
 _COLUMNS: Final = (
     Column("TICKET", "bold"),

@@ -28,7 +28,7 @@ from vibeweaver_store.cli.worker_types import TypeName
 from vibeweaver_store.models import EnsembleWorker, WorkerStatus
 from vibeweaver_store.services import workers
 
-group = new_group("workers", "List, show, register, update and move on the agents of ensembles.")
+group = new_group("workers", "List, register, change and move on the agents of ensembles.")
 
 WorkerId: TypeAlias = Annotated[str, typer.Argument(metavar="WORKER", help="The worker's id.", show_default=False)]
 OlderThan: TypeAlias = Annotated[

@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, TypeAlias
 import sqlalchemy as sa
 from sqlalchemy import event
 from sqlalchemy.orm import Mapper
-from sqlalchemy.orm.attributes import instance_state
 
 from vibeweaver_store.columns import EnumInteger, EnumText, UnionDocument, parse_enum
 from vibeweaver_store.validation import parse_document, require
@@ -35,11 +34,11 @@ def validate_when_flushed(base: type[Base]) -> None:
 
 def remember_validated(row: Base) -> None:
     """Note the values that a new row has now as validated: they are not validated again when the row is flushed."""
-    instance_state(row).info[_VALIDATED] = dict(vars(row))
+    sa.inspect(row).info[_VALIDATED] = dict(vars(row))
 
 
 def _before_insert(_mapper: Mapper[Any], _connection: sa.Connection, row: Base) -> None:
-    known = instance_state(row).info.pop(_VALIDATED, {})
+    known = sa.inspect(row).info.pop(_VALIDATED, {})
     values = vars(row)
     # By identity: validated values cannot be edited in place.
     changed = [name for name in _checks(type(row)) if name not in known or values.get(name) is not known[name]]
@@ -47,7 +46,8 @@ def _before_insert(_mapper: Mapper[Any], _connection: sa.Connection, row: Base) 
 
 
 def _before_update(_mapper: Mapper[Any], _connection: sa.Connection, row: Base) -> None:
-    _validate(row, list(instance_state(row).committed_state))
+    attributes = sa.inspect(row).attrs
+    _validate(row, [name for name in _checks(type(row)) if attributes[name].history.has_changes()])
 
 
 def _validate(row: Base, attributes: Iterable[str]) -> None:
@@ -58,11 +58,10 @@ def _validate(row: Base, attributes: Iterable[str]) -> None:
     """
     checks = _checks(type(row))
     for name in attributes:
-        if name in checks:
-            value = getattr(row, name)
-            checked = checks[name](value)
-            if checked is not value:
-                setattr(row, name, checked)
+        value = getattr(row, name)
+        checked = checks[name](value)
+        if checked is not value:
+            setattr(row, name, checked)
     row.check_row()
 
 
@@ -74,8 +73,7 @@ def _checks(table: type[Base]) -> dict[str, _Check]:
 
 def _check(table: type[Base], key: str, column: Any) -> _Check:
     check = _check_of_type(table, key, column)
-    # The database numbers the rows of a log.
-    if column.nullable or column is column.table.autoincrement_column:
+    if column.nullable:
         return lambda value: None if value is None else check(value)
     return check
 

@@ -235,7 +235,7 @@ def test_a_row_that_violates_a_check_is_invalid_input(store: Store, other: Store
     jam = store.run(sessions.create, name="jam")
 
     with pytest.raises(InvalidInput, match="sessions_tempo_bpm"), store.begin() as uow:
-        sessions.get(uow, jam.id).tempo_bpm = 5000.0
+        uow.execute(sa.update(Session).where(col(Session.id) == jam.id).values(tempo_bpm=5000.0))
 
     assert other.query(sessions.get, jam.id) == jam
 

@@ -331,6 +331,8 @@ def test_a_backup_to_a_name_with_a_wal_beside_it_is_refused(filled: Path, backup
         ("{folder}/other.db-journal", "beside a database"),
         ("{folder}/other.db.lock", "beside a database"),
         ("{folder}/fifo", "not a regular file"),
+        ("sqlite:a.db", "'sqlite' begins a URL"),
+        ("postgresql:/me:s3cret@host/a", "'postgresql' begins a URL"),
         (None, "not the path"),
         (b"a.db", "not the path"),
         (7, "not the path"),

@@ -191,9 +191,7 @@ def test_a_stored_value_of_no_enum_member_is_corrupt(
         other.query(read, rule)
 
 
-@pytest.mark.parametrize(
-    "assignment", ["status = 'active'", "status = ''", "kind = 'JAM'", "tempo_bpm = 0"]
-)
+@pytest.mark.parametrize("assignment", ["status = 'active'", "status = ''", "kind = 'JAM'", "tempo_bpm = 0"])
 def test_a_table_refuses_a_value_of_no_enum_member(lasting_store: Store, assignment: str) -> None:
     with lasting_store.begin() as uow:
         SessionFactory.create(uow=uow)

@@ -191,9 +191,7 @@ def test_a_stored_value_of_no_enum_member_is_corrupt(
         other.query(read, rule)
 
 
-@pytest.mark.parametrize(
-    "assignment", ["status = 'active'", "status = ''", "kind = 'JAM'", "tempo_bpm = 0", "name = ''"]
-)
+@pytest.mark.parametrize("assignment", ["status = 'active'", "status = ''", "kind = 'JAM'", "tempo_bpm = 0"])
 def test_a_table_refuses_a_value_of_no_enum_member(lasting_store: Store, assignment: str) -> None:
     with lasting_store.begin() as uow:
         SessionFactory.create(uow=uow)
@@ -203,7 +201,7 @@ def test_a_table_refuses_a_value_of_no_enum_member(lasting_store: Store, assignm
 
 @pytest.mark.parametrize(
     "assignment",
-    ['trigger = \'{"type": "sunrise"}\'', 'action = \'{"type": "seek", "beat": -1}\''],
+    ['trigger = \'{"type": "sunrise"}\'', 'action = \'{"type": "seek", "beat": "soon"}\''],
     ids=["an unknown trigger", "an action with a bad field"],
 )
 def test_a_stored_document_of_an_unknown_variant_is_corrupt(store: Store, other: Store, assignment: str) -> None:

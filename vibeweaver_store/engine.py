@@ -16,10 +16,9 @@ from weakref import WeakSet
 
 import orjson
 from sqlalchemy import AsyncAdaptedQueuePool, Connection, Engine, NullPool, Pool, QueuePool, create_engine, event
-from sqlalchemy.engine import URL, make_url
-from sqlalchemy.exc import ArgumentError, NoSuchModuleError
+from sqlalchemy.engine import URL
 
-from vibeweaver_store import driver_errors, sqlite_file
+from vibeweaver_store import database_name, driver_errors, sqlite_file
 from vibeweaver_store.errors import InvalidInput, StoreUnavailable
 from vibeweaver_store.json_values import dump_jsonb
 from vibeweaver_store.kept import KeptConnections, PoolUse
@@ -62,53 +61,17 @@ class Target:
 def resolve(database: str | Path | URL | None, settings: Settings) -> Target:
     """Say which database is meant by a path, a URL, ``":memory:"``, or nothing (settings, then the per-user file).
 
-    Nothing is opened or made.
+    See :func:`vibeweaver_store.database_name.read` for how a URL may be spelled. Nothing is opened or made.
 
     Raises:
         InvalidInput: blank, not a database URL, or a backend that the store does not run on.
     """
     if database is None:
         database = settings.database if settings.database is not None else default_path()
-    if isinstance(database, Path):
-        return _file_target(database)
-    if isinstance(database, str) and database == ":memory:":
-        return _memory_target()
-    if isinstance(database, str) and "://" not in database:
-        return _file_target(Path(_checked_path(database)))
-    return _url_target(database)
-
-
-def _url_target(database: str | URL) -> Target:
-    try:
-        url = make_url(database)
-        backend = url.get_backend_name()
-    except (ArgumentError, NoSuchModuleError, ValueError) as error:
-        raise InvalidInput("the database URL cannot be read; it looks like sqlite:///late-set.db") from error
-    if backend == "sqlite":
-        return _sqlite_url_target(url)
-    if backend == "postgresql" and url.drivername in {"postgresql", "postgresql+psycopg"}:
-        return Target("postgresql", url.set(drivername="postgresql+psycopg"))
-    raise InvalidInput(
-        f"the store does not run on {url.drivername!r}; give a file, sqlite:///FILE or postgresql+psycopg://…"
-    )
-
-
-def _sqlite_url_target(url: URL) -> Target:
-    if url.query:
-        raise InvalidInput(f"options in an SQLite URL are not supported: {', '.join(sorted(url.query))}")
-    if url.drivername not in {"sqlite", "sqlite+pysqlite", "sqlite+aiosqlite"}:
-        raise InvalidInput(f"the store does not run on {url.drivername!r}; give sqlite:///FILE")
-    if url.host or not url.database or url.database == ":memory:":
-        if url.host:
-            raise InvalidInput("an SQLite URL has three slashes before the file: sqlite:///late-set.db")
-        return _memory_target()
-    return _file_target(Path(_checked_path(url.database)))
-
-
-def _checked_path(text: str) -> str:
-    if not text.strip() or "\x00" in text:
-        raise InvalidInput(f"{text!r} is not the path of a database")
-    return text
+    named = database_name.read(database)
+    if isinstance(named, URL):
+        return Target("postgresql", named)
+    return _memory_target() if named is None else _file_target(named)
 
 
 def _file_target(path: Path) -> Target:

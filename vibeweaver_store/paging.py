@@ -65,6 +65,8 @@ class Order(NamedTuple):
         falling: from the greatest to the least.
         within: columns that the listing fixes, each with its value; with ``columns`` after them they are an index.
         span: where the first of the columns begins, and before which value it ends; ``None`` where it is open.
+        among: a column that has one of several values, each once. The listing walks the rows of each value by an index,
+            as if ``within`` fixed it, and merges them; so ``source`` must be a statement.
     """
 
     listing: Sequence[object]
@@ -72,6 +74,7 @@ class Order(NamedTuple):
     falling: bool = False
     within: Sequence[tuple[Any, Any]] = ()
     span: tuple[Any, Any] = (None, None)
+    among: tuple[Any, Sequence[Any]] | None = None
 
 
 class _Cursor(NamedTuple):
@@ -106,6 +109,9 @@ def fetch(
     # One row more than asked for tells whether there is a further page.
     if isinstance(source, type):
         rows = _hot_rows(uow, source, order, at, limit + 1)
+    elif order.among is not None:
+        merged: Any = uow.execute(_merged(uow.backend, source, order, at, limit + 1))
+        rows = list(merged)
     else:
         found: Any = uow.exec(_paged(uow.backend, source, order, at).limit(limit + 1))
         rows = list(found)
@@ -131,6 +137,16 @@ def _paged(backend: str, statement: StatementT, order: Order, at: _Cursor | None
         statement = statement.where(_beyond(_bounds(backend, order, at.key), at, falling=falling))
     statement = statement.where(*_spanned(order, at, falling=falling))
     return _ordered(backend, statement, order, backward=backward)
+
+
+def _merged(backend: str, source: sa.Select[Any], order: Order, at: _Cursor | None, limit: int) -> sa.Select[Any]:
+    """Return a statement for the first rows among those of several values, each in its own range of an index."""
+    column, values = order.among or (None, ())
+    each = [order._replace(within=[*order.within, (column, value)]) for value in values]
+    first = [sa.select(_paged(backend, source, part, at).limit(limit).subquery()) for part in each]
+    merged = sa.union_all(*first).subquery()
+    turn = sa.desc if order.falling != (at is not None and at.way == "previous") else sa.asc
+    return sa.select(merged).order_by(*[turn(merged.c[each.key]) for each in order.columns]).limit(limit)
 
 
 class _Form(NamedTuple):

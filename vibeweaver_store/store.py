@@ -46,8 +46,8 @@ class Store(OpenDatabase):
         """Open a database, and make it first where there is none.
 
         Args:
-            database: a path, a URL (``sqlite:///…``, ``postgresql+psycopg://…``), ``":memory:"``, or nothing: then
-                ``VIBEWEAVER_DATABASE``, then the per-user file.
+            database: a path, a URL (``sqlite:…``, ``sqlite:///…``, ``postgresql+psycopg://…``), ``":memory:"``, or
+                nothing: then ``VIBEWEAVER_DATABASE``, then the per-user file.
             migrate: bring an older schema up to date. By default SQLite files are migrated, after a backup beside
                 them, and PostgreSQL databases are not.
             settings: instead of those of the environment.

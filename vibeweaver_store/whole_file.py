@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from uuid import uuid4
 
+from vibeweaver_store.database_name import refuse_url
 from vibeweaver_store.errors import AlreadyExists, InvalidInput, StoreUnavailable
 from vibeweaver_store.sqlite_file import side_files
 
@@ -32,9 +33,11 @@ def path_of(given: str | Path, field: str) -> Path:
     """Return the path that somebody named, whole, with ``~`` and symbolic links followed.
 
     Raises:
-        InvalidInput: it is no path; ``field`` names the argument.
+        InvalidInput: it is no path, or a URL; ``field`` names the argument.
         StoreUnavailable: this user may not look there.
     """
+    if isinstance(given, str):
+        refuse_url(given, wanted="the path of a file", field=field)
     try:
         text = os.fspath(given)
         if not text.strip():

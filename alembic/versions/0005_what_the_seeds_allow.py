@@ -61,10 +61,7 @@ _CHECKS: Final[Mapping[str, Mapping[str, tuple[str, str | None]]]] = {
 }
 """The old and the new condition of each CHECK that changes; ``None`` where there is none any more."""
 
-_INDEXES: Final = {
-    "ix_messages_of_all_by_created_at": ("messages", ["created_at", "id"]),
-    "ix_messages_of_all_by_role": ("messages", ["role", "created_at", "id"]),
-}
+_INDEXES: Final = {"ix_messages_of_all_by_created_at": ("messages", ["created_at", "id", "role"])}
 
 
 def upgrade() -> None:

@@ -158,6 +158,30 @@ def test_an_unknown_backend_is_refused() -> None:
     assert run_line(["--db", "mysql://u@h/d", "sessions", "list"]).code == 4
 
 
+def test_ait42_a_line_on_the_url_of_an_sqlite_file_works_in_that_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    made = run_line(["--db", "sqlite:$HOME/.ait42/sessions.db", "sessions", "create", "late set", "--id", "late"])
+    assert (made.code, made.out, made.err) == (0, "late\n", "")
+    monkeypatch.setenv("VIBEWEAVER_DATABASE", "sqlite:~/.ait42/sessions.db")
+    listed = run_line(["sessions", "list", "--json"])
+    assert (listed.code, listed.documents[0]["id"], listed.err) == (0, "late", "")
+    assert [path.name for path in tmp_path.iterdir()] == ["home"]
+
+
+@pytest.mark.parametrize("name", ["postgres:late", "file:late.db", "mysql:late", "sqlite:late.db?mode=rwc"])
+def test_a_line_on_a_url_that_is_not_read_makes_no_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    done = run_line(["--db", name, "sessions", "create", "late set"])
+    assert (done.code, done.out) == (4, "")
+    assert done.error
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_a_database_locked_by_another_process_is_busy(line: Line, look: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("VIBEWEAVER_BUSY_TIMEOUT_SECONDS", "0.1")
     with look.begin():
@@ -180,6 +204,9 @@ BAD_URLS = [
     f"nonsense://user:{PASSWORD}@127.0.0.1/db",
     f"sqlite://user:{PASSWORD}@host/db",
     f"postgresql://user:{PASSWORD}",
+    f"postgresql:/user:{PASSWORD}@host/db",
+    f"user:{PASSWORD}@host/db",
+    f"host=127.0.0.1 dbname=db password={PASSWORD}",
 ]
 
 

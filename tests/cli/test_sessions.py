@@ -302,10 +302,11 @@ def test_sessions_set_status_accepts_the_statuses_of_the_seed_projects(line_on_b
 
 
 def test_sessions_set_status_refuses_an_illegal_move_and_lists_the_legal_ones(line: Line, jam: Session) -> None:
-    done = line("sessions", "set-status", "jam", "completed")
+    line("sessions", "set-status", "jam", "running")
+    done = line("sessions", "set-status", "jam", "archived")
 
     assert done.code == 4
-    assert done.error == "session 'jam' is created and cannot become completed; it may become running, failed, archived"
+    assert done.error == "session 'jam' is running and cannot become archived; it may become paused, completed, failed"
 
 
 def test_sessions_reconcile_lists_idle_sessions(line: Line, look: Store) -> None:

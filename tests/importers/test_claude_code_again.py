@@ -394,13 +394,14 @@ def test_an_interrupted_transcript_import_leaves_whole_batches_to_continue_from(
         with pytest.raises(StoreUnavailable):
             import_claude_code(store, [folder])
     events = [event for each in (SESSION, "other") for event in events_of(store, each)]
-    read_so_far = sum(each.counts.get("new", 0) for each in store.query(imports.page).items if each.offset_bytes)
-    assert len(events) == read_so_far <= after * 3
+    brought = [each.counts for each in store.query(imports.page).items if each.offset_bytes]
+    assert len(events) == sum(counts.get("new", 0) for counts in brought) <= after * 3
 
     report = import_claude_code(store, [folder])
 
     assert report.rewritten == 0
     assert report.counts.new == 31 - len(events)
+    assert report.counts.read == 32 - sum(counts.get("read", 0) for counts in brought)
     assert without_keys(store) == whole
 
 

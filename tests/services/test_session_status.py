@@ -94,10 +94,11 @@ def test_an_illegal_move_of_a_session_is_refused_with_the_legal_ones(
 
 def test_an_illegal_move_of_a_session_leaves_the_unit_of_work_usable(store: Store, other: Store, jam: Session) -> None:
     with store.begin() as uow:
-        with pytest.raises(IllegalTransition):
-            sessions.set_status(uow, jam.id, "paused")
         sessions.set_status(uow, jam.id, "running")
-    assert other.query(sessions.get, jam.id).status is SessionStatus.RUNNING
+        with pytest.raises(IllegalTransition):
+            sessions.set_status(uow, jam.id, "archived")
+        sessions.set_status(uow, jam.id, "paused")
+    assert other.query(sessions.get, jam.id).status is SessionStatus.PAUSED
 
 
 @pytest.mark.parametrize("status", SessionStatus)

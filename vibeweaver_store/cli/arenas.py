@@ -10,9 +10,10 @@ import typer
 from rich.text import Text
 
 from vibeweaver_store.cli.context import command, new_group
+from vibeweaver_store.cli.errors import LineError
 from vibeweaver_store.cli.invocation import Cli
-from vibeweaver_store.cli.options import OwnId, SessionId
-from vibeweaver_store.cli.output import console, hint, print_card, print_document, print_made, print_row
+from vibeweaver_store.cli.options import CompletedAt, CreatedAt, OwnId, SessionId, UpdatedAt, parse_times
+from vibeweaver_store.cli.output import console, hint, print_card, print_document, print_items, print_made, print_row
 from vibeweaver_store.cli.table import Cell, Column, print_table
 from vibeweaver_store.cli.text import UNTITLED, clock, counted, instant, number
 from vibeweaver_store.models import Arena, Instance, InstanceStatus
@@ -55,7 +56,7 @@ _STYLES: Final = {
     "create",
     example="""
 arenas create competition "Write a bass line" --workspace ~/set --runtime claude
-arenas create debate "Which key?" --id keys --json
+arenas create debate "Which key?" --id keys --status running --json
 """,
 )
 def create(
@@ -84,6 +85,12 @@ def create(
         ),
     ] = None,
     session_id: OwnId = None,
+    status: Annotated[
+        str | None, typer.Option(metavar="STATUS", help="Where its session stands.", show_default="created")
+    ] = None,
+    created_at: CreatedAt = None,
+    updated_at: UpdatedAt = None,
+    completed_at: CompletedAt = None,
 ) -> None:
     """Make a session with an arena, and print its id. Instances are added to it."""
     with cli.store() as store:
@@ -98,6 +105,8 @@ def create(
             timeout_seconds=timeout,
             preserve_worktrees=preserve,
             session_id=session_id,
+            status=status,
+            **parse_times(created_at, updated_at, completed_at),
         )
     print_made(cli, made, made.session.id)
 
@@ -140,6 +149,46 @@ def add_instance(
     with cli.store() as store:
         made = store.run(arenas.add_instance, session, new)
     print_made(cli, made, made.instance_id)
+
+
+@command(
+    group,
+    "add-runtime",
+    example='arenas add-runtime "$SESSION" codex\narenas add-runtime "$SESSION" claude --json',
+)
+def add_runtime(
+    cli: Cli,
+    session: SessionId,
+    runtime: Annotated[str, typer.Argument(metavar="NAME", help="The runtime's name.", show_default=False)],
+) -> None:
+    """Add a runtime to an arena's mix, and list the mix."""
+    with cli.store() as store:
+        _print_mix(cli, store.run(arenas.add_runtime, session, runtime))
+
+
+@command(
+    group,
+    "set-runtimes",
+    example='arenas set-runtimes "$SESSION" claude codex\narenas set-runtimes "$SESSION" --none',
+)
+def set_runtimes(
+    cli: Cli,
+    session: SessionId,
+    runtimes: Annotated[
+        list[str] | None, typer.Argument(metavar="NAME", help="The runtimes' names.", show_default=False)
+    ] = None,
+    none: Annotated[bool, typer.Option("--none", metavar="", help="It has no mix.")] = False,
+) -> None:
+    """Put a runtime mix in the place of an arena's mix, and list it."""
+    if none == bool(runtimes):
+        raise LineError("name the runtimes of the mix, or say --none")
+    with cli.store() as store:
+        _print_mix(cli, store.run(arenas.set_runtimes, session, runtimes or ()))
+
+
+def _print_mix(cli: Cli, mix: Sequence[str]) -> None:
+    items = [{"runtime": name} for name in mix]
+    print_items(cli, items, (Column("RUNTIME", "bold"),), lambda each: (each["runtime"],), none="no runtimes")
 
 
 @command(group, "set-instance-status", example='arenas set-instance-status "$SESSION" 0 running')

@@ -3,20 +3,32 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Annotated, Final, TypeAlias
+from typing import Annotated, Any, Final, TypeAlias
 
 import typer
 from rich.text import Text
 
 from vibeweaver_store.cli.context import command, new_group
 from vibeweaver_store.cli.invocation import Cli
-from vibeweaver_store.cli.options import LIMIT, Cursor, Limit, OwnId, SessionId, text_or_stdin, within
+from vibeweaver_store.cli.options import (
+    LIMIT,
+    CreatedAt,
+    Cursor,
+    Limit,
+    OwnId,
+    SessionId,
+    parse_instant,
+    text_or_stdin,
+    within,
+)
 from vibeweaver_store.cli.output import print_made, print_page
 from vibeweaver_store.cli.table import Cell, Column
 from vibeweaver_store.cli.tail import LINES, Follow, Lines, print_line
 from vibeweaver_store.cli.text import instant
 from vibeweaver_store.models import Message, MessageRole
-from vibeweaver_store.services import messages
+from vibeweaver_store.paging import Page
+from vibeweaver_store.services import messages, sessions
+from vibeweaver_store.unit_of_work import ReadUnitOfWork
 
 group = new_group("messages", "List, add and follow what was said in a session.")
 
@@ -27,47 +39,72 @@ COLUMNS: Final = (
     Column("INSTANCE", right=True),
     Column("TEXT", narrow="cut"),
 )
+_OF_ALL: Final = (*COLUMNS, Column("SESSION", "dim", narrow="below"))
 
 _STYLES: Final[Mapping[MessageRole, str]] = {
     MessageRole.USER: "bold cyan",
     MessageRole.ASSISTANT: "green",
     MessageRole.SYSTEM: "dim",
+    MessageRole.TOOL: "yellow",
 }
 
 RoleFilter: TypeAlias = Annotated[
     MessageRole | None,
-    typer.Option("--role", metavar="ROLE", help="Only of user, assistant or system.", show_default=False),
+    typer.Option("--role", metavar="ROLE", help="Only of user, assistant, system or tool.", show_default=False),
 ]
 InstanceFilter: TypeAlias = Annotated[
     int | None, typer.Option("--instance", metavar="N", help="Only of this instance.", show_default=False)
 ]
 
 
-@command(group, "list", example='messages list "$SESSION"\nmessages list "$SESSION" --role user --newest-first --json')
+@command(
+    group,
+    "list",
+    example="""
+messages list "$SESSION"
+messages list "$SESSION" --role user --newest-first --json
+messages list --role assistant --since 2026-01-23T18:30:00Z
+""",
+)
 def list_(
     cli: Cli,
-    session: SessionId,
+    session: Annotated[
+        str | None, typer.Argument(metavar="SESSION", help="The session's id.", show_default="all sessions")
+    ] = None,
     *,
     role: RoleFilter = None,
     instance: InstanceFilter = None,
+    since: Annotated[
+        str | None, typer.Option(metavar="TIME", help="Only what was said then or later.", show_default=False)
+    ] = None,
+    until: Annotated[
+        str | None, typer.Option(metavar="TIME", help="Only what was said before.", show_default=False)
+    ] = None,
     newest_first: Annotated[bool, typer.Option("--newest-first", metavar="", help="From the end.")] = False,
     limit: Limit = LIMIT,
     cursor: Cursor = None,
 ) -> None:
-    """List a session's conversation, as it went."""
+    """List a session's conversation, as it went; or what was said in all sessions, or in a range of time, by time."""
+    filters: dict[str, Any] = {
+        "role": role,
+        "instance_id": instance,
+        "since": parse_instant(since, option="--since"),
+        "until": parse_instant(until, option="--until"),
+        "newest_first": newest_first,
+    }
     with cli.store() as store:
-        page = store.query(
-            within,
-            session,
-            messages.page,
-            limit=limit,
-            cursor=cursor,
-            role=role,
-            instance_id=instance,
-            newest_first=newest_first,
-        )
+        page = store.query(_listed, session, {**filters, "limit": limit, "cursor": cursor})
+    if session is None:
+        print_page(cli, page, _OF_ALL, _cells_of_all, none="nothing was said")
+        return
     add_one = f'vibeweaver-store messages add {session} user "Hello"'
     print_page(cli, page, COLUMNS, message_cells, none=f"nothing was said here; add: {add_one}")
+
+
+def _listed(uow: ReadUnitOfWork, session: str | None, filters: dict[str, Any]) -> Page[Message]:
+    if session is not None:
+        sessions.get(uow, session)  # a slip in an id is no empty list
+    return messages.page(uow, session, **filters)
 
 
 @command(
@@ -81,19 +118,26 @@ messages add "$SESSION" assistant - --instance 0 < reply.md
 def add(
     cli: Cli,
     session: SessionId,
-    role: Annotated[MessageRole, typer.Argument(metavar="ROLE", help="user, assistant or system.", show_default=False)],
+    role: Annotated[
+        MessageRole, typer.Argument(metavar="ROLE", help="user, assistant, system or tool.", show_default=False)
+    ],
     text: Annotated[str, typer.Argument(metavar="TEXT", help="What is said; - for stdin.", show_default=False)],
     *,
     instance: Annotated[
         int | None, typer.Option("--instance", metavar="N", help="The instance it is of.", show_default=False)
     ] = None,
     public_id: OwnId = None,
+    created_at: CreatedAt = None,
     ignore: Annotated[
         bool, typer.Option("--ignore-existing", metavar="", help="Nothing is done where the id is there already.")
     ] = False,
 ) -> None:
-    """Add a message to the end of a session's conversation, and print its id."""
+    """Add a message to the end of a session's conversation, and print its id.
+
+    Its place is the end, also when it was said earlier.
+    """
     content = text_or_stdin(text)
+    at = parse_instant(created_at, option="--created-at")
     with cli.store() as store:
         made = store.run(
             messages.append,
@@ -102,6 +146,7 @@ def add(
             content,
             public_id=public_id,
             instance_id=instance,
+            created_at=at,
             if_exists="ignore" if ignore else "error",
         )
     print_made(cli, made, made.public_id)
@@ -143,3 +188,7 @@ def message_cells(message: Message) -> Sequence[Cell]:
     role = Text(message.role.value, style=_STYLES[message.role])
     of = "" if message.instance_id is None else str(message.instance_id)
     return str(message.id), instant(message.created_at), role, of, message.content
+
+
+def _cells_of_all(message: Message) -> Sequence[Cell]:
+    return (*message_cells(message), message.session_id)

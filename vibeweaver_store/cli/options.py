@@ -30,6 +30,18 @@ Yes: TypeAlias = Annotated[bool, typer.Option("--yes", "-y", metavar="", help="D
 OwnId: TypeAlias = Annotated[
     str | None, typer.Option("--id", metavar="ID", help="An id of your own.", show_default="a new UUID")
 ]
+CreatedAt: TypeAlias = Annotated[
+    str | None,
+    typer.Option("--created-at", metavar="TIME", help="When it was, as 2026-01-23T18:30:00Z.", show_default="now"),
+]
+UpdatedAt: TypeAlias = Annotated[
+    str | None,
+    typer.Option("--updated-at", metavar="TIME", help="When it was last changed.", show_default="when it was made"),
+]
+CompletedAt: TypeAlias = Annotated[
+    str | None,
+    typer.Option("--completed-at", metavar="TIME", help="When it was over.", show_default="when it was last changed"),
+]
 ProjectName: TypeAlias = Annotated[
     str, typer.Argument(metavar="PROJECT", help="The project's name.", show_default=False)
 ]
@@ -81,6 +93,16 @@ def parse_instant(text: str | None, *, option: str) -> datetime | None:
     if instant.utcoffset() is None:
         raise InvalidInput(f"{option}: {text!r} does not say in which zone; write it as 2026-01-23T18:30:00Z")
     return instant
+
+
+def parse_times(created_at: str | None, updated_at: str | None, completed_at: str | None) -> dict[str, Any]:
+    """Read the times of a record that exists elsewhere already, as services take them.
+
+    Raises:
+        InvalidInput: one is no time, or has no zone.
+    """
+    given = {"created_at": created_at, "updated_at": updated_at, "completed_at": completed_at}
+    return {name: parse_instant(text, option=f"--{name.replace('_', '-')}") for name, text in given.items()}
 
 
 def parse_duration(text: str, *, option: str) -> timedelta:

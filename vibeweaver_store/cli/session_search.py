@@ -26,17 +26,18 @@ T = TypeVar("T")
 
 Words: TypeAlias = Annotated[
     str | None,
-    typer.Argument(metavar="TEXT", help="Words in the name, the vibe or the task.", show_default=False),
+    typer.Argument(metavar="TEXT", help="A part of the id, the name, the vibe or the task.", show_default=False),
 ]
 InWorkspace: TypeAlias = Annotated[
     str | None, typer.Option("--workspace", metavar="PATH", help="Only of this folder.", show_default=False)
 ]
 Kind: TypeAlias = Annotated[
-    str | None,
-    typer.Option(metavar="KIND", help="Only of this kind.", show_default=False),
+    list[str] | None,
+    typer.Option(metavar="KIND", help="Only of this kind; repeated, of one of them.", show_default=False),
 ]
 Status: TypeAlias = Annotated[
-    str | None, typer.Option(metavar="STATUS", help="Only in this status.", show_default=False)
+    list[str] | None,
+    typer.Option(metavar="STATUS", help="Only in this status; repeated, in one of them.", show_default=False),
 ]
 AgentsStatus: TypeAlias = Annotated[
     str | None, typer.Option("--agent-status", metavar="STATUS", help="Only with such an agent.", show_default=False)
@@ -98,7 +99,8 @@ def _add_listing(
         cursor: Cursor = None,
     ) -> None:
         times = _times(created_from, created_to, updated_from, updated_to)
-        given = {"text": text, "kind": kind, "status": status, "agent_status": agent_status, **times}
+        several = {"kind": kind or None, "status": status or None}
+        given = {"text": text, "agent_status": agent_status, **several, **times}
         options = {"sort": sort, "falling": _falling(sort, reverse), "limit": limit, "cursor": cursor}
         with cli.store() as store:
             page = store.query(_listed, listing, workspace, given, options)
@@ -128,6 +130,7 @@ _add_listing(
     example="""
 sessions search "login page" --kind competition --status completed
 sessions search --workspace . --updated-from 2026-11-20T18:00:00Z --sort name
+sessions search --status running --status paused --json
 """,
     listing=sessions.search,
     columns=COLUMNS,

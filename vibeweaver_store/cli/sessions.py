@@ -11,7 +11,21 @@ from vibeweaver_store.cli.asking import confirm
 from vibeweaver_store.cli.context import command, new_group
 from vibeweaver_store.cli.errors import LineError
 from vibeweaver_store.cli.invocation import Cli
-from vibeweaver_store.cli.options import LIMIT, Cursor, Limit, OwnId, SessionId, Yes, parse_duration, parse_json, within
+from vibeweaver_store.cli.options import (
+    LIMIT,
+    CompletedAt,
+    CreatedAt,
+    Cursor,
+    Limit,
+    OwnId,
+    SessionId,
+    UpdatedAt,
+    Yes,
+    parse_duration,
+    parse_json,
+    parse_times,
+    within,
+)
 from vibeweaver_store.cli.output import print_deleted, print_document, print_items, print_made, print_page, print_row
 from vibeweaver_store.cli.session_page import as_document, card, count, gather, print_session_page, told
 from vibeweaver_store.cli.table import Column
@@ -56,6 +70,7 @@ ExpectedVersion: TypeAlias = Annotated[
     example="""
 sessions create "late set" --vibe "dark techno" --tempo 130
 sessions create "fix the build" --kind agent --working-dir . --workspace . --json
+sessions create "last week" --status completed --created-at 2026-11-20T18:00:00Z --updated-at 2026-11-20T23:30:00Z
 """,
 )
 def create(
@@ -74,6 +89,12 @@ def create(
     workspace: InWorkspace = None,
     attributes: Attributes = None,
     session_id: OwnId = None,
+    status: Annotated[str, typer.Option(metavar="STATUS", help="Where it stands, of one that exists already.")] = (
+        "created"
+    ),
+    created_at: CreatedAt = None,
+    updated_at: UpdatedAt = None,
+    completed_at: CompletedAt = None,
 ) -> None:
     """Make a new session, and print its id. Of the other kinds they are made by: arenas create."""
     _refuse_arena(kind)
@@ -84,6 +105,8 @@ def create(
         "working_dir": _absolute(working_dir),
         "attributes": parse_json(attributes, option="--attributes"),
         "session_id": session_id,
+        "status": status,
+        **parse_times(created_at, updated_at, completed_at),
     }
     if tempo is not None:
         given["tempo_bpm"] = tempo
@@ -157,6 +180,10 @@ def update(
         typer.Option(metavar="STATUS", help="not_started, processing, completed or error.", show_default=False),
     ] = None,
     attributes: Attributes = None,
+    status: Annotated[
+        str | None,
+        typer.Option(metavar="STATUS", help="running, paused, completed, failed or archived.", show_default=False),
+    ] = None,
     expected_version: ExpectedVersion = None,
 ) -> None:
     """Change what is given of a session, and show it."""
@@ -167,6 +194,7 @@ def update(
         "working_dir": _absolute(working_dir),
         "agent_status": agent_status,
         "attributes": parse_json(attributes, option="--attributes"),
+        "status": status,
     }
     changes: dict[str, Any] = {field: value for field, value in given.items() if value is not None}
     changes |= {"vibe": None} if no_vibe else {}

@@ -76,7 +76,13 @@ class SessionStatus(enum.StrEnum):
 
 
 TRANSITIONS: Final[Mapping[SessionStatus, tuple[SessionStatus, ...]]] = {
-    SessionStatus.CREATED: (SessionStatus.RUNNING, SessionStatus.FAILED, SessionStatus.ARCHIVED),
+    SessionStatus.CREATED: (
+        SessionStatus.RUNNING,
+        SessionStatus.PAUSED,
+        SessionStatus.COMPLETED,
+        SessionStatus.FAILED,
+        SessionStatus.ARCHIVED,
+    ),
     SessionStatus.RUNNING: (SessionStatus.PAUSED, SessionStatus.COMPLETED, SessionStatus.FAILED),
     SessionStatus.PAUSED: (
         SessionStatus.RUNNING,

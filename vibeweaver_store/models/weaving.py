@@ -22,7 +22,6 @@ from vibeweaver_store.columns import (
     Id,
     Json,
     JsonDocument,
-    JsonObject,
     Name,
     StrictBool,
     Text,
@@ -113,7 +112,7 @@ class Rule(Base, table=True):
 
 
 class Marker(Base, table=True):
-    """A named place on a session's timeline, in beats. Names may repeat; a chorus comes back."""
+    """A named place on a session's timeline, in beats, also before beat 0. Names may repeat; a chorus comes back."""
 
     __tablename__: ClassVar[str] = "markers"
     __table_args__ = (
@@ -128,7 +127,7 @@ class Marker(Base, table=True):
     beat: BeatPosition = column(REAL)
     name: Name = column(TEXT)
     # SQLAlchemy keeps the attribute "metadata" for itself; the column is called so.
-    metadata_: JsonObject | None = column(Json, default=None, sa_column_kwargs={"name": "metadata"})
+    metadata_: JsonDocument | None = column(Json, default=None, sa_column_kwargs={"name": "metadata"})
     created_at: Utc = made_now()
 
 

@@ -1,22 +1,22 @@
 """Arenas: where several agents work on one task, each instance in its own worktree.
 
-The whole of it under one name: what is written here, and what stands in ``arena_instances``.
+The whole of it under one name: what is written here, and what stands in ``arena_instances`` and ``arena_runtimes``.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from textwrap import shorten
 from typing import Any, Final
 
 import sqlalchemy as sa
 from sqlmodel import col, select
 
-from vibeweaver_store.columns import Count, Id, Name, NotBlank, new_id, parse_enum
-from vibeweaver_store.errors import InvalidInput, NotFound
-from vibeweaver_store.json_values import shown
+from vibeweaver_store.columns import Count, Id, NotBlank, new_id, parse_enum
+from vibeweaver_store.errors import IllegalTransition, InvalidInput, NotFound
 from vibeweaver_store.models.arena import Arena, ArenaRuntime, Instance, InstanceStatus
 from vibeweaver_store.models.session import Session, SessionKind, SessionStatus
 from vibeweaver_store.services import sessions, workspaces
@@ -25,7 +25,6 @@ from vibeweaver_store.services.arena_instances import (
     MAX_INSTANCE_ID,
     NewInstance,
     add_instance,
-    begin_session,
     build_instances,
     get_instance,
     instance_count,
@@ -36,6 +35,7 @@ from vibeweaver_store.services.arena_instances import (
     set_output,
     totals,
 )
+from vibeweaver_store.services.arena_runtimes import add_runtime, checked_mix, runtimes, set_runtimes
 from vibeweaver_store.services.arguments import expect_many
 from vibeweaver_store.unit_of_work import ReadUnitOfWork, UnitOfWork
 from vibeweaver_store.validation import require
@@ -47,6 +47,7 @@ __all__ = [
     "NewInstance",
     "WholeArena",
     "add_instance",
+    "add_runtime",
     "create_arena",
     "find",
     "finish",
@@ -60,6 +61,7 @@ __all__ = [
     "runtimes",
     "set_instance_status",
     "set_output",
+    "set_runtimes",
 ]
 
 KINDS: Final = (SessionKind.COMPETITION, SessionKind.ENSEMBLE, SessionKind.DEBATE)
@@ -93,10 +95,15 @@ def create_arena(
     session_id: str | None = None,
     working_dir: str | None = None,
     attributes: Mapping[str, Any] | None = None,
+    status: SessionStatus | str | None = None,
+    created_at: datetime | None = None,
+    updated_at: datetime | None = None,
+    completed_at: datetime | None = None,
 ) -> WholeArena:
     """Make a session with its arena, instances and runtimes: all of it, or where something is refused, nothing.
 
-    The session is ``created``, or ``running`` where an instance is no longer ``pending``.
+    Of an arena that exists elsewhere already, the session may bring its status and its times, as
+    :func:`sessions.create` takes them. One that is over is summed up by :func:`finish`.
 
     Args:
         uow: the unit of work to write in.
@@ -112,9 +119,15 @@ def create_arena(
         session_id: an id of your own; a UUIDv7 by default.
         working_dir: where the agents' work begins.
         attributes: whatever else is to be kept with the session, a JSON object.
+        status: where the session stands; by default ``created``, or ``running`` where an instance is no longer
+            ``pending``.
+        created_at: when it was made, now by default.
+        updated_at: when it was last changed; by default, when it was completed or else made.
+        completed_at: when it came to be over; only of a status that is final.
 
     Raises:
-        InvalidInput: the kind has no arena, or a value is refused.
+        InvalidInput: the kind has no arena, or a value is refused; the session is said to be ``created``, and an
+            instance has begun.
         AlreadyExists: the session's id is taken, or two instances have one number.
     """
     of_kind = _parse_kind(kind)
@@ -127,7 +140,8 @@ def create_arena(
         preserve_worktrees=preserve_worktrees,
     )
     built = build_instances(uow, key, expect_many(NewInstance, instances, field="instances"))
-    mix = [ArenaRuntime.build(session_id=key, runtime=each) for each in _checked_mix(runtimes)]
+    mix = [ArenaRuntime.build(session_id=key, runtime=each) for each in checked_mix(runtimes)]
+    standing = _standing(status, built)
     with uow.savepoint():
         sessions.create(
             uow,
@@ -137,9 +151,12 @@ def create_arena(
             workspace_id=None if workspace is None else workspaces.ensure(uow, workspace).id,
             attributes=attributes,
             session_id=key,
+            status=standing,
+            created_at=created_at,
+            updated_at=updated_at,
+            completed_at=completed_at,
         )
         uow.insert(arena, *built, *mix)
-        begin_session(uow, built)
     uow.announce(sessions.topic(key))
     return get(uow, key)
 
@@ -151,11 +168,15 @@ def _parse_kind(kind: SessionKind | str) -> SessionKind:
     return parsed
 
 
-def _checked_mix(runtimes: Iterable[str]) -> list[str]:
-    if isinstance(runtimes, str):
-        raise InvalidInput(f"runtimes: must be a list of names (got {shown(runtimes)})", field="runtimes")
-    names = [require(Name, each, field="runtimes") for each in expect_many(str, runtimes, field="runtimes")]
-    return list(dict.fromkeys(names))
+def _standing(status: SessionStatus | str | None, instances: Sequence[Instance]) -> SessionStatus:
+    """Return the status of a new arena's session."""
+    begun = next((each for each in instances if each.status is not InstanceStatus.PENDING), None)
+    if status is None:
+        return SessionStatus.CREATED if begun is None else SessionStatus.RUNNING
+    parsed = parse_enum(SessionStatus, status, field="status")
+    if begun is not None and parsed is SessionStatus.CREATED:
+        raise InvalidInput(f"status: the session has begun, for instance {begun.instance_id} has", field="status")
+    return parsed
 
 
 def name_of(task: str) -> str:
@@ -205,6 +226,7 @@ def finish(
         _check_same_winner(whole.arena, winner)
         return whole
     _check_all_ended(whole.instances)
+    _check_begun(whole.session, wanted)
     session = sessions.set_status(uow, session_id, wanted)
     values = {"winner_instance_id": winner, "total_duration_seconds": _lasted(session, whole.instances)}
     statement = sa.update(Arena).where(col(Arena.session_id) == session_id).values(**values, **totals(session_id))
@@ -266,6 +288,13 @@ def _check_all_ended(there: list[Instance]) -> None:
         )
 
 
+def _check_begun(session: Session, wanted: SessionStatus) -> None:
+    """Refuse to complete an arena in which nothing has begun: a session without one may be completed at once."""
+    if session.status is SessionStatus.CREATED and wanted is SessionStatus.COMPLETED:
+        allowed = (SessionStatus.RUNNING, SessionStatus.FAILED)
+        raise IllegalTransition("session", session.id, session.status, wanted, allowed)
+
+
 def get(uow: ReadUnitOfWork, session_id: str) -> WholeArena:
     """Return the arena of a session with all that belongs to it.
 
@@ -288,14 +317,3 @@ def find(uow: ReadUnitOfWork, session_id: str) -> Arena | None:
     """
     key = require(Id, session_id, field="session_id")
     return uow.exec(select(Arena).where(col(Arena.session_id) == key)).one_or_none()
-
-
-def runtimes(uow: ReadUnitOfWork, session_id: str) -> list[str]:
-    """Return the names of an arena's runtime mix, in their alphabetical order. A session that is not there has none.
-
-    Raises:
-        InvalidInput: the id is no text, or blank.
-    """
-    key = require(Id, session_id, field="session_id")
-    runtime = col(ArenaRuntime.runtime)
-    return list(uow.exec(select(runtime).where(col(ArenaRuntime.session_id) == key).order_by(runtime)))

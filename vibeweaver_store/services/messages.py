@@ -1,4 +1,7 @@
-"""Messages: what was said in a session, in the order in which it was said. The log only grows."""
+"""Messages: what was said in a session, in the order in which it was said. The log only grows.
+
+The whole of it under one name: what is written here, and what stands in ``message_pages``.
+"""
 
 from __future__ import annotations
 
@@ -13,19 +16,35 @@ import sqlalchemy as sa
 from sqlmodel import col, select
 
 from vibeweaver_store.async_store import AsyncStore
-from vibeweaver_store.columns import Count, Id, StrictBool, Utc, parse_enum
-from vibeweaver_store.errors import AlreadyExists, InvalidInput, NotFound
+from vibeweaver_store.columns import Id, parse_enum
+from vibeweaver_store.errors import AlreadyExists, NotFound
 from vibeweaver_store.hot import HotRows
 from vibeweaver_store.hot_insert import HotInsert
 from vibeweaver_store.models.message import Message, MessageRole
-from vibeweaver_store.paging import DEFAULT_LIMIT, MAX_LIMIT, Order, Page, fetch
+from vibeweaver_store.paging import MAX_LIMIT
 from vibeweaver_store.services.arguments import expect_many
 from vibeweaver_store.services.import_rows import require_imports
 from vibeweaver_store.services.logs import follow_log
+from vibeweaver_store.services.message_pages import between, conversation, count, last, page, read_role
 from vibeweaver_store.services.sessions import hold, topic
 from vibeweaver_store.store import Store
 from vibeweaver_store.unit_of_work import ReadUnitOfWork, UnitOfWork
 from vibeweaver_store.validation import require
+
+__all__ = [
+    "IfExists",
+    "NewMessage",
+    "append",
+    "append_many",
+    "between",
+    "count",
+    "find",
+    "follow",
+    "get",
+    "iterate",
+    "last",
+    "page",
+]
 
 _BATCH = 1000
 
@@ -70,7 +89,7 @@ def append(
     Args:
         uow: the unit of work to write in.
         session_id: in which session it was said.
-        role: who said it: user, assistant or system.
+        role: who said it: user, assistant, system or tool.
         content: what was said; not blank.
         public_id: an id of your own, once in a session; a UUIDv7 by default.
         instance_id: which instance of an arena it is of, from 0.
@@ -186,98 +205,6 @@ def find(uow: ReadUnitOfWork, session_id: str, public_id: str) -> Message | None
     return _ONE.first(uow, session_id=session, public_id=key)
 
 
-def last(uow: ReadUnitOfWork, session_id: str, limit: int = DEFAULT_LIMIT) -> list[Message]:
-    """Return a session's last messages, oldest first; at most 1,000.
-
-    Raises:
-        InvalidInput: the limit is not 1 to 1,000.
-    """
-    return page(uow, session_id, limit=limit, newest_first=True).items[::-1]
-
-
-def page(
-    uow: ReadUnitOfWork,
-    session_id: str,
-    *,
-    limit: int = DEFAULT_LIMIT,
-    cursor: str | None = None,
-    role: MessageRole | str | None = None,
-    instance_id: int | None = None,
-    newest_first: bool = False,
-) -> Page[Message]:
-    """Return a session's conversation as it went, or newest first; filtered by role and by instance where given.
-
-    A session that is not there has none. The order is that of appending, whatever the times say. A page at any depth
-    costs what the first costs. Filtered by role and instance both, it walks the messages of that instance and passes
-    over those of other roles.
-
-    Raises:
-        InvalidInput: the limit is not 1 to 1,000, an argument is of a wrong type, or the cursor is not of this listing.
-    """
-    of_role = _read_role(role)
-    turned = require(StrictBool, newest_first, field="newest_first")
-    order = _order(session_id, of_role, instance_id, newest_first=turned)
-    sieved = _sieved(of_role, instance_id)
-    source = select(Message).where(*sieved) if sieved else Message
-    return fetch(uow, source, order, limit=limit, cursor=cursor)
-
-
-def _read_role(role: MessageRole | str | None) -> MessageRole | None:
-    return None if role is None else parse_enum(MessageRole, role, field="role")
-
-
-def _order(session_id: str, role: MessageRole | None, instance_id: int | None, *, newest_first: bool) -> Order:
-    return Order(
-        ["messages", session_id, role, instance_id, newest_first],
-        [col(Message.id)],
-        falling=newest_first,
-        within=_within(session_id, role, instance_id),
-    )
-
-
-def _within(session_id: str, role: MessageRole | None, instance_id: int | None) -> list[tuple[Any, Any]]:
-    """Return the columns that are fixed and lead an index, which serves a role or an instance."""
-    fixed: list[tuple[Any, Any]] = [(col(Message.session_id), require(Id, session_id, field="session_id"))]
-    if instance_id is not None:
-        fixed.append((col(Message.instance_id), require(Count, instance_id, field="instance_id")))
-    elif role is not None:
-        fixed.append((col(Message.role), role))
-    return fixed
-
-
-def _sieved(role: MessageRole | None, instance_id: int | None) -> list[sa.ColumnElement[bool]]:
-    return [] if role is None or instance_id is None else [col(Message.role) == role]
-
-
-def between(
-    uow: ReadUnitOfWork,
-    session_id: str,
-    start: datetime,
-    end: datetime,
-    *,
-    limit: int = DEFAULT_LIMIT,
-    cursor: str | None = None,
-) -> Page[Message]:
-    """Return a session's messages with ``start <= created_at < end``, by time; those of one time as they were appended.
-
-    Raises:
-        InvalidInput: a time is no datetime with a time zone, the range runs backwards, the limit is not 1 to 1,000, or
-            the cursor is not of this listing.
-    """
-    key = require(Id, session_id, field="session_id")
-    first: datetime = require(Utc, start, field="start")
-    beyond: datetime = require(Utc, end, field="end")
-    if beyond < first:
-        raise InvalidInput(f"end: {beyond} lies before start {first}", field="end")
-    order = Order(
-        ["messages between", key, first, beyond],
-        [col(Message.created_at), col(Message.id)],
-        within=[(col(Message.session_id), key)],
-        span=(first, beyond),
-    )
-    return fetch(uow, Message, order, limit=limit, cursor=cursor)
-
-
 def iterate(
     store: Store,
     session_id: str,
@@ -292,11 +219,10 @@ def iterate(
     Messages appended meanwhile come where the order puts them: at the end; newest first, not at all.
 
     Raises:
-        InvalidInput: as :func:`page` does.
+        InvalidInput: as :func:`page` does; or the id is no text.
     """
-    return store.iterate(
-        page, session_id, limit=page_size, role=role, instance_id=instance_id, newest_first=newest_first
-    )
+    key = require(Id, session_id, field="session_id")
+    return store.iterate(page, key, limit=page_size, role=role, instance_id=instance_id, newest_first=newest_first)
 
 
 @overload
@@ -350,24 +276,6 @@ def follow(
         InvalidInput: an argument is of a wrong type, or the cursor is not of this listing.
         StoreUnavailable: the store was closed meanwhile, or the database cannot be reached.
     """
-    order = _order(session_id, _read_role(role), instance_id, newest_first=False)
+    order = conversation(session_id, read_role(role), instance_id, newest_first=False)
     chosen = partial(page, role=role, instance_id=instance_id)
     return follow_log(store, session_id, chosen, order, after=after, idle_seconds=idle_seconds)
-
-
-def count(
-    uow: ReadUnitOfWork,
-    session_id: str,
-    *,
-    role: MessageRole | str | None = None,
-    instance_id: int | None = None,
-) -> int:
-    """Return how many messages a session has, of a role and an instance where given.
-
-    Raises:
-        InvalidInput: a filter is of a wrong type.
-    """
-    of_role = _read_role(role)
-    fixed = [column == value for column, value in _within(session_id, of_role, instance_id)]
-    statement = select(sa.func.count()).select_from(Message).where(*fixed, *_sieved(of_role, instance_id))
-    return uow.exec(statement).one()

@@ -4,6 +4,8 @@ Which index serves a search:
 
 - Each of the three orders has an index of its own, and one within a workspace, within a status and within a kind. Of
   these three filters the first that is given fixes the index, which serves filter and order together.
+- Of several statuses, or several kinds, the first rows of each are found so, and merged: that costs as many pages as
+  there are values. Where a filter of one value fixes the index, they are sieved.
 - A range of the time that is ordered by is a range of that index.
 - The rest is sieved while walking: further filters, the agent's status, a range of the other time, a text. A page then
   passes over the rows between its own: at worst all of the workspace, the status or the kind that was given, or, with
@@ -15,7 +17,8 @@ Which index serves a search:
 from __future__ import annotations
 
 import enum
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, fields
 from datetime import datetime
 from typing import Any, Final, Literal, TypeAlias, TypeVar, get_args
@@ -45,6 +48,8 @@ _VOCABULARIES: Final[dict[str, type[enum.Enum]]] = {
     "status": SessionStatus,
     "agent_status": AgentStatus,
 }
+_SEVERAL: Final = ("kind", "status")
+"""The filters that take several values."""
 _TYPES: Final[dict[str, Any]] = {
     "workspace_id": Id,
     "text": Name,
@@ -58,11 +63,12 @@ class SessionFilter:
 
     Attributes:
         workspace_id: only of this workspace; of one that is not there, there are none.
-        kind: only of this kind.
-        status: only in this status; ``active`` and ``error`` are read as ``running`` and ``failed``.
+        kind: only of this kind, or of one of these.
+        status: only in this status, or in one of these; ``active`` and ``error`` are read as ``running`` and
+            ``failed``.
         agent_status: only those whose agent is in this status.
-        text: only with these words, 1 to 1,000 bytes, anywhere in the name, the vibe or the arena's task; upper and
-            lower case alike (on SQLite, of the letters A to Z).
+        text: only with these words, 1 to 1,000 bytes, anywhere in the id, the name, the vibe or the arena's task; upper
+            and lower case alike (on SQLite, of the letters A to Z).
         created_from: only made at this instant or later.
         created_to: only made before this instant.
         updated_from: only last changed at this instant or later.
@@ -70,8 +76,8 @@ class SessionFilter:
     """
 
     workspace_id: str | None = None
-    kind: SessionKind | str | None = None
-    status: SessionStatus | str | None = None
+    kind: SessionKind | str | Sequence[SessionKind | str] | AbstractSet[SessionKind | str] | None = None
+    status: SessionStatus | str | Sequence[SessionStatus | str] | AbstractSet[SessionStatus | str] | None = None
     agent_status: AgentStatus | str | None = None
     text: str | None = None
     created_from: datetime | None = None
@@ -168,11 +174,11 @@ def _listed(
     cursor: str | None,
 ) -> Page[RowT]:
     wanted = _validated(where)
-    columns: Any = row
     if sort not in get_args(Sort):
         raise InvalidInput(f"sort: {shown(sort)} is none of {', '.join(get_args(Sort))}", field="sort")
     turn = sort != "name" if falling is None else require(StrictBool, falling, field="falling")
-    fixed = [(getattr(columns, name), value) for name in _FIXING if (value := getattr(wanted, name)) is not None]
+    columns: Any = row
+    fixed, several = _fixed(columns, wanted)
     ranges = {
         "created_at": (wanted.created_from, wanted.created_to),
         "updated_at": (wanted.updated_from, wanted.updated_to),
@@ -183,12 +189,28 @@ def _listed(
         falling=turn,
         within=fixed[:1],
         span=ranges.pop(sort, (None, None)),
+        among=several[0] if several and not fixed else None,
     )
     sieves = [column == value for column, value in fixed[1:]]
+    sieves += [column.in_(values) for column, values in (several if fixed else several[1:])]
     sieves += [each for name, ends in ranges.items() for each in _range(getattr(columns, name), *ends)]
     sieves += _further(columns, task, wanted)
-    source = select(row).where(*_beside(uow, sieves)) if sieves else row
-    return fetch(uow, source, order, limit=limit, cursor=cursor)
+    beside = _beside(uow, sieves)
+    source = select(row)
+    if order.among is None:
+        return fetch(uow, source.where(*beside) if sieves else row, order, limit=limit, cursor=cursor)
+    keys = fetch(uow, select(*order.columns).where(*beside), order, limit=limit, cursor=cursor)
+    ids = [key.id for key in keys.items]
+    rows: Any = uow.exec(source.where(columns.id.in_(ids))) if ids else ()
+    found = {each.id: each for each in rows}
+    return keys.with_items([found[key] for key in ids if key in found])
+
+
+def _fixed(columns: Any, wanted: SessionFilter) -> tuple[list[tuple[Any, Any]], list[tuple[Any, Any]]]:
+    """Return the filters that can fix an index: those of one value, and those of several."""
+    given = [(getattr(columns, name), value) for name in _FIXING if (value := getattr(wanted, name)) is not None]
+    one, several = [[each for each in given if isinstance(each[1], tuple) is is_many] for is_many in (False, True)]
+    return one, several
 
 
 def _range(column: Any, first: datetime | None, end: datetime | None) -> Iterator[sa.ColumnElement[bool]]:
@@ -202,7 +224,7 @@ def _further(columns: Any, task: Any, wanted: SessionFilter) -> Iterator[sa.Colu
     if wanted.agent_status is not None:
         yield columns.agent_status == wanted.agent_status
     if wanted.text is not None:
-        places = (columns.name, columns.vibe, task)
+        places = (columns.id, columns.name, columns.vibe, task)
         yield sa.or_(*[place.icontains(wanted.text, autoescape=True) for place in places])
 
 
@@ -226,9 +248,21 @@ def _validated(where: SessionFilter | None) -> SessionFilter:
 
 
 def _read(field: str, value: object) -> Any:
+    if field in _SEVERAL and isinstance(value, Sequence | AbstractSet) and not isinstance(value, str | bytes):
+        return _read_several(field, value)
     if field in _VOCABULARIES:
         return parse_enum(_VOCABULARIES[field], value, field=field)
     return require(_TYPES[field], value, field=field)
+
+
+def _read_several(field: str, values: Sequence[object] | AbstractSet[object]) -> Any:
+    """Return the members that are named, each once and in the order of the vocabulary; of one, the member itself."""
+    vocabulary = _VOCABULARIES[field]
+    named = {parse_enum(vocabulary, value, field=field) for value in values}
+    if not named:
+        raise InvalidInput(f"{field}: name at least one, or leave it out", field=field)
+    ordered = tuple(member for member in vocabulary if member in named)
+    return ordered if len(ordered) > 1 else ordered[0]
 
 
 def _refuse_backwards(field: str, first: datetime | None, end: datetime | None) -> None:

@@ -44,16 +44,28 @@ def set_status(
         InvalidInput: there is no such status, the reason is blank, or the version no whole number from 1.
     """
     wanted = parse_enum(SessionStatus, status, field="status")
-    told = None if reason is None else require(NotBlank, reason, field="reason")
+    why = None if reason is None else require(NotBlank, reason, field="reason")
     session = lock(uow, session_id, expected_version)
     if session.status is wanted:
         return session
+    changes = transition(uow, session, wanted, reason=why)
+    uow.announce(topic(session.id))
+    return write(uow, session.id, changes)
+
+
+def transition(
+    uow: UnitOfWork, session: Session, wanted: SessionStatus, *, reason: str | None = None
+) -> dict[str, Any]:
+    """Return what changes of a locked session that moves to another status.
+
+    Raises:
+        IllegalTransition: it cannot move there from where it stands.
+    """
     allowed = TRANSITIONS[session.status]
     if wanted not in allowed:
         raise IllegalTransition("session", session.id, session.status, wanted, allowed)
     over_since = (session.completed_at or uow.now()) if wanted in FINAL else None
-    uow.announce(topic(session.id))
-    return write(uow, session.id, {"status": wanted, "status_reason": told, "completed_at": over_since})
+    return {"status": wanted, "status_reason": reason, "completed_at": over_since}
 
 
 def reconcile(uow: UnitOfWork, *, idle_for: timedelta) -> list[Session]:

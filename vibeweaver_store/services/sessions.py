@@ -7,15 +7,24 @@ The whole of it under one name: what is written here, and what stands in ``sessi
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import datetime
 from typing import Any, Final
 
 import sqlalchemy as sa
 from sqlmodel import col
 
-from vibeweaver_store.columns import Id, PathText, parse_enum
+from vibeweaver_store.columns import Id, PathText, Utc, parse_enum
 from vibeweaver_store.errors import AlreadyExists, InvalidInput, NotFound
 from vibeweaver_store.hot_insert import HotInsert
-from vibeweaver_store.models.session import DEFAULT_TEMPO_BPM, AgentStatus, Session, SessionKind, TempoBpm
+from vibeweaver_store.models.session import (
+    DEFAULT_TEMPO_BPM,
+    FINAL,
+    AgentStatus,
+    Session,
+    SessionKind,
+    SessionStatus,
+    TempoBpm,
+)
 from vibeweaver_store.services.arguments import UNSET, Unset
 from vibeweaver_store.services.session_rows import (
     find,
@@ -28,7 +37,7 @@ from vibeweaver_store.services.session_rows import (
     write,
 )
 from vibeweaver_store.services.session_search import SessionCount, SessionFilter, counts, overview, page, search
-from vibeweaver_store.services.session_status import reconcile, set_status
+from vibeweaver_store.services.session_status import reconcile, set_status, transition
 from vibeweaver_store.services.workspaces import require_workspace
 from vibeweaver_store.unit_of_work import UnitOfWork
 from vibeweaver_store.validation import require
@@ -67,8 +76,15 @@ def create(
     workspace_id: str | None = None,
     attributes: Mapping[str, Any] | None = None,
     session_id: str | None = None,
+    status: SessionStatus | str = SessionStatus.CREATED,
+    created_at: datetime | None = None,
+    updated_at: datetime | None = None,
+    completed_at: datetime | None = None,
 ) -> Session:
-    """Make a new session, a jam unless told otherwise.
+    """Make a new session, a jam unless told otherwise; or record one that exists elsewhere already.
+
+    The record of one that exists elsewhere brings its status and its times, which are checked together. Its
+    ``last_activity_at`` is its ``updated_at``.
 
     Args:
         uow: the unit of work to write in.
@@ -80,34 +96,73 @@ def create(
         workspace_id: the workspace that it belongs to.
         attributes: whatever else is to be kept with it, a JSON object.
         session_id: an id of your own; a UUIDv7 by default.
+        status: where it stands; ``active`` and ``error`` are read as ``running`` and ``failed``.
+        created_at: when it was made, now by default.
+        updated_at: when it was last changed; by default, when it was completed or else made.
+        completed_at: when it came to be over; only where its status is ``completed``, ``failed`` or ``archived``, and
+            then by default when it was last changed.
 
     Raises:
         InvalidInput: a value is blank, of a wrong type or out of range; a jam has no tempo, or an agent's session no
-            working directory.
+            working directory; a time is naive or lies before ``created_at``, or the status has no ``completed_at``.
         NotFound: there is no such workspace.
         AlreadyExists: the id is taken.
     """
-    now = uow.now()
     of_kind = parse_enum(SessionKind, kind, field="kind")
+    standing = parse_enum(SessionStatus, status, field="status")
+    times = _times(uow.now(), standing, created_at, updated_at, completed_at)
     tempo = (DEFAULT_TEMPO_BPM if of_kind is SessionKind.JAM else None) if isinstance(tempo_bpm, Unset) else tempo_bpm
     values = {
         "kind": of_kind,
         "name": name,
         "vibe": vibe,
         "tempo_bpm": tempo,
-        "agent_status": AgentStatus.NOT_STARTED if of_kind is SessionKind.AGENT else None,
+        "agent_status": _agent_status(of_kind, standing),
         "working_dir": working_dir,
         "workspace_id": workspace_id,
         "attributes": {} if attributes is None else attributes,
     }
     _require_of_kind(of_kind, values)
     own_id = {} if session_id is None else {"id": session_id}
-    session = _SESSIONS.checked({**own_id, **_readable(values)}, created_at=now, updated_at=now, last_activity_at=now)
+    session = _SESSIONS.checked({**own_id, **_readable(values)}, status=standing, **times)
     if workspace_id is not None:
         require_workspace(uow, workspace_id)
     if session_id is not None and find(uow, session_id) is not None:
         raise AlreadyExists("session", session_id)
     return _SESSIONS.insert(uow, session)
+
+
+def _agent_status(kind: SessionKind, status: SessionStatus) -> AgentStatus | None:
+    """Return what the agent of a new session is doing: nothing is known of one that is at work elsewhere."""
+    if kind is not SessionKind.AGENT or status is not SessionStatus.CREATED:
+        return None
+    return AgentStatus.NOT_STARTED
+
+
+def _times(
+    now: datetime,
+    status: SessionStatus,
+    created_at: datetime | None,
+    updated_at: datetime | None,
+    completed_at: datetime | None,
+) -> dict[str, datetime | None]:
+    """Return the times of a new session, checked together."""
+    named = {"created_at": created_at, "updated_at": updated_at, "completed_at": completed_at}
+    given: dict[str, datetime] = {
+        name: require(Utc, time, field=name) for name, time in named.items() if time is not None
+    }
+    if "completed_at" in given and status not in FINAL:
+        raise InvalidInput(f"completed_at: a session that is {status} is not over", field="completed_at")
+    made = given.get("created_at", now)
+    changed = given.get("updated_at", given.get("completed_at", made))
+    over = given.get("completed_at", changed) if status in FINAL else None
+    for name, time in (("updated_at", changed), ("completed_at", over or changed)):
+        if time < made:
+            hint = "" if "created_at" in given else "; give created_at as well"
+            raise InvalidInput(f"{name}: {time} lies before created_at {made}{hint}", field=name)
+    if over is not None and changed < over:
+        raise InvalidInput(f"updated_at: {changed} lies before completed_at {over}", field="updated_at")
+    return {"created_at": made, "updated_at": changed, "completed_at": over, "last_activity_at": changed}
 
 
 def update(
@@ -121,12 +176,13 @@ def update(
     workspace_id: str | Unset | None = UNSET,
     agent_status: AgentStatus | str | Unset | None = UNSET,
     attributes: Mapping[str, Any] | Unset = UNSET,
+    status: SessionStatus | str | Unset = UNSET,
     expected_version: int | None = None,
 ) -> Session:
     """Change what is given of a session, and nothing else; ``updated_at`` becomes now, and ``version`` one more.
 
     ``None`` takes a value away. ``attributes`` are replaced whole. Called with nothing to change, it only returns the
-    session. Where it stands is changed by :func:`set_status`.
+    session.
 
     Args:
         uow: the unit of work to write in.
@@ -138,12 +194,14 @@ def update(
         workspace_id: the workspace that it belongs to.
         agent_status: what its agent is doing.
         attributes: whatever else is to be kept with it, a JSON object.
+        status: where it is to stand, as :func:`set_status` moves it, without a reason.
         expected_version: the ``version`` that it was read at; whoever changed it since is not overruled. Appending to
             the session's logs is no change of it.
 
     Raises:
         NotFound: there is no such session, or no such workspace.
         StaleWrite: it is at another version; ``current`` is the session as it is now.
+        IllegalTransition: it cannot move to that status from where it stands.
         InvalidInput: a value is blank, of a wrong type or out of range; a jam would lose its tempo, or an agent's
             session its working directory.
     """
@@ -157,15 +215,19 @@ def update(
         "attributes": attributes,
     }
     changes = {field: value for field, value in given.items() if value is not UNSET}
+    wanted = None if isinstance(status, Unset) else parse_enum(SessionStatus, status, field="status")
     session = lock(uow, session_id, expected_version)
-    if not changes:
+    moves = {} if wanted is None or wanted is session.status else transition(uow, session, wanted)
+    if not changes and not moves:
         return session
     values = _readable(changes)
     _require_of_kind(session.kind, {"tempo_bpm": session.tempo_bpm, "working_dir": session.working_dir, **values})
     checked = _SESSIONS.checked(values)
     if isinstance(workspace_id, str):
         require_workspace(uow, workspace_id)
-    return write(uow, session.id, {field: checked[field] for field in changes})
+    if moves:
+        uow.announce(topic(session.id))
+    return write(uow, session.id, {field: checked[field] for field in changes} | moves)
 
 
 def _readable(values: Mapping[str, Any]) -> dict[str, Any]:

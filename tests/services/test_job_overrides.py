@@ -115,7 +115,7 @@ def test_it_has_one_attempt_more_where_none_was_left(timed_store: Store, kind: s
 @pytest.mark.parametrize(
     ("status", "allowed"),
     [
-        (JobStatus.PENDING, ("processing", "cancelled")),
+        (JobStatus.PENDING, ("processing", "completed", "failed", "cancelled")),
         (JobStatus.PROCESSING, ("completed", "failed", "cancelled")),
         (JobStatus.COMPLETED, ()),
     ],

@@ -531,10 +531,10 @@ def test_memva_s_job_fails_without_a_claim(line: Line) -> None:
 @pytest.mark.parametrize(
     ("words", "code", "error"),
     [
-        (["mine", "running"], 2, "status: a job is processing only under a lease; claim it"),
-        (["mine", "failed"], 2, "error: say why the job failed"),
-        (["mine", "completed", "--result", "{"], 2, None),
-        (["mine", "completed", "--started", "soon"], 2, None),
+        (["mine", "running"], 4, "status: a job is processing only under a lease; claim it"),
+        (["mine", "failed"], 4, "error: say why the job failed"),
+        (["mine", "completed", "--result", "{"], 4, None),
+        (["mine", "completed", "--started", "soon"], 4, None),
         (["nothing", "completed"], 3, "no job 'nothing'"),
         (["held", "completed"], 4, None),
         (["over", "failed", "--error", "it broke"], 4, "job 'over' is completed and cannot become failed"),

@@ -404,8 +404,8 @@ def test_the_overview_shows_counts_and_runtimes(line: Line, competition: Session
     done = line("sessions", "overview")
 
     title, row = done.out.splitlines()
-    assert title.split()[3:7] == ["INSTANCES", "MESSAGES", "UPDATED", "RUNTIMES"]
-    assert row.split()[2:9] == ["competition", "created", "1", "12", "2026-01-01", "00:00:00Z", "claude"]
+    assert title.split()[3:7] == ["INSTANCES", "MESSAGES", "EVENTS", "UPDATED"]
+    assert row.split()[2:10] == ["competition", "created", "1", "12", "0", "2026-01-01", "00:00:00Z", "claude"]
     assert "/srv/shop" in row
 
 
@@ -417,7 +417,7 @@ def test_the_overview_fits_a_terminal(sqlite_path: Path, look: Store, competitio
     lines = [re.sub(r"\x1b\[[0-9;]*m", "", each).rstrip() for each in shown.splitlines()]
     assert code == 0
     assert [each.split("  ")[0] for each in lines] == ["NAME", "Write a bass line in D", "", "late set", ""]
-    assert lines[2] == "  2026-01-01 00:00:00Z  claude  /srv/shop  arena"
+    assert lines[2] == "  2026-01-01 00:00:00Z  claude  /srv/shop  message no. 11  arena"
     assert lines[4] == "  2026-01-01 00:00:00Z  jam"
     assert max(map(len, lines)) <= 80
 

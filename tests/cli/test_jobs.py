@@ -541,7 +541,7 @@ def test_memva_s_job_fails_without_a_claim(line: Line) -> None:
     ],
     ids=str,
 )
-def test_a_status_that_cannot_be_set_is_refused(
+def test_jobs_set_status_refuses_what_cannot_be(
     line: Line, look: Store, words: list[str], code: int, error: str | None
 ) -> None:
     look.run(jobs.enqueue, "render", job_id="held")

@@ -238,7 +238,9 @@ def test_memva_s_source_session_is_listed(line: Line, look: Store, taken_in: Ses
     ],
     ids=str,
 )
-def test_whose_events_are_listed_is_said_once(line: Line, taken_in: Session, words: list[str], error: str) -> None:
+def test_journal_list_takes_either_a_session_or_a_source(
+    line: Line, taken_in: Session, words: list[str], error: str
+) -> None:
     done = line("journal", "list", *words)
     assert (done.code, done.error) == (2, error)
 
@@ -263,19 +265,19 @@ def test_memva_s_event_is_shown_by_its_uuid(line: Line, look: Store, taken_in: S
     assert (by_number.code, by_number.document["data"]) == (0, found.data)
 
 
-def test_a_thread_is_shown_by_an_uuid(line: Line, taken_in: Session) -> None:
+def test_a_journal_thread_is_shown_by_an_uuid(line: Line, taken_in: Session) -> None:
     done = line("journal", "thread", "c", "--source", "source", "--json")
     assert (done.code, [each["event_uuid"] for each in done.documents]) == (0, ["a", "b", "c"])
 
 
 @pytest.mark.parametrize("words", [["show", "b"], ["thread", "b"], ["associate", "jam", "b"]], ids=" ".join)
-def test_an_uuid_needs_its_source(line: Line, taken_in: Session, words: list[str]) -> None:
+def test_a_journal_uuid_on_the_line_needs_its_source(line: Line, taken_in: Session, words: list[str]) -> None:
     done = line("journal", *words)
     assert (done.code, done.error) == (2, "EVENT: 'b' is no number; with an event's uuid, say --source")
 
 
 @pytest.mark.parametrize("words", [["show", "z"], ["thread", "z"], ["associate", "jam", "z"]], ids=" ".join)
-def test_an_uuid_that_is_not_there_is_not_found(line: Line, taken_in: Session, words: list[str]) -> None:
+def test_a_missing_journal_uuid_on_the_line_is_not_found(line: Line, taken_in: Session, words: list[str]) -> None:
     done = line("journal", *words, "--source", "source")
     assert (done.code, done.error) == (3, "no journal event ('source', 'z')")
 

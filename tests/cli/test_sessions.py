@@ -16,6 +16,7 @@ from vibeweaver_store import (
     Store,
     arenas,
     history,
+    journal,
     markers,
     messages,
     rules,
@@ -460,3 +461,38 @@ def test_delete_without_a_terminal_wants_a_yes_on_the_line(line: Line, look: Sto
     assert done.error.startswith("Delete session 'late set' with its 1 entry of history, rules, markers and snapshots?")
     assert done.error.endswith("say --yes")
     assert look.query(sessions.find, "jam") is not None
+
+
+# --- seed 004: sessions without a title, and what was said in them ----------------------------------------------
+
+
+def test_memva_sessions_without_a_title_are_shown_as_untitled(line_on_both: Line) -> None:
+    made = line_on_both("sessions", "create", "--kind", "agent", "--working-dir", "/srv/memva", "--id", "one")
+    assert (made.code, made.out, made.err) == (0, "one\n", "")
+    for command in ("list", "search", "overview"):
+        done = line_on_both("sessions", command)
+        assert (done.code, done.out.splitlines()[1].split()[:2]) == (0, ["untitled", "agent"])
+        assert line_on_both("sessions", command, "--json").document["name"] is None
+    shown = line_on_both("sessions", "show", "one")
+    assert (shown.code, shown.out.splitlines()[2].split()) == (0, ["name", "untitled"])
+    assert line_on_both("sessions", "show", "one", "--json").document["session"]["name"] is None
+    asked = line_on_both("sessions", "delete", "one", stdin="n\n")
+    assert "Delete session 'untitled' with its" in asked.err
+
+
+def test_memva_session_titles_are_given_and_taken_away(line: Line) -> None:
+    line("sessions", "create", "--id", "one")
+    assert line("sessions", "update", "one", "--name", "A page", "--json").document["name"] == "A page"
+    done = line("sessions", "update", "one", "--no-name", "--json")
+    assert (done.code, done.document["name"], done.document["version"]) == (0, None, 3)
+
+
+def test_memva_overview_shows_what_was_said_last_and_counts_events(line: Line, look: Store, jam: Session) -> None:
+    look.run(messages.append, "jam", "user", "Make it\ndarker.")
+    look.run(journal.ingest, [journal.NewEvent({"type": "user", "uuid": "a"}, "agent-1", "jam")])
+    done = line("sessions", "overview")
+    assert done.code == 0
+    assert "Make it darker." in done.out
+    assert done.out.splitlines()[1].split()[4:7] == ["0", "1", "1"]
+    document = line("sessions", "overview", "--json").document
+    assert (document["event_counts"], document["last_said"]) == ({"user": 1}, "Make it\ndarker.")

@@ -193,7 +193,8 @@ class Queue(RuleBasedStateMachine):
     @rule(data=st.data(), status=st.sampled_from(["completed", "failed"]))
     def set_status(self, data: st.DataObject, status: str) -> None:
         key = data.draw(st.sampled_from(list(self.known)), "job")
-        known, given = self.known[key], {"error": "it broke"} if status == "failed" else {}
+        known = self.known[key]
+        given: dict[str, Any] = {"error": "it broke"} if status == "failed" else {}
         held = known.expires is not None and known.expires > self.now
         if held or (known.status in FINAL and (known.status != status or given)):
             with pytest.raises(AlreadyClaimed if held else IllegalTransition):

@@ -58,7 +58,7 @@ def test_a_job_fails_at_once_for_good_and_keeps_why(timed_store: Store, kind: st
     assert story(timed_store, job.id) == [(1, None, "the disk is full")]
 
 
-def test_the_attempt_says_who_did_the_work_and_since_when(
+def test_a_job_set_completed_records_its_worker_and_start(
     timed_store: Store, timed_clock: SettableClock, kind: str
 ) -> None:
     job = enqueue(timed_store, kind)
@@ -71,7 +71,7 @@ def test_the_attempt_says_who_did_the_work_and_since_when(
     assert attempt.duration_ms == 2500
 
 
-def test_the_rules_that_wait_for_the_job_fire(timed_store: Store, kind: str) -> None:
+def test_rules_that_wait_for_a_job_fire_when_its_status_is_set(timed_store: Store, kind: str) -> None:
     session: Session = make(timed_store, SessionFactory)
     job = timed_store.run(jobs.enqueue, kind, session_id=session.id).job
     rule = timed_store.run(rules.add, session.id, triggers.JobComplete(job_id=job.id), actions.Play())
@@ -89,7 +89,7 @@ def test_a_job_can_be_cancelled_and_requeued_by_its_status(timed_store: Store, k
 
 
 @pytest.mark.parametrize("status", ["pending", "completed", "cancelled"])
-def test_a_job_that_has_the_status_already_is_returned_as_it_is(
+def test_a_job_that_has_the_status_already_is_left_as_it_is(
     timed_store: Store, lasting_other: Store, status: str
 ) -> None:
     job = make(timed_store, JobFactory, status=JobStatus(status))
@@ -98,7 +98,7 @@ def test_a_job_that_has_the_status_already_is_returned_as_it_is(
     assert dump(lasting_other) == before
 
 
-def test_a_requeued_job_minds_its_unique_key(timed_store: Store, kind: str) -> None:
+def test_a_job_requeued_by_its_status_respects_its_unique_key(timed_store: Store, kind: str) -> None:
     job = enqueue(timed_store, kind, unique_key="nightly")
     timed_store.run(jobs.set_status, job.id, "failed", error="it broke")
     enqueue(timed_store, kind, unique_key="nightly")
@@ -117,7 +117,7 @@ EVERY_STATUS: list[tuple[str, dict[str, Any]]] = [
 
 
 @pytest.mark.parametrize(("status", "given"), EVERY_STATUS)
-def test_a_job_that_somebody_holds_is_left_alone(
+def test_a_leased_job_refuses_every_status(
     timed_store: Store, lasting_other: Store, kind: str, status: str, given: dict[str, Any]
 ) -> None:
     held = claimed(timed_store, kind)
@@ -129,7 +129,7 @@ def test_a_job_that_somebody_holds_is_left_alone(
 
 
 @pytest.mark.parametrize(("status", "given"), EVERY_STATUS)
-def test_a_job_whose_lease_has_expired_is_nobody_s(
+def test_a_job_whose_lease_has_expired_takes_every_status(
     timed_store: Store, timed_clock: SettableClock, kind: str, status: str, given: dict[str, Any]
 ) -> None:
     held = claimed(timed_store, kind, max_attempts=1)
@@ -159,7 +159,7 @@ def test_a_job_that_is_over_does_not_end_once_more(
     assert columns_of(timed_store.query(jobs.get, job.id)) == columns_of(job)
 
 
-def test_a_completed_job_is_not_requeued(timed_store: Store) -> None:
+def test_a_completed_job_is_not_requeued_by_its_status(timed_store: Store) -> None:
     job = make(timed_store, JobFactory, status=JobStatus.COMPLETED)
     with pytest.raises(IllegalTransition):
         timed_store.run(jobs.set_status, job.id, "pending")
@@ -180,7 +180,7 @@ def test_a_completed_job_is_not_requeued(timed_store: Store) -> None:
         ("pending", {"worker_id": "w"}, "worker_id"),
     ],
 )
-def test_what_does_not_go_with_the_status_is_refused(
+def test_setting_a_job_status_refuses_values_that_do_not_go_with_it(
     timed_store: Store, kind: str, status: str, given: dict[str, Any], field: str
 ) -> None:
     job = enqueue(timed_store, kind)
@@ -191,7 +191,7 @@ def test_what_does_not_go_with_the_status_is_refused(
 
 
 @pytest.mark.parametrize("bad", [*BAD_TEXTS, *cases(empty="", blank=" \n")])
-def test_an_error_that_is_none_is_refused(timed_store: Store, kind: str, bad: Any) -> None:
+def test_setting_a_job_status_refuses_a_bad_error(timed_store: Store, kind: str, bad: Any) -> None:
     job = enqueue(timed_store, kind)
     with pytest.raises(InvalidInput) as caught:
         timed_store.run(jobs.set_status, job.id, "failed", error=bad)
@@ -199,18 +199,20 @@ def test_an_error_that_is_none_is_refused(timed_store: Store, kind: str, bad: An
 
 
 @pytest.mark.parametrize("bad", BAD_IDS)
-def test_an_id_that_is_none_is_refused(timed_store: Store, bad: Any) -> None:
+def test_setting_the_status_of_a_bad_job_id_is_refused(timed_store: Store, bad: Any) -> None:
     with pytest.raises(InvalidInput) as caught:
         timed_store.run(jobs.set_status, bad, "completed")
     assert caught.value.field == "job_id"
 
 
-def test_a_job_that_is_not_there_is_not_found(timed_store: Store) -> None:
+def test_setting_the_status_of_a_missing_job_is_refused(timed_store: Store) -> None:
     with pytest.raises(NotFound):
         timed_store.run(jobs.set_status, "nothing", "completed")
 
 
-def test_work_that_began_after_now_took_no_time(timed_store: Store, timed_clock: SettableClock, kind: str) -> None:
+def test_a_job_attempt_that_began_after_now_took_no_time(
+    timed_store: Store, timed_clock: SettableClock, kind: str
+) -> None:
     job = enqueue(timed_store, kind)
     timed_store.run(jobs.set_status, job.id, "completed", started_at=timed_clock.instant + timedelta(hours=1))
     assert [each.duration_ms for each in timed_store.query(jobs.attempts, job.id)] == [0]

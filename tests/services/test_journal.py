@@ -342,14 +342,16 @@ def test_memva_is_told_the_ids_of_what_it_ingests(store: Store, other: Store, ag
     assert store.run(journal.associate, told.ids, agent.id) == 5
 
 
-def test_the_ids_are_right_after_the_newest_events_were_deleted(store: Store, other: Store, agent: Session) -> None:
+def test_ingested_ids_are_right_after_the_newest_events_were_deleted(
+    store: Store, other: Store, agent: Session
+) -> None:
     store.run(journal.ingest, [journal.NewEvent(line("a"), session_id=agent.id), line("b")])
     store.run(sessions.delete, agent.id)
     told = store.run(journal.ingest, [line("c"), line("a"), line("b")])
     assert [other.query(journal.get, event_id).event_uuid for event_id in told.ids] == ["c", "a", "b"]
 
 
-def test_the_ids_of_many_lines_are_in_their_order(store: Store, other: Store) -> None:
+def test_ingested_ids_of_many_lines_are_in_their_order(store: Store, other: Store) -> None:
     shuffled = [f"u-{number}" for number in range(350)]
     random.Random(3).shuffle(shuffled)
     store.run(journal.ingest, [line(uuid) for uuid in shuffled[:100:3]])
@@ -366,7 +368,7 @@ def test_memva_associates_events_by_their_uuids(store: Store, other: Store, agen
     assert [each.id for each in other.query(journal.for_session, agent.id).items] == [*ids[1:]]
 
 
-def test_an_uuid_that_is_not_there_is_named_and_none_is_changed(store: Store, other: Store, agent: Session) -> None:
+def test_associating_a_missing_uuid_names_it_and_changes_none(store: Store, other: Store, agent: Session) -> None:
     store.run(journal.ingest, [line("a")])
     with pytest.raises(NotFound, match=r"\('fork', 'a'\)"):
         store.run(journal.associate, [(SOURCE, "a"), ("fork", "a")], agent.id)

@@ -302,7 +302,7 @@ def test_memva_follows_the_parents_of_an_event_by_its_uuid(store: Store, other: 
 
 @pytest.mark.parametrize("bad", [(), ("a",), ("a", "b", "c"), ("a", 1), (1, "a"), ("", "a"), ("a", " ")], ids=repr)
 @pytest.mark.parametrize("operation", [journal.get, journal.find, journal.thread])
-def test_what_is_no_key_of_an_event_is_refused(
+def test_a_bad_key_of_a_journal_event_is_refused(
     lasting_store: Store, operation: Callable[..., object], bad: Any
 ) -> None:
     with pytest.raises(InvalidInput) as caught:
@@ -334,7 +334,7 @@ def test_a_cursor_of_another_source_session_is_refused(store: Store) -> None:
 
 
 @pytest.mark.parametrize("bad", [*BAD_IDS, None])
-def test_a_source_session_that_is_none_is_refused(lasting_store: Store, bad: Any) -> None:
+def test_a_bad_source_session_is_refused(lasting_store: Store, bad: Any) -> None:
     with pytest.raises(InvalidInput) as caught:
         lasting_store.query(journal.for_source, bad)
     assert caught.value.field == "source_session_id"

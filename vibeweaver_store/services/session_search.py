@@ -21,7 +21,6 @@ from datetime import datetime
 from typing import Any, Final, Literal, TypeAlias, TypeVar, get_args
 
 import sqlalchemy as sa
-from sqlalchemy.dialects import postgresql
 from sqlalchemy.orm import with_expression
 from sqlmodel import col, select
 from sqlmodel.sql.expression import SelectOfScalar
@@ -183,7 +182,7 @@ def _event_counts(backend: str) -> sa.ColumnElement[Any]:
         found: Any = sa.func.json_group_object(counted.c.event_type, counted.c.events)
     else:
         aggregated = sa.func.jsonb_object_agg(counted.c.event_type, counted.c.events)
-        found = sa.func.coalesce(aggregated, sa.cast("{}", postgresql.JSONB))
+        found = sa.func.coalesce(aggregated, sa.func.jsonb_build_object())
     return sa.type_coerce(sa.select(found).scalar_subquery(), Json())
 
 

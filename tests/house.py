@@ -12,7 +12,8 @@ import re
 import subprocess
 import sys
 import tomllib
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from vibeweaver_store import errors
@@ -193,3 +194,30 @@ def import_linter(folder: Path) -> str:
         env={**os.environ, "PYTHONPATH": str(folder)},
     )
     return done.stdout + done.stderr
+
+
+# --- names of tests --------------------------------------------------------------------------------------------
+
+NO_SUBJECTS = {
+    *("it", "its", "they", "their", "that", "this", "these", "those", "there", "such"),
+    *("who", "whoever", "whose", "what", "whatever", "which", "where", "when", "while"),
+    *("nothing", "nobody", "something", "somebody", "someone", "anything", "everything", "everybody", "one"),
+    *("of", "on", "in", "at", "to", "by", "for", "from", "with", "without", "within", "before", "after", "until"),
+}
+"""First words of a test's name that keep its subject from the reader of a list of failures."""
+
+
+def misnamed_tests(texts: Mapping[str, str]) -> list[str]:
+    """The name of a test is unique among all modules and begins with its subject: ``test_a_marker_...``."""
+    names = [
+        (module, node.name)
+        for module, text in texts.items()
+        for node in ast.walk(ast.parse(text))
+        if isinstance(node, Function) and node.name.startswith("test_")
+    ]
+    times = Counter(name for _, name in names)
+    return [f"{module}: {name} is the name of {times[name]} tests" for module, name in names if times[name] > 1] + [
+        f"{module}: {name} does not begin with its subject"
+        for module, name in names
+        if name.split("_")[1] in NO_SUBJECTS
+    ]

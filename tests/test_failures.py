@@ -172,7 +172,7 @@ tell(store.query(history.count, "jam"))
 """
 
 
-def test_on_a_full_disk_writes_are_refused_and_go_on_as_soon_as_there_is_room(full: Place) -> None:
+def test_writes_on_a_full_disk_are_refused_until_there_is_room(full: Place) -> None:
     path = full.folder / "store.db"
     with Child(_FILL, path, full.limit) as child:
         (kind, message), kept, counted = child.told()
@@ -196,7 +196,7 @@ tell(attempt(lambda: Store.open(sys.argv[1])))
 """
 
 
-def test_on_a_full_disk_no_store_is_made_and_later_it_is(full: Place) -> None:
+def test_a_store_on_a_full_disk_is_made_once_there_is_room(full: Place) -> None:
     path = full.folder / "store.db"
     full.be_full()
     with Child(_OPEN, path, full.limit) as child:
@@ -215,9 +215,7 @@ tell(attempt(lambda: schema.upgrade(sys.argv[1])))
 """
 
 
-def test_on_a_full_disk_a_migration_leaves_the_database_as_it_was_and_no_half_a_backup(
-    full: Place, tmp_path: Path
-) -> None:
+def test_a_migration_on_a_full_disk_leaves_the_database_and_no_partial_backup(full: Place, tmp_path: Path) -> None:
     path = full.folder / "store.db"
     fill(tmp_path / "older.db", 2000)
     schema.downgrade(tmp_path / "older.db", "0001")
@@ -244,7 +242,7 @@ tell(attempt(lambda: maintenance.maintain(sys.argv[1])))
 """
 
 
-def test_a_checkpoint_that_finds_no_room_loses_nothing(tmp_path: Path) -> None:
+def test_a_checkpoint_without_room_loses_no_commit(tmp_path: Path) -> None:
     pytest.importorskip("resource", reason="this system has no limits to the size of a file")
     path = tmp_path / "store.db"
     fill(path, 4000)
@@ -262,7 +260,7 @@ def test_a_checkpoint_that_finds_no_room_loses_nothing(tmp_path: Path) -> None:
 # --- a disk or a file that became read-only --------------------------------------------------------------------
 
 
-def test_a_disk_that_became_read_only_is_unavailable_and_well_again_when_it_is_not(small_disk: SmallDisk) -> None:
+def test_a_read_only_disk_is_unavailable_until_it_is_writable_again(small_disk: SmallDisk) -> None:
     path = small_disk.folder / "store.db"
     fill(path, 1)
     with Store.open(path) as store:
@@ -297,7 +295,7 @@ tell([entry.action for entry in store.query(history.page, "jam").items])
 """
 
 
-def test_a_file_that_became_read_only_under_an_open_store_is_refused_or_written_and_nothing_between() -> None:
+def test_a_file_made_read_only_under_an_open_store_is_refused_or_written_whole() -> None:
     # Not under pytest's own folder, which other users may not enter.
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -326,7 +324,7 @@ def test_a_file_that_became_read_only_under_an_open_store_is_refused_or_written_
 # --- a file that is gone, cut off or overwritten ---------------------------------------------------------------
 
 
-def test_a_folder_that_is_deleted_under_an_open_store_is_unavailable_and_not_made_anew(tmp_path: Path) -> None:
+def test_a_folder_deleted_under_an_open_store_is_not_recreated(tmp_path: Path) -> None:
     folder = tmp_path / "folder"
     fill(folder / "store.db", 1)
     with Store.open(folder / "store.db") as store:
@@ -341,7 +339,7 @@ def test_a_folder_that_is_deleted_under_an_open_store_is_unavailable_and_not_mad
 
 
 @pytest.mark.parametrize("size", ["half", "header"])
-def test_a_file_that_was_cut_off_is_corrupt_data(tmp_path: Path, size: str) -> None:
+def test_a_truncated_database_is_corrupt_data(tmp_path: Path, size: str) -> None:
     path = tmp_path / "store.db"
     fill(path, 300)
     os.truncate(path, {"half": path.stat().st_size // 2, "header": 100}[size])
@@ -367,7 +365,7 @@ tell(attempt(read), attempt(write))
 
 
 @pytest.mark.parametrize("size", [0, 100, 10 * PAGE])
-def test_a_file_that_is_cut_off_under_an_open_store_ends_no_process(tmp_path: Path, size: int) -> None:
+def test_a_database_truncated_under_an_open_store_ends_no_process(tmp_path: Path, size: int) -> None:
     path = tmp_path / "store.db"
     fill(path, 300)
     with Child(_CUT_OFF, path, size) as child:
@@ -448,7 +446,7 @@ def actions(path: Path, settings: Settings | None = None) -> list[str]:
 
 @pytest.mark.parametrize("then", ["WAL", "DELETE"])
 @pytest.mark.parametrize("journal_mode", ["WAL", "DELETE", "TRUNCATE"])
-def test_of_a_killed_process_what_was_committed_is_there_and_what_was_not_is_not(
+def test_a_killed_process_leaves_its_commits_and_no_uncommitted_row(
     tmp_path: Path, journal_mode: str, then: Any
 ) -> None:
     path = tmp_path / "store.db"
@@ -459,7 +457,7 @@ def test_of_a_killed_process_what_was_committed_is_there_and_what_was_not_is_not
 
 
 @pytest.mark.parametrize("with_", ["none", "nonsense"])
-def test_the_index_of_the_wal_is_made_anew_where_it_is_gone_or_nonsense(tmp_path: Path, with_: str) -> None:
+def test_a_missing_or_damaged_wal_index_is_rebuilt(tmp_path: Path, with_: str) -> None:
     path = tmp_path / "store.db"
     commit_and_die(path, "WAL")
     if with_ == "none":
@@ -481,7 +479,7 @@ sys.stdin.readline()
 """
 
 
-def test_of_a_wal_that_was_cut_off_amid_a_commit_the_commits_before_are_there(tmp_path: Path) -> None:
+def test_a_wal_truncated_amid_a_commit_keeps_the_commits_before(tmp_path: Path) -> None:
     path = tmp_path / "store.db"
     fill(path, 1)
     with Child(_HOLD_OPEN, path) as child:
@@ -492,7 +490,7 @@ def test_of_a_wal_that_was_cut_off_amid_a_commit_the_commits_before_are_there(tm
     assert broken(path) == []
 
 
-def test_where_the_wal_is_deleted_the_database_is_whole_as_it_was_before(tmp_path: Path) -> None:
+def test_a_database_whose_wal_was_deleted_is_whole_without_its_commits(tmp_path: Path) -> None:
     path = tmp_path / "store.db"
     fill(path, 1)
     with Child(_HOLD_OPEN, path) as child:
@@ -504,7 +502,7 @@ def test_where_the_wal_is_deleted_the_database_is_whole_as_it_was_before(tmp_pat
 
 
 @pytest.mark.parametrize("replaced", [False, True])
-def test_where_the_wal_is_deleted_under_an_open_store_nothing_more_is_taken(tmp_path: Path, replaced: bool) -> None:
+def test_a_store_whose_wal_was_deleted_accepts_no_more_writes(tmp_path: Path, replaced: bool) -> None:
     path = tmp_path / "store.db"
     fill(path, 1)
     with Store.open(path) as store:
@@ -519,7 +517,7 @@ def test_where_the_wal_is_deleted_under_an_open_store_nothing_more_is_taken(tmp_
                 store.query(history.recent, "jam")
 
 
-def test_a_file_cut_to_nothing_beside_its_wal_is_not_taken_for_a_new_one(tmp_path: Path) -> None:
+def test_an_emptied_database_beside_its_wal_is_not_taken_for_a_new_one(tmp_path: Path) -> None:
     path = tmp_path / "store.db"
     fill(path, 1)
     with Child(_HOLD_OPEN, path) as child:
@@ -543,9 +541,7 @@ with file_lock(Path(sys.argv[1]), 1):
 
 
 @pytest.mark.parametrize("text", ["", "12345\n"])
-def test_the_lock_file_that_a_killed_process_left_holds_nobody_up(
-    tmp_path: Path, impatient: Settings, text: str
-) -> None:
+def test_the_lock_file_of_a_killed_process_blocks_no_store(tmp_path: Path, impatient: Settings, text: str) -> None:
     path = tmp_path / "store.db"
     with Child(_HOLD_LOCK, path) as child:
         child.told()
@@ -556,7 +552,7 @@ def test_the_lock_file_that_a_killed_process_left_holds_nobody_up(
     Store.open(path, settings=impatient).close()
 
 
-def test_a_lock_file_that_cannot_be_one_is_unavailable_and_nothing_is_made(tmp_path: Path) -> None:
+def test_a_store_whose_lock_file_cannot_be_made_is_unavailable(tmp_path: Path) -> None:
     (tmp_path / "store.db.lock").mkdir()
 
     with pytest.raises(StoreUnavailable, match="lock file"):

@@ -56,7 +56,7 @@ def test_imports_go_down_only() -> None:
 
 
 @needs_shared_data
-def test_nothing_of_what_others_wrote_is_in_the_checkout() -> None:
+def test_the_checkout_contains_no_file_written_by_others() -> None:
     listed = subprocess.run(["git", "ls-files", "-z"], cwd=TOP, capture_output=True, check=True, text=True).stdout
     ours = {digest_of(TOP / name) for name in listed.split("\0") if name}
     others = [path for path in MUSIC.parent.rglob("*") if path.is_file() and path.stat().st_size]
@@ -67,3 +67,8 @@ def test_nothing_of_what_others_wrote_is_in_the_checkout() -> None:
 
 def digest_of(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else ""
+
+
+def test_a_test_has_a_unique_name_that_begins_with_its_subject() -> None:
+    modules = sorted((TOP / "tests").rglob("test_*.py"))
+    assert house.misnamed_tests({str(path.relative_to(TOP)): path.read_text() for path in modules}) == []

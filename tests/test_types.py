@@ -42,11 +42,11 @@ def check(tmp_path: Path, text: str) -> str:
     return done.stdout
 
 
-def test_a_correct_use_has_no_complaint(tmp_path: Path) -> None:
+def test_correct_use_of_the_package_type_checks(tmp_path: Path) -> None:
     assert check(tmp_path, GOOD).startswith("Success")
 
 
-def test_each_wrong_use_is_a_complaint(tmp_path: Path) -> None:
+def test_each_wrong_use_of_the_package_is_a_type_error(tmp_path: Path) -> None:
     lines = ["from vibeweaver_store import Store, history, sessions", "def use(store: Store) -> None:"]
     lines += [f"    {wrong}" for wrong, _ in WRONG.values()]
 

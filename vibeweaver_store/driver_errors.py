@@ -127,7 +127,7 @@ def from_sqlite(
     said = str(error)
     if isinstance(error, UnicodeDecodeError) or said.startswith("Could not decode to UTF-8"):
         return CorruptData(f"{place}: the database is damaged, a text in it is no UTF-8; restore it from a backup")
-    if name.startswith("SQLITE_CONSTRAINT"):
+    if isinstance(error, sqlite3.IntegrityError):  # Python has no name for a value of a type that STRICT refuses
         return _from_sqlite_constraint(name, said)
     if name.startswith(("SQLITE_BUSY", "SQLITE_LOCKED")):
         return StoreBusy(f"{place}: other processes are writing to it ({said})", waited=busy_timeout_seconds)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from typing import Any, Final, NoReturn
 
 import orjson
@@ -228,6 +229,18 @@ def dump_jsonb(value: object) -> str:
     text = dump_json(value)
     # orjson writes large floats, and no other number, with an exponent.
     return dump_json(_with_decimals(value)) if "e" in text else text
+
+
+_EXPONENT: Final = re.compile(rb"\de\+?\d")
+
+
+def dump_canonical(value: object) -> bytes:
+    """Return a JSON value in the same bytes with every version of orjson, keys sorted: for digests that are stored.
+
+    A large float is ``1e16`` in one version and ``1e+16`` in another; here all its digits are written.
+    """
+    text = orjson.dumps(value, option=orjson.OPT_SORT_KEYS)
+    return orjson.dumps(_with_decimals(value), option=orjson.OPT_SORT_KEYS) if _EXPONENT.search(text) else text
 
 
 def _with_decimals(value: object) -> object:

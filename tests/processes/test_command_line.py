@@ -24,13 +24,13 @@ def test_the_package_runs_as_a_module(sqlite_path: Path) -> None:
     assert "\x1b" not in done.out
 
 
-def test_an_error_is_one_line_there_too(sqlite_path: Path) -> None:
+def test_an_error_of_the_command_line_process_is_one_line(sqlite_path: Path) -> None:
     done = run_process("sessions", "show", "nobody", VIBEWEAVER_DATABASE=str(sqlite_path))
 
     assert (done.code, done.error) == (3, "no session 'nobody'")
 
 
-def test_signs_that_the_terminal_cannot_show_are_no_error(sqlite_path: Path) -> None:
+def test_characters_the_terminal_cannot_show_are_no_error(sqlite_path: Path) -> None:
     made = run_process("--db", sqlite_path, "sessions", "create", "Übung ♫", "--json", PYTHONIOENCODING="ascii")
     listed = run_process("--db", sqlite_path, "sessions", "list", PYTHONIOENCODING="ascii")
 
@@ -42,7 +42,7 @@ def test_signs_that_the_terminal_cannot_show_are_no_error(sqlite_path: Path) -> 
 @pytest.mark.parametrize(
     "words", [["history", "list", "jam", "--limit", "1000"], ["history", "list", "jam", "--json", "--limit", "1000"]]
 )
-def test_a_pipe_that_is_closed_early_is_no_error(
+def test_a_pipe_closed_early_is_no_error_of_the_command_line(
     sqlite_path: Path, look: Store, jam: Session, words: list[str]
 ) -> None:
     look.run(history.append_many, jam.id, [history.NewEntry("x", params="y" * 1000) for _ in range(1000)])
@@ -61,7 +61,7 @@ def test_a_pipe_that_is_closed_early_is_no_error(
 
 
 @pytest.mark.parametrize("closed", [">&-", "2>&-"])
-def test_a_stream_that_is_closed_from_the_start_is_no_error(sqlite_path: Path, closed: str) -> None:
+def test_a_stream_closed_from_the_start_is_no_error_of_the_command_line(sqlite_path: Path, closed: str) -> None:
     line = f'"$@" {closed}'
     words = [*PROGRAM, "--db", str(sqlite_path), "sessions", "create", "late set"]
     done = subprocess.run(["sh", "-c", line, "sh", *words], capture_output=True, env=environment(), check=False)
@@ -81,7 +81,7 @@ def interruptible(command: list[str]) -> subprocess.Popen[str]:
         signal.signal(signal.SIGINT, before)
 
 
-def test_ctrl_c_ends_a_song_quietly_and_stops_the_transport(tmp_path: Path, sqlite_path: Path, look: Store) -> None:
+def test_ctrl_c_ends_weave_quietly_and_stops_the_transport(tmp_path: Path, sqlite_path: Path, look: Store) -> None:
     (tmp_path / "slow.mid").write_bytes(as_bytes([tempo(120), rest(1000)]))
     (tmp_path / "rules.json").write_text('[{"on": "beat:1", "do": "play"}, {"on": "transport:stopped", "do": "stop"}]')
     words = ["weave", tmp_path / "slow.mid", "--realtime", "--rules", tmp_path / "rules.json", "--db", sqlite_path]
@@ -102,9 +102,7 @@ def test_ctrl_c_ends_a_song_quietly_and_stops_the_transport(tmp_path: Path, sqli
 
 
 @pytest.mark.parametrize("words", [[], ["--json"]])
-def test_the_tail_of_history_goes_on_with_what_others_add_until_ctrl_c(
-    database: str, store: Store, words: list[str]
-) -> None:
+def test_history_tail_follows_entries_of_others_until_ctrl_c(database: str, store: Store, words: list[str]) -> None:
     store.run(sessions.create, name="late set", session_id="jam")
     store.run(history.append, "jam", "before")
     command = [*PROGRAM, "--db", database, "history", "tail", "jam", "--follow", *words]
@@ -121,7 +119,7 @@ def test_the_tail_of_history_goes_on_with_what_others_add_until_ctrl_c(
         assert (process.stdout.read(), process.stderr.read()) == ("", "")
 
 
-def test_in_real_time_a_song_lasts_as_long_as_it_is(tmp_path: Path, sqlite_path: Path) -> None:
+def test_weave_in_real_time_lasts_as_long_as_the_song(tmp_path: Path, sqlite_path: Path) -> None:
     (tmp_path / "short.mid").write_bytes(as_bytes([tempo(600), rest(10)]))
     done = run_process("--db", sqlite_path, "weave", tmp_path / "short.mid", "--realtime", "--json")
 
@@ -131,7 +129,7 @@ def test_in_real_time_a_song_lasts_as_long_as_it_is(tmp_path: Path, sqlite_path:
 # --- at a terminal ---------------------------------------------------------------------------------------------
 
 
-def test_at_a_terminal_a_song_shows_its_progress_and_its_report_fits(sqlite_path: Path) -> None:
+def test_weave_at_a_terminal_shows_progress_and_a_report_that_fits(sqlite_path: Path) -> None:
     code, shown = run_at_terminal("--db", sqlite_path, "weave")
     report = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", shown).rpartition("Ode to Joy  72")[2].splitlines()
 
@@ -142,7 +140,7 @@ def test_at_a_terminal_a_song_shows_its_progress_and_its_report_fits(sqlite_path
 
 
 @pytest.mark.parametrize(("answer", "code", "left"), [("y\n", 0, 0), ("n\n", 1, 1), ("\n", 1, 1), ("\x04", 1, 1)])
-def test_what_destroys_asks_at_a_terminal(
+def test_a_deleting_command_asks_at_a_terminal(
     sqlite_path: Path, look: Store, jam: Session, answer: str, *, code: int, left: int
 ) -> None:
     ended, shown = run_at_terminal("--db", sqlite_path, "sessions", "delete", "jam", answer=answer)
@@ -152,14 +150,14 @@ def test_what_destroys_asks_at_a_terminal(
     assert ("nothing was done" in shown) == bool(left)
 
 
-def test_bytes_are_not_thrown_at_a_terminal(sqlite_path: Path, jam: Session) -> None:
+def test_snapshots_load_does_not_write_bytes_to_a_terminal(sqlite_path: Path, jam: Session) -> None:
     code, shown = run_at_terminal("--db", sqlite_path, "snapshots", "load", "jam")
 
     assert code == 2
     assert "-o FILE" in shown
 
 
-def test_a_list_at_a_terminal_keeps_ids_whole(sqlite_path: Path, look: Store, jam: Session) -> None:
+def test_sessions_list_at_a_terminal_keeps_ids_whole(sqlite_path: Path, look: Store, jam: Session) -> None:
     rule = look.run(
         rules.add, jam.id, triggers.Marker(name="Variation 1: Walking Bass"), actions.Notify(message="a " * 30)
     )

@@ -56,7 +56,7 @@ print(json.dumps([answers[n] for n in range(rounds)]))
 """
 
 
-def test_of_32_processes_that_claim_one_ticket_one_wins_in_each_of_100_rounds(database: str) -> None:
+def test_a_ticket_claimed_by_32_processes_goes_to_one_in_each_of_100_rounds(database: str) -> None:
     names = [f"worker {n}" for n in range(CLAIMANTS)]
     with Store.open(database) as store, store.begin() as uow:
         project = ProjectFactory.create(uow=uow).repository_name
@@ -115,7 +115,7 @@ print(json.dumps([results.get() for _ in watching]))
 """
 
 
-def test_two_coordinators_take_each_event_once_and_in_order_while_others_record_them(database: str) -> None:
+def test_coordinators_take_each_event_once_and_in_order_during_recording(database: str) -> None:
     process = start(_COORDINATORS, database, WRITERS, COORDINATORS, EVENTS)
     taken: list[list[list[Any]]] = json.loads(finish(process))
 
@@ -163,7 +163,7 @@ with Store.open(sys.argv[1]) as store, store.begin() as uow:
 """
 
 
-def test_of_a_worker_killed_amid_a_stage_nothing_remains_but_its_claim(database: str) -> None:
+def test_a_worker_killed_amid_a_stage_leaves_only_its_claim(database: str) -> None:
     with Store.open(database) as store:
         with store.begin() as uow:
             worker = EnsembleWorkerFactory.create(uow=uow, worker_id="w")

@@ -29,7 +29,7 @@ def big_transcript(path: Path) -> list[int]:
     return list(accumulate(map(len, lines)))
 
 
-def test_killed_again_and_again_an_import_leaves_whole_beginnings_and_ends_as_if_nothing_had_been(
+def test_a_transcript_import_killed_repeatedly_ends_as_if_never_killed(
     store: Store, database: str, tmp_path: Path
 ) -> None:
     path = tmp_path / f"{SESSION}.jsonl"

@@ -32,7 +32,7 @@ def big_ensemble(path: Path) -> Path:
     )
 
 
-def test_killed_again_and_again_an_import_ends_as_if_nothing_had_been(
+def test_an_ensemble_import_killed_repeatedly_ends_as_if_never_killed(
     store: Store, database: str, tmp_path: Path
 ) -> None:
     path, reached = big_ensemble(tmp_path / "ensemble.db"), 0

@@ -76,7 +76,7 @@ with Store.open(database) as store:
 """
 
 
-def test_eight_workers_of_whom_some_are_killed_complete_each_of_five_thousand_jobs_once(database: str) -> None:
+def test_workers_some_of_which_are_killed_complete_each_of_5000_jobs_once(database: str) -> None:
     # Of no session, and the effect written without a service: what is tried here is the claiming, 5,000 times.
     prepared(database, JOBS, session_id=None, max_attempts=20)
     workers = [start(_DRAIN, database, 20 * (n + 1) if n < KILLED else 0) for n in range(WORKERS)]
@@ -160,7 +160,7 @@ def pause_past_its_lease(process: subprocess.Popen[str]) -> None:
 
 
 @pytest.mark.parametrize("taken_over", [True, False], ids=["and its job is another's", "and its job is nobody's"])
-def test_nothing_lands_that_a_worker_writes_who_was_paused_past_its_lease(database: str, taken_over: bool) -> None:
+def test_a_worker_paused_past_its_lease_writes_nothing(database: str, taken_over: bool) -> None:
     (job_id,) = prepared(database, 1)
     process = start(_SLEEPER, database)
     assert read_line(process) == "holding"
@@ -203,7 +203,7 @@ with store.lease(job) as lease:
 
 
 @pytest.mark.parametrize("also", ["complete", "write alone"])
-def test_a_unit_of_work_amid_which_a_worker_was_paused_past_its_lease_is_undone(database: str, also: str) -> None:
+def test_a_unit_of_work_paused_past_its_lease_is_rolled_back(database: str, also: str) -> None:
     (job_id,) = prepared(database, 1)
     process = start(_SLEEPS_WITHIN, database, also)
     assert read_line(process) == "written, not committed"
@@ -230,7 +230,7 @@ with Store.open(sys.argv[1]) as store:
 """
 
 
-def test_a_worker_process_that_was_paused_past_its_lease_leaves_the_job_to_its_successor(database: str) -> None:
+def test_a_worker_process_paused_past_its_lease_leaves_the_job_to_its_successor(database: str) -> None:
     (job_id,) = prepared(database, 1)
     process = start(_WORKS_AND_SLEEPS, database)
     assert read_line(process) == "holding"
@@ -280,9 +280,7 @@ def work(folder: Path, database: str, *options: str) -> subprocess.Popen[str]:
 
 
 @pytest.mark.parametrize("ending", [signal.SIGTERM, signal.SIGINT])
-def test_a_worker_process_that_is_told_to_end_finishes_what_it_holds(
-    database: str, tmp_path: Path, ending: signal.Signals
-) -> None:
+def test_a_worker_process_told_to_end_finishes_its_jobs(database: str, tmp_path: Path, ending: signal.Signals) -> None:
     with Store.open(database) as store:
         job = store.run(jobs.enqueue, "short").job
         process = work(tmp_path, database)
@@ -295,7 +293,7 @@ def test_a_worker_process_that_is_told_to_end_finishes_what_it_holds(
     assert f"short  {job.id}  completed" in out
 
 
-def test_a_worker_process_hands_back_what_it_cannot_finish_in_time(database: str, tmp_path: Path) -> None:
+def test_a_worker_process_hands_back_jobs_it_cannot_finish_in_time(database: str, tmp_path: Path) -> None:
     with Store.open(database) as store:
         job = store.run(jobs.enqueue, "long", max_attempts=1).job
         process = work(tmp_path, database, "--grace-seconds", "0", "--worker-id", "night shift")
@@ -308,7 +306,7 @@ def test_a_worker_process_hands_back_what_it_cannot_finish_in_time(database: str
     assert attempt.error == "night shift was stopped amid it"
 
 
-def test_a_worker_process_that_drains_ends_by_itself(database: str, tmp_path: Path) -> None:
+def test_a_draining_worker_process_ends_by_itself(database: str, tmp_path: Path) -> None:
     with Store.open(database) as store:
         made = [store.run(jobs.enqueue, "quick", n).job.id for n in range(5)]
         out = finish(work(tmp_path, database, "--drain", "--concurrency", "2", "--json"))
@@ -332,7 +330,7 @@ def test_a_worker_process_that_drains_ends_by_itself(database: str, tmp_path: Pa
         ("HANDLERS = {}", "studio:HANDLERS", "handlers: must be a mapping of 1 to 100 job types to handlers"),
     ],
 )
-def test_handlers_that_cannot_be_used_are_refused_in_a_line(
+def test_unusable_handlers_of_a_worker_process_are_refused_in_one_line(
     tmp_path: Path, sqlite_path: Path, module: str, handlers: str, said: str
 ) -> None:
     (tmp_path / "studio.py").write_text(module)
@@ -358,7 +356,7 @@ with store.begin() as uow:
 """
 
 
-def test_of_a_process_killed_before_it_committed_neither_the_work_nor_its_cause_remains(database: str) -> None:
+def test_a_process_killed_before_its_commit_leaves_neither_job_nor_cause(database: str) -> None:
     prepared(database, 0)
     process = start(_HALF_A_CAUSE, database)
     assert read_line(process) == "written, not committed"

@@ -76,9 +76,7 @@ def count_rows(store: Store, table: str) -> int:
         return int(uow.connection().exec_driver_sql(f"SELECT count(*) FROM {table}").scalar_one())
 
 
-def test_eight_processes_open_and_migrate_a_fresh_database_and_write_at_once_without_error_or_loss(
-    empty_database: str, backend: str
-) -> None:
+def test_processes_that_open_migrate_and_write_a_fresh_database_lose_nothing(empty_database: str, backend: str) -> None:
     processes = [start(_MIXED_WRITES, empty_database, n, WRITES[backend]) for n in range(PROCESSES)]
     go(processes)
     reports: list[dict[str, int]] = [json.loads(finish(process)) for process in processes]
@@ -128,7 +126,7 @@ schema.downgrade(sys.argv[1], "base")
 """
 
 
-def test_of_a_process_killed_amid_a_migration_nothing_of_it_remains(database: str) -> None:
+def test_a_process_killed_amid_a_migration_leaves_nothing_of_it(database: str) -> None:
     with Store.open(database) as store:
         jam = store.run(sessions.create, name="kept")
     process = start(_HALF_A_MIGRATION, database)
@@ -156,7 +154,7 @@ with store.begin() as uow:
 """
 
 
-def test_of_a_process_killed_amid_a_unit_of_work_nothing_of_it_remains(database: str) -> None:
+def test_a_process_killed_amid_a_unit_of_work_leaves_nothing_of_it(database: str) -> None:
     process = start(_HALF_A_UNIT_OF_WORK, database)
     assert process.stdout is not None
     session_id = process.stdout.readline().strip()
@@ -186,9 +184,7 @@ while True:
 
 
 @pytest.mark.parametrize("round_", range(3))
-def test_a_process_killed_at_any_moment_leaves_whole_units_of_work_and_all_that_it_reported(
-    database: str, round_: int
-) -> None:
+def test_a_process_killed_at_any_moment_leaves_whole_reported_units_of_work(database: str, round_: int) -> None:
     process = start(_PAIRS, database)
     assert process.stdout is not None
     assert process.stdout.readline() == "ready\n"
@@ -226,7 +222,7 @@ def in_child(work: Any) -> str:
     return told
 
 
-def test_a_forked_child_has_connections_of_its_own_and_the_parents_stay_intact(store: Store, other: Store) -> None:
+def test_a_forked_child_has_its_own_connections_and_leaves_the_parents_intact(store: Store, other: Store) -> None:
     jam = store.run(sessions.create, name="parent")
     store.query(sessions.get, jam.id)
 
@@ -238,7 +234,7 @@ def test_a_forked_child_has_connections_of_its_own_and_the_parents_stay_intact(s
     assert names == {"parent", "child 0", "child 1", "child 2", "parent again"}
 
 
-def test_a_child_and_its_parent_lose_nothing_though_the_parent_closed_and_opened_the_store_again(
+def test_a_forked_child_loses_nothing_if_its_parent_reopens_the_store(
     database: str,
 ) -> None:
     store = Store.open(database)
@@ -275,7 +271,7 @@ def test_a_child_forked_amid_a_unit_of_work_cannot_write_through_it(store: Store
     assert [entry.action for entry in other.query(history.recent, jam.id)] == ["from the parent"]
 
 
-def test_a_child_forked_amid_a_unit_of_work_is_told_at_once_that_it_cannot_use_the_file(sqlite_path: Path) -> None:
+def test_a_child_forked_amid_a_unit_of_work_cannot_use_the_file(sqlite_path: Path) -> None:
     with Store.open(sqlite_path) as store, store.begin():
         told = [
             in_child(lambda: store.run(sessions.create, name="child")),
@@ -286,7 +282,7 @@ def test_a_child_forked_amid_a_unit_of_work_is_told_at_once_that_it_cannot_use_t
     assert all(each.startswith("StoreUnavailable") and "forked" in each for each in told)
 
 
-def test_a_child_that_leaves_the_block_it_was_forked_in_commits_nothing(store: Store, other: Store) -> None:
+def test_a_forked_child_that_leaves_its_inherited_block_commits_nothing(store: Store, other: Store) -> None:
     reading, writing = os.pipe()
     child = -1
     told = ""
@@ -311,7 +307,7 @@ def test_a_child_that_leaves_the_block_it_was_forked_in_commits_nothing(store: S
     assert len(other.query(sessions.page).items) == 1
 
 
-def test_a_child_forked_within_a_savepoint_takes_nothing_back(store: Store, other: Store) -> None:
+def test_a_child_forked_within_a_savepoint_rolls_nothing_back(store: Store, other: Store) -> None:
     child = -1
     try:
         with store.begin() as uow:
@@ -401,7 +397,7 @@ print(sum(fired))
 """
 
 
-def test_of_many_processes_that_fire_the_same_signals_one_fires_the_one_shots_and_no_count_is_lost(
+def test_rules_fired_by_many_processes_fire_one_shots_once_and_lose_no_count(
     database: str,
 ) -> None:
     with Store.open(database) as store:
@@ -429,7 +425,7 @@ def test_a_memory_store_outlives_a_child_that_ends(tmp_path: Path) -> None:
         assert [jam.name for jam in store.query(sessions.page).items] == ["jam"]
 
 
-def test_a_unit_of_work_of_the_parent_is_unavailable_by_type() -> None:
+def test_a_disowned_unit_of_work_is_unavailable() -> None:
     with Store.open(":memory:") as store, store.begin() as uow:
         uow.disown()
 

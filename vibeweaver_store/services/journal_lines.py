@@ -16,12 +16,20 @@ from functools import lru_cache
 from pathlib import PureWindowsPath
 from typing import Annotated, Any, Final, TypeAlias
 
-import orjson
 from pydantic import Field
 
 from vibeweaver_store.columns import Count, Id, Name, Text, Utc
 from vibeweaver_store.errors import InvalidInput
-from vibeweaver_store.json_values import MAX_DOCUMENT_DEPTH, JsonText, check_text, encode_text, freeze, load_json, shown
+from vibeweaver_store.json_values import (
+    MAX_DOCUMENT_DEPTH,
+    JsonText,
+    check_text,
+    dump_canonical,
+    encode_text,
+    freeze,
+    load_json,
+    shown,
+)
 from vibeweaver_store.validation import require
 
 KNOWN_TYPES: Final = frozenset(
@@ -174,8 +182,7 @@ def _folder(cwd: str) -> str | None:
 
 def _digest(source: str, data: Any) -> str:
     document = load_json(str(data)) if isinstance(data, JsonText) else data
-    content = orjson.dumps([source, document], option=orjson.OPT_SORT_KEYS)
-    return f"sha256:{hashlib.sha256(content).hexdigest()[:40]}"
+    return f"sha256:{hashlib.sha256(dump_canonical([source, document])).hexdigest()[:40]}"
 
 
 # --- documents that no backend can hold as they are -----------------------------------------------------------

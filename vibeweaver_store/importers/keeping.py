@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import math
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, Final, TypeVar
@@ -132,13 +132,22 @@ class Kept:
             earlier: the session that was there before, if it was; else ``made`` was written.
         """
         there = made.attributes if earlier is None else earlier.attributes
-        attributes = _with(there, self.application, _full(self.rows))
+        attributes = _with(there, self.application, _full(self.rows), instead_of=self.rows)
         if attributes == there:
             return
         if earlier is not None:
             earlier.write(uow, part, {"attributes": attributes})
         else:  # nobody has seen it yet
             uow.exec(sa.update(Session).where(col(Session.id) == made.id).values(attributes=attributes))
+
+    def drop(self, row: ForeignRow, column: str) -> None:
+        """Keep a value of a row no more: it has a place by now."""
+        self.rows.get(row.table, {}).get(str(row.key), {}).pop(column, None)
+
+    def forget_notes(self) -> None:
+        """Tell nothing of what was kept so far: it was kept before."""
+        self.notes.clear()
+        self.lost.clear()
 
     def tell(self, part: Part) -> None:
         """Tell of what was kept so far, and of what was left out; once."""
@@ -163,14 +172,19 @@ def _full(rows: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> dict[str, dict
     return {table: by_key for table, by_key in kept.items() if by_key}
 
 
-def _with(attributes: Mapping[str, Any], application: str, kept: Mapping[str, Any]) -> dict[str, Any]:
-    """Return attributes with what is kept under an application's name, beside what the application itself has there."""
-    if not kept:
-        return dict(attributes)
-    before = attributes.get(application)
-    if application in attributes and not isinstance(before, Mapping):
-        return _with(attributes, f"{application} columns", kept)
-    return {**attributes, application: {**(before or {}), **kept}}
+def _with(
+    attributes: Mapping[str, Any], application: str, kept: Mapping[str, Any], *, instead_of: Collection[str] = ()
+) -> dict[str, Any]:
+    """Return attributes with what is kept under an application's name, beside what the application itself has there.
+
+    ``instead_of`` names what was kept there before and is not kept any more.
+    """
+    before = attributes.get(application, {})
+    if not isinstance(before, Mapping):
+        return _with(attributes, f"{application} columns", kept, instead_of=instead_of)
+    now = {**{name: value for name, value in before.items() if name not in instead_of}, **kept}
+    others = {name: value for name, value in attributes.items() if name != application}
+    return {**others, application: now} if now else others
 
 
 def kept_value(value: Any) -> Any:

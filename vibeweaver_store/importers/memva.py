@@ -30,7 +30,7 @@ from vibeweaver_store.importers.foreign_database import (
 )
 from vibeweaver_store.importers.foreign_values import read_flag, read_optional
 from vibeweaver_store.importers.keeping import Kept, kept_value, lose_columns
-from vibeweaver_store.importers.recorded import Part, keep_activity, note_activity, recorded, spans
+from vibeweaver_store.importers.recorded import Part, keep_activity, note_activity, recorded
 from vibeweaver_store.importers.redaction import Redactor
 from vibeweaver_store.importers.refreshing import bring_again, find_earlier
 from vibeweaver_store.importers.runs import ImportReport, Progress, running
@@ -217,7 +217,7 @@ def _attach_events(uow: UnitOfWork, part: Part, read: Sequence[_Event], ids: Seq
         given = those.values(session_id=session_id).returning(col(JournalEvent.id))
         attached = uow.execute(given, execution_options={"synchronize_session": False}).scalars().all()
         if attached:
-            part.attached.setdefault("journal_events", {}).setdefault(session_id, []).extend(spans(attached))
+            part.attach("journal_events", session_id, [event_id for event_id in attached if event_id is not None])
             uow.announce(sessions.topic(session_id))
         count += len(attached)
     return count

@@ -83,6 +83,15 @@ class Part:
         """Note something that was stored otherwise than the source has it, and is no loss."""
         self.notes[text] += 1
 
+    def attach(self, table: str, parent: str, ids: Iterable[int]) -> None:
+        """Note which rows of a log were attached to a parent, as :data:`imports.ATTACHED` has it."""
+        runs = self.attached.setdefault(table, {}).setdefault(parent, [])
+        for first, last in _spans(ids):
+            if runs and runs[-1][1] + 1 == first:
+                runs[-1][1] = last
+            else:
+                runs.append([first, last])
+
     def refuse(self, items: Iterable[object], reason: str) -> None:
         """Count items as read and leave all of them out."""
         for item in items:
@@ -206,7 +215,7 @@ def _merged(
     return merged
 
 
-def spans(ids: Iterable[int]) -> list[list[int]]:
+def _spans(ids: Iterable[int]) -> list[list[int]]:
     """Return whole numbers as the first and the last of each run without a gap."""
     found: list[list[int]] = []
     for each in sorted(ids):

@@ -199,7 +199,7 @@ def test_a_lulu_import_adds_to_an_existing_session_of_the_id(store: Store, other
 
 
 def test_a_dry_run_of_a_lulu_import_reports_the_same_and_writes_nothing(store: Store, other: Store, path: Path) -> None:
-    lulu_database(path, sessions=ONE, messages=[said(1), said(2, role="tool")])
+    lulu_database(path, sessions=ONE, messages=[said(1), said(2, timestamp="soon")])
     before = content(other)
 
     tried = import_lulu(store, path, dry_run=True)

@@ -138,6 +138,29 @@ def _show_sql(session: nox.Session, known: str) -> None:
 
 
 @nox.session
+def newest(session: nox.Session) -> None:
+    """The tests on the newest versions that the ranges of pyproject.toml allow."""
+    _test_upgraded(session)
+
+
+@nox.session
+def prereleases(session: nox.Session) -> None:
+    """The tests on the newest versions that the ranges of pyproject.toml allow, pre-releases among them."""
+    _test_upgraded(session, "--pre")
+
+
+def _test_upgraded(session: nox.Session, *options: str) -> None:
+    """Upgrade whatever can be, and run the tests; ``session.posargs`` go to pytest.
+
+    The canaries run first and alone: where a new version keeps the package from being imported, they say why.
+    """
+    session.install(*options, "--upgrade", "--upgrade-strategy", "eager", "--editable", ".[dev]")
+    canaries = "tests/canaries"
+    session.run("pytest", "--quiet", "--tb", "line", "--confcutdir", canaries, canaries, success_codes=[0, 1])
+    _test(session, *session.posargs)
+
+
+@nox.session
 def minimums(session: nox.Session) -> None:
     """The tests on the lowest versions that the ranges of pyproject.toml allow."""
     project = nox.project.load_toml("pyproject.toml")["project"]
@@ -147,6 +170,16 @@ def minimums(session: nox.Session) -> None:
     lowest = [re.sub(r">=([^,]+),.*", r"==\1", requirement) for requirement in ranges]
     session.install("--quiet", "--editable", ".[dev]", *lowest)
     _test(session, *session.posargs)
+
+
+@nox.session
+def mutants(session: nox.Session) -> None:
+    """Break the lines whose loss would hurt most, one at a time, and see a fast test fail. No part of the tests.
+
+    ``nox -s mutants -- lease`` breaks only the mutants with that word in their name, file or test.
+    """
+    session.install("--quiet", "--editable", ".[dev]")
+    session.run("python", "-m", "tests.mutants", *session.posargs)
 
 
 @nox.session

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import os
 import shutil
 import signal
@@ -12,8 +13,9 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import AbstractContextManager, closing, contextmanager
 from pathlib import Path
+from typing import Any, BinaryIO
 
 import pytest
 
@@ -27,6 +29,7 @@ from vibeweaver_store import (
     Store,
     StoreError,
     StoreUnavailable,
+    compression,
     history,
     schema,
     sessions,
@@ -224,6 +227,22 @@ def test_a_compressed_backup_can_be_read_by_the_usual_tool(
     assert unpacked == plain.path.read_bytes()
 
 
+def test_a_compressed_backup_that_reads_back_as_another_gets_no_name(
+    filled: Path, backups: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reader = compression._reader
+
+    def read_another(file: BinaryIO, kind: Compression) -> AbstractContextManager[Any]:
+        Path(file.name).write_bytes(gzip.compress(b"another"))
+        return reader(file, kind)
+
+    monkeypatch.setattr(compression, "_reader", read_another)
+
+    with pytest.raises(CorruptData, match="read back"):
+        back_up(filled, backups / "a.db.gz", compress="gzip")
+    assert names_in(backups) == []
+
+
 def test_a_backup_with_an_unknown_compression_is_refused(filled: Path, backups: Path) -> None:
     with pytest.raises(InvalidInput, match="gzip and zstd"):
         back_up(filled, backups / "a", compress="rar")  # type: ignore[arg-type]  # that is the point
@@ -419,6 +438,18 @@ def test_a_backup_of_a_damaged_database_is_refused(filled: Path, backups: Path) 
     assert names_in(backups) == []
 
 
+def test_a_database_whose_rows_break_a_check_is_not_backed_up(sqlite_path: Path, backups: Path) -> None:
+    with Store.open(sqlite_path) as store:
+        store.run(sessions.create, name="jam")
+    with closing(sqlite3.connect(sqlite_path, isolation_level=None)) as connection:
+        connection.execute("PRAGMA ignore_check_constraints = ON")
+        connection.execute("UPDATE sessions SET status = 'nowhere'")
+
+    with pytest.raises(CorruptData, match="CHECK"):
+        back_up(sqlite_path, backups / "a.db")
+    assert names_in(backups) == []
+
+
 def test_a_backup_keeps_rows_without_their_parent(sqlite_path: Path, backups: Path) -> None:
     session_id = fill(sqlite_path)
     with closing(sqlite3.connect(sqlite_path, isolation_level=None)) as connection:
@@ -452,6 +483,28 @@ def test_a_backup_whose_copy_has_other_rows_gets_no_name(
     with pytest.raises(CorruptData, match="other rows"):
         back_up(filled, backups / "a.db")
     assert names_in(backups) == []
+
+
+@pytest.mark.parametrize("compress", [None, "gzip"])
+def test_a_backup_is_on_disk_before_it_has_its_name_and_then_its_name_is(
+    filled: Path, backups: Path, monkeypatch: pytest.MonkeyPatch, compress: Compression | None
+) -> None:
+    done: list[tuple[str, int]] = []
+    sync, link = os.fsync, os.link
+
+    def note_sync(descriptor: int) -> None:
+        sync(descriptor)
+        done.append(("sync", os.fstat(descriptor).st_ino))
+
+    def note_link(source: Path, name: Path) -> None:
+        link(source, name)
+        done.append(("name", name.stat().st_ino))
+
+    monkeypatch.setattr(os, "fsync", note_sync)
+    monkeypatch.setattr(os, "link", note_link)
+    file = back_up(filled, backups / "a.db", compress=compress).path.stat().st_ino
+
+    assert done[-3:] == [("sync", file), ("name", file), ("sync", backups.stat().st_ino)]
 
 
 def test_a_backup_of_an_exclusively_locked_database_is_busy(filled: Path, backups: Path, impatient: Settings) -> None:

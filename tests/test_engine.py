@@ -11,7 +11,7 @@ from sqlalchemy import event
 
 from tests.conftest import needs_postgres
 from vibeweaver_store import Settings, Store, StoreBusy, StoreUnavailable, sessions
-from vibeweaver_store.engine import apply_pragmas
+from vibeweaver_store.engine import apply_pragmas, create_engines, resolve
 from vibeweaver_store.testing import PostgresServer
 from vibeweaver_store.unit_of_work import ReadUnitOfWork
 
@@ -63,6 +63,16 @@ def test_a_pragma_that_has_no_effect_is_an_error() -> None:
     with pytest.raises(StoreUnavailable, match="journal_mode stayed 'memory'"):
         apply_pragmas(connection, {"journal_mode": "wal"}, place="here")
     connection.close()
+
+
+def test_connecting_makes_no_file(tmp_path: Path) -> None:
+    settings = Settings()
+    engines = create_engines(resolve(tmp_path / "gone.db", settings), settings)
+
+    for connections in (engines.writers, engines.readers):
+        with pytest.raises(StoreUnavailable):
+            connections.take()
+    assert list(tmp_path.iterdir()) == []
 
 
 def transactions_of(store: Store) -> list[str]:
@@ -188,7 +198,7 @@ def test_a_deadlocked_operation_on_postgresql_is_run_again(
             for thread in threads:
                 thread.join()
 
-            assert len(attempts) == 3
+            assert len(attempts) >= 3  # the one that is run again may meet the other one again
             assert len({store.query(sessions.get, each).name for each in ("a", "b")}) == 1
     finally:
         postgres_server.drop(name)

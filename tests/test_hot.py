@@ -330,6 +330,14 @@ def test_a_value_refused_by_a_hot_insert_names_its_field_and_rolls_nothing_back(
     assert len(other.query(markers.page, jam.id).items) == 1
 
 
+def test_a_value_that_is_missing_is_an_error_and_not_nothing(store: Store, jam: Session) -> None:
+    with store.begin() as uow:
+        with pytest.raises(KeyError):
+            RENAME.count(uow, id=jam.id)
+        with pytest.raises(KeyError):
+            NEW_MARKERS.insert_many(uow, [{"beat": 1.0}], session_id=jam.id)
+
+
 def test_a_taken_key_in_a_hot_insert_rolls_the_unit_of_work_back(store: Store, other: Store, jam: Session) -> None:
     row = new_marker(jam.id)
     with pytest.raises(StoreError, match="savepoint"), store.begin() as uow:

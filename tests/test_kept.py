@@ -10,7 +10,8 @@ import pytest
 
 from tests.conftest import needs_postgres
 from tests.driven import DRIVES
-from vibeweaver_store import ReadUnitOfWork, Settings, Store, sessions
+from vibeweaver_store import ReadUnitOfWork, Settings, Store, StoreUnavailable, history, sessions
+from vibeweaver_store.kept import KeptConnection
 from vibeweaver_store.testing import PostgresServer
 
 
@@ -42,6 +43,26 @@ def test_a_failed_unit_of_work_leaves_a_sound_connection(store: Store) -> None:
 
     assert store.run(driver_of) == first
     assert store.query(sessions.page).items == []
+
+
+def test_a_connection_whose_transaction_could_not_be_rolled_back_is_not_handed_on(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    jam = store.run(sessions.create, name="jam")
+
+    def fail(_kept: KeptConnection) -> None:
+        raise StoreUnavailable("no answer")
+
+    with monkeypatch.context() as broken:
+        broken.setattr(KeptConnection, "rollback", fail)
+        with pytest.raises(ZeroDivisionError), store.begin() as uow:
+            first = uow._usable().driver
+            history.append(uow, jam.id, "lost")
+            raise ZeroDivisionError
+
+    with store.begin() as uow:
+        assert uow._usable().driver is not first
+    assert store.query(history.count, jam.id) == 0
 
 
 def test_connections_are_not_in_use_between_units_of_work(store: Store) -> None:

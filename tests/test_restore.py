@@ -52,7 +52,7 @@ def add(path: Path, name: str, entries: int = 0) -> None:
 def names(path: Path) -> list[str]:
     """The sessions in a database, which must be sound."""
     with Store.open(path) as store:
-        found = [jam.name for jam in store.query(sessions.page, limit=1000).items]
+        found = [str(jam.name) for jam in store.query(sessions.page, limit=1000).items]
     with closing(sqlite3.connect(path)) as connection:
         assert connection.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
     return sorted(found)

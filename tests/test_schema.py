@@ -14,6 +14,7 @@ from contextlib import closing, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
+import psycopg
 import pytest
 import sqlalchemy as sa
 from alembic.migration import MigrationContext
@@ -35,7 +36,7 @@ from vibeweaver_store import (
 )
 from vibeweaver_store.engine import resolve
 from vibeweaver_store.models import METADATA
-from vibeweaver_store.sqlite_file import VERSION_TABLE
+from vibeweaver_store.sqlite_file import APPLICATION_ID, VERSION_TABLE
 from vibeweaver_store.testing import (
     CommentFactory,
     CoordinationEventFactory,
@@ -372,6 +373,18 @@ def test_a_migration_blocked_by_another_process_is_store_busy(tmp_path: Path, im
         Store.open(tmp_path / "a.db", settings=impatient)
 
     assert not (tmp_path / "a.db").exists()
+
+
+@needs_postgres
+def test_a_migration_on_postgresql_that_another_process_holds_up_is_store_busy(
+    postgres_server: PostgresServer, impatient: Settings
+) -> None:
+    with postgres_server.database() as url:
+        with psycopg.connect(url.replace("+psycopg", "")) as another:
+            another.execute("SELECT pg_advisory_lock(%s)", [APPLICATION_ID])
+            with pytest.raises(StoreBusy):
+                Store.open(url, migrate=True, settings=impatient)
+        assert schema.current(url) is None
 
 
 def test_a_migration_leaves_the_logging_of_the_application_alone(tmp_path: Path) -> None:

@@ -29,7 +29,9 @@ from vibeweaver_store import (
     history,
     sessions,
 )
+from vibeweaver_store.kept import KeptConnection
 from vibeweaver_store.models import HistoryEntry, Session
+from vibeweaver_store.opened import pauses
 from vibeweaver_store.testing import HistoryEntryFactory, SessionFactory, SettableClock
 from vibeweaver_store.unit_of_work import ReadUnitOfWork
 
@@ -233,7 +235,7 @@ def test_a_row_that_violates_a_check_is_invalid_input(store: Store, other: Store
     jam = store.run(sessions.create, name="jam")
 
     with pytest.raises(InvalidInput, match="sessions_tempo_bpm"), store.begin() as uow:
-        sessions.get(uow, jam.id).tempo_bpm = 5000.0
+        uow.execute(sa.update(Session).where(col(Session.id) == jam.id).values(tempo_bpm=5000.0))
 
     assert other.query(sessions.get, jam.id) == jam
 
@@ -411,6 +413,27 @@ def test_a_permanent_failure_is_not_run_again(store: Store) -> None:
     assert len(attempts) == 1
 
 
+def test_a_commit_that_lost_the_connection_is_not_run_again(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whether the commit took is not known: the operation might be done twice."""
+    attempts: list[int] = []
+
+    def lose_the_connection(_kept: KeptConnection) -> None:
+        raise StoreUnavailable("the connection was lost", transient=True)
+
+    monkeypatch.setattr(KeptConnection, "commit", lose_the_connection)
+    with pytest.raises(StoreUnavailable):
+        store.run(lambda _uow: attempts.append(1))
+
+    assert len(attempts) == 1
+
+
+def test_operations_that_failed_together_are_not_run_again_together() -> None:
+    waits = [list(pauses(9, [])) for _ in range(20)]
+
+    assert len({tuple(each) for each in waits}) == 20
+    assert all(0 <= pause <= min(0.01 * 2**number, 1.0) for each in waits for number, pause in enumerate(each))
+
+
 def test_a_store_error_has_the_driver_exception_as_its_cause(store: Store) -> None:
     with pytest.raises(InvalidInput) as caught, store.begin() as uow:
         uow.exec(select(HistoryEntry).where(col(HistoryEntry.id) == 2**70)).all()
@@ -433,6 +456,19 @@ def test_a_unit_of_work_on_a_full_disk_rolls_back_even_if_the_error_is_swallowed
 
         assert store.query(sessions.get, jam.id).name == "kept"
         assert store.query(history.count, jam.id) == 0
+
+
+def test_a_unit_of_work_that_the_database_rolled_back_writes_nothing_more(store: Store, other: Store) -> None:
+    jam = store.run(sessions.create, name="kept")
+    or_rollback = "OR ROLLBACK " if store.backend == "sqlite" else ""
+    with pytest.raises(StoreError, match="undid it"), store.begin() as uow:
+        sessions.update(uow, jam.id, name="half done")
+        with pytest.raises(AlreadyExists):
+            uow.connection().exec_driver_sql(f"INSERT {or_rollback}INTO sessions SELECT * FROM sessions")
+        history.append(uow, jam.id, "would commit by itself")
+
+    assert other.query(sessions.get, jam.id).name == "kept"
+    assert other.query(history.count, jam.id) == 0
 
 
 def test_an_edit_of_a_deleted_row_is_a_typed_error(store: Store) -> None:

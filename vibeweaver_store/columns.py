@@ -95,8 +95,8 @@ Utc: TypeAlias = Annotated[datetime, BeforeValidator(_to_utc)]
 """An instant; anything with a time zone is taken and turned into UTC."""
 FiniteFloat: TypeAlias = Annotated[float, Strict(), Field(allow_inf_nan=False)]
 """A number that is neither NaN nor infinite; an ``int`` is taken, text is not."""
-BeatPosition: TypeAlias = Annotated[FiniteFloat, Field(ge=0)]
-"""A place on a session's timeline, in beats from its start; finite and >= 0."""
+BeatPosition: TypeAlias = FiniteFloat
+"""A place on a session's timeline, in beats from its start; below 0 in a count-in or a pick-up bar. Finite."""
 Seconds: TypeAlias = Annotated[FiniteFloat, Field(ge=0)]
 """A length of time, in seconds; finite and >= 0."""
 Count: TypeAlias = Annotated[int, Strict(), Field(ge=0, le=_MAX_INTEGER)]

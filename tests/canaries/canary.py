@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
+import pytest
+
 
 @dataclass(frozen=True)
 class Canary:
@@ -38,7 +40,7 @@ class Library:
             def run(*args: Any, **kwargs: Any) -> None:
                 try:
                     test(*args, **kwargs)
-                except Exception as error:
+                except (Exception, pytest.fail.Exception) as error:  # the latter is of pytest.raises
                     raise AssertionError(self._sentence(test.__name__, modules, to, error)) from error
 
             vars(run)["canary"] = Canary(self.name, modules)
@@ -46,7 +48,7 @@ class Library:
 
         return decorate
 
-    def _sentence(self, test: str, modules: tuple[str, ...], to: str, error: Exception) -> str:
+    def _sentence(self, test: str, modules: tuple[str, ...], to: str, error: BaseException) -> str:
         truth = test.removeprefix("test_").replace("_", " ")
         who = " and ".join(f"vibeweaver_store/{module}" for module in modules)
         relies = "relies" if len(modules) == 1 else "rely"

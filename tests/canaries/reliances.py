@@ -19,6 +19,7 @@ Test = Callable[..., None]
 
 RELIANCES: Final[Mapping[str, Mapping[str, Test]]] = {
     "guarded_session.py": {
+        "InstanceState": orm.test_a_row_whose_state_is_put_into_the_identity_map_is_one_of_the_session,
         "_WeakInstanceDict": orm.test_the_identity_map_of_a_session_is_a_weak_instance_dict_that_takes_no_arguments,
         "_commit_all": orm.test_committing_a_state_forgets_its_edits,
         "_deleted": orm.test_identity_map_and_new_and_deleted_are_all_that_changes_of_what_a_session_keeps,
@@ -28,6 +29,10 @@ RELIANCES: Final[Mapping[str, Mapping[str, Test]]] = {
         "_transaction": orm.test_a_row_that_is_new_in_a_transaction_leaves_the_session_when_that_is_undone,
         "hash_key": orm.test_open_sessions_are_kept_by_numbers_that_are_never_given_twice,
         "identity_map": orm.test_a_row_whose_state_is_put_into_the_identity_map_is_one_of_the_session,
+        "instance_state": orm.test_committing_a_state_forgets_its_edits,
+    },
+    "async_unit_of_work.py": {
+        "greenlet_spawn": core.test_plain_code_in_a_greenlet_can_await,
     },
     "unit_of_work.py": {
         "_deleted": orm.test_edits_are_in_new_in_deleted_or_among_the_modified_until_they_are_flushed,
@@ -37,9 +42,11 @@ RELIANCES: Final[Mapping[str, Mapping[str, Test]]] = {
         "_transaction": orm.test_a_session_has_a_transaction_only_once_it_was_used,
         "all_states": orm.test_a_row_whose_state_is_put_into_the_identity_map_is_one_of_the_session,
         "identity_map": orm.test_edits_are_in_new_in_deleted_or_among_the_modified_until_they_are_flushed,
+        "instance_state": orm.test_a_row_whose_state_is_put_into_the_identity_map_is_one_of_the_session,
         "lastrowid": core.test_a_result_tells_the_row_number_of_an_insert_and_how_many_rows_changed,
     },
     "hot_rows.py": {
+        "InstanceState": orm.test_a_state_can_be_made_of_a_row_and_its_class_manager,
         "__pydantic_extra__": pydantic.test_a_model_keeps_three_things_beside_its_values,
         "__pydantic_fields_set__": pydantic.test_the_fields_that_were_set_are_in_a_slot,
         "__pydantic_private__": pydantic.test_a_model_keeps_three_things_beside_its_values,
@@ -84,7 +91,7 @@ RELIANCES: Final[Mapping[str, Mapping[str, Test]]] = {
         "execute_insert": aiosqlite.test_execute_insert_returns_the_key_of_the_new_row_alone,
         "is_disconnect": psycopg.test_a_dialect_calls_a_connection_lost_that_is_closed_when_an_error_comes,
         "lastrowid": sqlite3.test_the_last_row_is_the_key_that_an_insert_was_given,
-        "loaded_dbapi": psycopg.test_the_module_that_a_dialect_has_loaded_has_the_classes_of_errors,
+        "loaded_dbapi": psycopg.test_the_psycopg_module_of_a_dialect_has_the_error_classes,
         "pgconn": psycopg.test_a_socket_can_be_read_once_the_server_has_ended_the_connection,
         "run_async": aiosqlite.test_a_connection_of_sqlalchemy_runs_coroutines_of_the_driver,
         "transaction_status": psycopg.test_the_status_of_a_transaction_is_a_number_of_libpq,
@@ -99,9 +106,10 @@ RELIANCES: Final[Mapping[str, Mapping[str, Test]]] = {
         "transaction_status": psycopg.test_ctrl_c_stops_the_statement_at_the_server_and_leaves_the_connection_usable,
     },
     "following.py": {
-        "loaded_dbapi": psycopg.test_the_module_that_a_dialect_has_loaded_has_the_classes_of_errors,
+        "loaded_dbapi": psycopg.test_the_psycopg_module_of_a_dialect_has_the_error_classes,
         "notifies": psycopg.test_a_notification_that_comes_between_two_waits_is_told_by_the_next,
         "run_async": psycopg.test_a_connection_of_sqlalchemy_gives_the_drivers_own,
+        "await_": core.test_plain_code_in_a_greenlet_can_await,
     },
     "upkeep/maintenance.py": {
         "add_notice_handler": psycopg.test_a_notice_is_told_to_its_handler_until_that_is_removed,
@@ -127,7 +135,7 @@ RELIANCES: Final[Mapping[str, Mapping[str, Test]]] = {
     },
     "turns.py": {
         "F_OFD_SETLK": system.test_a_lock_of_an_opened_file_is_packed_like_this,
-        "F_OFD_SETLKW": system.test_who_waits_for_the_lock_of_an_opened_file_is_given_it,
+        "F_OFD_SETLKW": system.test_a_waiter_for_the_lock_of_an_open_file_description_gets_it,
         "fcntl": system.test_a_lock_of_an_opened_file_is_packed_like_this,
         "flock": system.test_two_that_opened_a_file_exclude_each_other_within_one_process,
     },

@@ -24,6 +24,7 @@ FRAGILE: Final = frozenset(
         *("identity_map", "hash_key", "all_states", "class_manager", "committed_state", "modified"),
         *("bind_names", "positiontup", "positional", "exported_columns", "autoincrement_column", "dialect_impl"),
         *("result_processor", "bind_processor", "dispatch", "is_disconnect", "loaded_dbapi", "do_ping", "run_async"),
+        *("InstanceState", "instance_state", "greenlet_spawn", "await_"),
         *("checkedout", "set_committed_value", "get_property_by_column", "self_group", "create_connect_args"),
         # the drivers
         *("pgconn", "transaction_status", "notifies", "add_notice_handler", "remove_notice_handler", "sqlstate"),

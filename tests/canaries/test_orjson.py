@@ -46,7 +46,7 @@ def test_the_bytes_of_a_document_are_what_they_were() -> None:
 
 
 @canary("json_values.py", to="look closer at what JSON cannot hold")
-def test_what_is_written_as_something_else_is_not_read_back_equal() -> None:
+def test_a_value_that_orjson_writes_as_another_type_is_not_read_back_equal() -> None:
     odd: list[object] = [math.nan, math.inf, Colour.RED, UUID(int=1), (1, 2)]
 
     assert [orjson.loads(orjson.dumps(value)) == value for value in odd] == [False] * len(odd)
@@ -96,7 +96,7 @@ def test_an_integer_of_more_than_64_bits_is_read_as_a_float() -> None:
 
 
 @canary("importers/jsonl.py", "importers/redaction.py", to="leave what is no JSON to the other parser")
-def test_what_is_no_json_is_refused_as_it_is_read() -> None:
+def test_text_that_is_not_json_is_refused_by_orjson() -> None:
     for text in ("NaN", "Infinity", '"\\ud800"', "{} {}", "1e999", "[1,]", "\ufeff{}", ""):
         with pytest.raises(orjson.JSONDecodeError):
             orjson.loads(text)

@@ -287,7 +287,7 @@ def test_jsonb_is_read_by_the_deserializer_of_the_engine_in_the_driver_itself(se
 
 
 @canary("kept.py", "following.py", to="know the driver's errors by their classes")
-def test_the_module_that_a_dialect_has_loaded_has_the_classes_of_errors(server_url: str) -> None:
+def test_the_psycopg_module_of_a_dialect_has_the_error_classes(server_url: str) -> None:
     import psycopg
 
     def work(connection: sa.Connection, _adapted: Any) -> None:

@@ -112,10 +112,20 @@ def test_a_canary_that_fails_says_what_has_changed_and_who_relies_on_it() -> Non
     )
 
 
+def test_a_canary_that_misses_an_error_says_so_too() -> None:
+    @Library("pytest")("hot.py", to="go on")
+    def test_cats_are_refused() -> None:
+        with pytest.raises(ValueError, match="cat"):
+            pass
+
+    with pytest.raises(AssertionError, match="no longer true that cats are refused"):
+        test_cats_are_refused()
+
+
 def test_a_canary_that_is_skipped_is_no_failure() -> None:
     @Library("pytest")("hot.py", to="go on")
-    def test_birds_sing() -> None:
+    def test_fish_swim() -> None:
         pytest.skip("it is night")
 
     with pytest.raises(pytest.skip.Exception):
-        test_birds_sing()
+        test_fish_swim()

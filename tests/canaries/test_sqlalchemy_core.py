@@ -285,7 +285,7 @@ def test_a_connection_that_is_invalidated_says_so_and_is_closed(engine: sa.Engin
 
 
 @canary("driver_errors.py", to="raise its own errors in place of a driver's")
-def test_what_a_listener_returns_is_raised_in_place_of_the_drivers_error(connection: sa.Connection) -> None:
+def test_an_error_that_a_listener_returns_replaces_the_drivers_error(connection: sa.Connection) -> None:
     class OursError(Exception):
         pass
 

@@ -75,7 +75,7 @@ def test_a_lock_of_an_opened_file_is_packed_like_this(tmp_path: Path) -> None:
 
 @on_linux
 @linux("turns.py", to="be woken when the seat is free")
-def test_who_waits_for_the_lock_of_an_opened_file_is_given_it(tmp_path: Path) -> None:
+def test_a_waiter_for_the_lock_of_an_open_file_description_gets_it(tmp_path: Path) -> None:
     with File(tmp_path / "file") as one, File(tmp_path / "file") as other:
         assert seat(one, TAKE)
         waiting = threading.Thread(target=fcntl.fcntl, args=(other, fcntl.F_OFD_SETLKW, TAKE), daemon=True)

@@ -29,7 +29,7 @@ def backup(tmp_path: Path, sqlite_template: Path) -> Path:
 
 def names(path: Path) -> list[str]:
     with Store.open(path) as store:
-        return [jam.name for jam in store.query(sessions.page).items]
+        return [str(jam.name) for jam in store.query(sessions.page).items]
 
 
 def test_db_backup_prints_the_file_name_and_summarises_on_stderr(line: Line, jam: Session, tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ import pytest
 
 from tests.cli.conftest import Line, run_at_terminal
 from vibeweaver_store import Job, Session, Store, actions, jobs, rules, triggers
-from vibeweaver_store.cli import jobs as jobs_cli
+from vibeweaver_store.cli import batches
 from vibeweaver_store.cli.text import lasting
 from vibeweaver_store.testing import JobAttemptFactory, JobFactory
 
@@ -290,7 +290,7 @@ def test_jobs_retry_counts_asks_and_continues_until_all_are_requeued(
 ) -> None:
     with look.begin() as uow:
         JobFactory.create_batch(5, uow=uow, status="failed")
-    monkeypatch.setattr(jobs_cli, "BATCH", 2)
+    monkeypatch.setattr(batches, "BATCH", 2)
     asked = line("jobs", "retry", "--status", "failed", stdin="y\n")
     done = line("jobs", "retry", "--status", "failed", "-y")
 
@@ -466,7 +466,7 @@ def ids(look: Store) -> list[Job]:
 def test_jobs_prune_counts_asks_and_continues_until_all_are_gone(
     line: Line, look: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(jobs_cli, "BATCH", 2)
+    monkeypatch.setattr(batches, "BATCH", 2)
     asked = line("jobs", "prune", "--older-than", "1h", stdin="y\n")
     done = line("jobs", "prune", "--older-than", "1h", "--yes")
 

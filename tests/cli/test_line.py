@@ -71,6 +71,7 @@ EXPECTED = {
         "show",
         "create",
         "update",
+        "check",
         "next-stage",
         "claim",
         "claim-next",
@@ -81,8 +82,8 @@ EXPECTED = {
         "comment",
         "delete",
     },
-    "workers": {"list", "show", "register", "heartbeat", "set-status", "stale", "reap", "delete"},
-    "coordination": {"list", "take", "mark-processed"},
+    "workers": {"list", "show", "register", "update", "heartbeat", "set-status", "stale", "reap", "delete"},
+    "coordination": {"list", "take", "mark-processed", "delete", "prune"},
     "jobs": {"enqueue", "list", "show", "set-status", "retry", "cancel", "stats", "prune", "work"},
     "import": {
         "midi",

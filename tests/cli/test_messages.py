@@ -71,7 +71,7 @@ def test_messages_add_refuses_a_taken_id_unless_told_to_ignore_it(line_on_both: 
     assert (ignored.code, ignored.document["content"]) == (0, "Here.")
 
 
-@pytest.mark.parametrize("role", ["tool", "USER", ""])
+@pytest.mark.parametrize("role", ["robot", "USER", ""])
 def test_messages_add_with_an_invalid_role_is_wrong_usage(line: Line, jam: Session, role: str) -> None:
     done = line("messages", "add", "jam", role, "Here.")
 

@@ -98,7 +98,8 @@ def test_rule_notation_ignores_blanks_and_case_before_the_colon() -> None:
 
 _TEXTS = st.text(max_size=12).filter(lambda text: "\0" not in text) | st.text("ab:@'\"$ \\!,{}\n\tü", max_size=8)
 _NAMES = _TEXTS.filter(str.strip)
-_BEATS = st.floats(0, allow_nan=False, allow_infinity=False) | st.integers(0, 10**6)
+_BEATS = st.floats(allow_nan=False, allow_infinity=False) | st.integers(-(10**6), 10**6)
+_LENGTHS = st.floats(0, allow_nan=False, allow_infinity=False) | st.integers(0, 10**6)
 _PROMPTS = st.none() | _TEXTS
 VALUES: list[tuple[Notation[Any], st.SearchStrategy[Any]]] = [
     (
@@ -118,16 +119,16 @@ VALUES: list[tuple[Notation[Any], st.SearchStrategy[Any]]] = [
             st.builds(actions.Play),
             st.builds(actions.Seek, beat=_BEATS),
             st.builds(actions.Notify, message=_TEXTS),
-            st.builds(actions.Audition, content_hash=_NAMES, duration=_BEATS),
+            st.builds(actions.Audition, content_hash=_NAMES, duration=_LENGTHS),
             st.builds(actions.Sample, space=_NAMES, prompt=_PROMPTS, inference=st.sampled_from([{}, {"k": ["'"]}])),
             st.builds(actions.SampleAndSchedule, space=_NAMES, prompt=_PROMPTS, at=_BEATS),
-            st.builds(actions.Schedule, content_hash=_NAMES, at=_BEATS, duration=st.none() | _BEATS, gain=_BEATS),
+            st.builds(actions.Schedule, content_hash=_NAMES, at=_BEATS, duration=st.none() | _LENGTHS, gain=_LENGTHS),
         ),
     ),
     (
         SIGNALS,
         st.one_of(
-            st.builds(signals.BeatTick, beat=st.integers(0, 2**53)),
+            st.builds(signals.BeatTick, beat=st.integers(-(2**53), 2**53)),
             st.builds(signals.MarkerReached, name=_NAMES, beat=_BEATS),
             st.builds(signals.ArtifactCreated, tags=st.lists(_NAMES, max_size=3)),
             st.builds(signals.JobFinished, job_id=_NAMES),
@@ -163,19 +164,20 @@ def test_rule_notation_as_shown_can_be_parsed_again(
         (TRIGGERS, "beat:4.5", "the divisor must be a whole number", "beat:4"),
         (TRIGGERS, "beat:²", "the divisor must be a whole number", "beat:4"),
         (TRIGGERS, "beat:0", "divisor: Input should be greater than or equal to 1", "beat:4"),
+        (TRIGGERS, "beat:-4", "divisor: Input should be greater than or equal to 1", "beat:4"),
         (TRIGGERS, "beat", "the divisor is missing", "beat:4"),
         (TRIGGERS, "bet:4", "there is no 'bet'", "beat:4"),
         (TRIGGERS, "", "there is no ''", "beat:4"),
         (TRIGGERS, "marker:", "the name is missing", "marker:Chorus"),
         (TRIGGERS, "deadline:soon", "the beat must be a number (got 'soon')", "deadline:64"),
         (TRIGGERS, "deadline:nan", "beat", "deadline:64"),
-        (TRIGGERS, "deadline:-1", "beat", "deadline:64"),
+        (TRIGGERS, "deadline:-inf", "beat", "deadline:64"),
         (TRIGGERS, "artifact:", "the tag is missing", "artifact:drums"),
         (TRIGGERS, '{"type": "beat"', "it is no JSON", ""),
         (TRIGGERS, '{"type": "beat", "divisor": "4"}', "beat.divisor", "beat:4"),
         (TRIGGERS, '{"divisor": 4}', "type", "beat:4"),
         (ACTIONS, "play:now", "nothing may follow it (got 'now')", "play"),
-        (ACTIONS, "seek:-1", "beat: Input should be greater than or equal to 0", "seek:32"),
+        (ACTIONS, "seek:inf", "beat: Input should be a finite number", "seek:32"),
         (ACTIONS, "notify:", "the message is missing", "notify:"),
         (ACTIONS, "audition:2.5", "the content hash is missing", "audition:HASH:2.5"),
         (ACTIONS, "audition:abc:long", "the duration must be a number", "audition:HASH:2.5"),

@@ -146,16 +146,27 @@ def test_continuous_integration_runs_the_test_command_of_the_readme() -> None:
     assert command("tests").startswith("python3 -m venv")
 
 
-def test_the_workflow_runs_existing_nox_sessions() -> None:
-    workflow = (TOP / ".github" / "workflows" / "ci.yml").read_text()
-    named = re.findall(r"(?:nox -s|session:) \[?([\w, ]+)", workflow)
+WORKFLOWS = TOP / ".github" / "workflows"
+
+
+def sessions_of(workflow: str) -> set[str]:
+    """The sessions of nox that a workflow names."""
+    named = re.findall(r"(?:nox -s|session:) \[?([\w, ]+)", (WORKFLOWS / workflow).read_text())
+    return {name for names in named for name in names.strip().split(", ")}
+
+
+def test_the_workflows_run_existing_nox_sessions_and_together_all_of_them() -> None:
     sessions = set(re.findall(r"@nox\.session\ndef (\w+)", (TOP / "noxfile.py").read_text()))
+    run = {path.name: sessions_of(path.name) for path in WORKFLOWS.iterdir()}
 
-    assert {name for names in named for name in names.strip().split(", ")} == sessions - {"bench"}
+    assert run.keys() == {"bench.yml", "ci.yml", "nightly.yml"}
+    assert run["nightly.yml"] == {"newest", "prereleases"}
+    assert run["ci.yml"] >= {"lint", "types", "tests", "minimums", "migrations"}
+    assert set().union(*run.values()) == sessions - {"fast"}  # which is a part of the tests
 
 
-def test_the_workflow_tests_the_oldest_and_newest_python_of_the_package() -> None:
-    workflow = (TOP / ".github" / "workflows" / "ci.yml").read_text()
+@pytest.mark.parametrize("workflow", ["ci.yml", "nightly.yml"])
+def test_the_workflow_tests_the_oldest_and_newest_python_of_the_package(workflow: str) -> None:
     classified = re.findall(r"Python :: (3\.\d+)", (TOP / "pyproject.toml").read_text())
 
-    assert f'python: ["{classified[0]}", "{classified[-1]}"]' in workflow
+    assert f'python: ["{classified[0]}", "{classified[-1]}"]' in (WORKFLOWS / workflow).read_text()

@@ -24,6 +24,10 @@ def marker(text: str, *, after: float = 0, kind: str = "marker") -> Any:
     return mido.MetaMessage(kind, text=text, time=ticks(after))
 
 
+def meter(beats: int, of: int, *, after: float = 0) -> Any:
+    return mido.MetaMessage("time_signature", numerator=beats, denominator=of, time=ticks(after))
+
+
 def title(name: str) -> Any:
     return mido.MetaMessage("track_name", name=name)
 

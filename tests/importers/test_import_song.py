@@ -85,6 +85,44 @@ def test_a_song_import_rolls_back_with_its_unit_of_work(store: Store, other: Sto
     assert other.query(sessions.page).items == []
 
 
+# --- a pick-up ---------------------------------------------------------------------------------------------------
+
+WITH_A_PICK_UP = replace(
+    SONG,
+    timeline=Timeline(8, (TempoChange(-1, 60), TempoChange(0, 120)), first_beat=-1),
+    markers=(SongMarker(-1, "Pick-up"), SongMarker(0, "Verse")),
+)
+
+
+def test_vibeweaver_session_of_a_song_with_a_pick_up_begins_before_zero(store: Store, other: Store) -> None:
+    session = store.run(import_song, WITH_A_PICK_UP)
+
+    assert session.tempo_bpm == 60
+    assert [(marker.beat, marker.metadata_) for marker in other.query(markers.page, session.id).items] == [
+        (-1, {"tempo_bpm": 60, "seconds": -1}),
+        (0, {"tempo_bpm": 120, "seconds": 0}),
+    ]
+    params = imported(other, session.id).params or {}
+    assert (params["first_beat"], params["beats"]) == (-1, 8)
+
+
+def test_vibeweaver_bars_of_a_song_with_a_pick_up_begin_on_multiples_of_four(store: Store) -> None:
+    session = store.run(import_song, WITH_A_PICK_UP)
+    added = store.run(rules.add_many, session.id, starter_rules(WITH_A_PICK_UP))
+    fired: dict[int, list[str]] = {}
+
+    play(
+        store,
+        session.id,
+        WITH_A_PICK_UP.timeline,
+        on_step=lambda step: fired.update({step.beat: [firing.rule.id for firing in step.firings]}),
+    )
+
+    (bar,) = [rule.id for rule in added if rule.trigger == triggers.Beat(divisor=4)]
+    assert list(fired) == list(range(-1, 9))
+    assert [beat for beat, ids in fired.items() if bar in ids] == [0, 4, 8]
+
+
 # --- starter rules ---------------------------------------------------------------------------------------------
 
 

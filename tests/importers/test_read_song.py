@@ -16,7 +16,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.importers.midi_bytes import TICKS, as_bytes, marker, rest, smpte, tempo, ticks, title
+from tests.importers.midi_bytes import TICKS, as_bytes, marker, meter, rest, smpte, tempo, ticks, title
 from tests.shared_data import MUSIC, needs_shared_data
 from vibeweaver_store.errors import ImportRejected
 from vibeweaver_store.importers.midi import Song, SongMarker, read_song
@@ -272,6 +272,114 @@ def test_smpte_time_ignores_tempos(read_tracks: ReadTracks) -> None:
     song = read_tracks([tempo(60), mido.Message("note_off", time=1000)], division=smpte(25, 40))
 
     assert song.timeline.tempo_map == (TempoChange(0, 120),)
+
+
+# A pick-up bar
+
+
+def beats_of(song: Song) -> tuple[int, int]:
+    return song.timeline.first_beat, song.timeline.beats
+
+
+@pytest.mark.parametrize(
+    ("first", "then", "pick_up"),
+    [
+        ((1, 4), (4, 4), 1),
+        ((1, 4), (3, 4), 1),
+        ((2, 4), (3, 4), 2),
+        ((3, 4), (4, 4), 3),
+        ((1, 8), (4, 4), 0.5),
+        ((3, 8), (6, 8), 1.5),
+        ((5, 16), (2, 4), 1.25),
+    ],
+)
+def test_vibeweaver_song_with_a_pick_up_has_its_bar_1_after_it(
+    read_tracks: ReadTracks, first: tuple[int, int], then: tuple[int, int], pick_up: float
+) -> None:
+    song = read_tracks(
+        [meter(*first), marker("Pick-up"), meter(*then, after=pick_up), marker("Bar 1"), marker("Bar 9", after=16)]
+    )
+
+    assert beats_of(song) == (-math.ceil(pick_up), 16)
+    assert song.markers == (SongMarker(-pick_up, "Pick-up"), SongMarker(0, "Bar 1"), SongMarker(16, "Bar 9"))
+    assert song.timeline.tempo_map == (TempoChange(-pick_up, 120),)
+    assert song.duration_seconds == pytest.approx((pick_up + 16) / 2)
+
+
+def test_vibeweaver_song_with_a_pick_up_keeps_its_tempos_where_they_sound(read_tracks: ReadTracks) -> None:
+    song = read_tracks(
+        [tempo(60), meter(1, 4), tempo(90, after=0.5), meter(4, 4, after=0.5), tempo(120), rest(4)], [rest(5)]
+    )
+
+    assert beats_of(song) == (-1, 4)
+    assert [(change.beat, change.tempo_bpm) for change in song.timeline.tempo_map] == [(-1, 60), (-0.5, 90), (0, 120)]
+    assert song.duration_seconds == pytest.approx(0.5 + 0.5 * 60 / 90 + 2)
+    assert song.timeline.seconds_at(0) == 0
+
+
+def test_vibeweaver_song_with_a_pick_up_gets_its_made_up_markers_from_bar_1_on(read_tracks: ReadTracks) -> None:
+    assert read_tracks([meter(1, 4), meter(4, 4, after=1), rest(17)]).markers == (
+        SongMarker(0, "beat 0"),
+        SongMarker(16, "beat 16"),
+    )
+
+
+def test_vibeweaver_song_that_is_a_pick_up_and_nothing_else_ends_at_beat_0(read_tracks: ReadTracks) -> None:
+    assert beats_of(read_tracks([meter(1, 4), meter(4, 4, after=1)])) == (-1, 0)
+
+
+def test_vibeweaver_pick_up_may_be_told_by_another_track_than_the_first(read_tracks: ReadTracks) -> None:
+    assert beats_of(read_tracks([rest(9)], [meter(1, 4), meter(4, 4, after=1)])) == (-1, 8)
+
+
+NO_PICK_UPS = {
+    "one meter": [meter(4, 4), rest(8)],
+    "no meter": [rest(8)],
+    "the same meter again": [meter(4, 4), meter(4, 4, after=4), rest(4)],
+    "the same meter again too early": [meter(4, 4), meter(4, 4, after=1), rest(7)],
+    "shorter bars after a bar": [meter(4, 4), meter(3, 4, after=4), rest(4)],
+    "bars of equal length": [meter(3, 4), meter(6, 8, after=3), rest(5)],
+    "two bars of the first meter": [meter(2, 4), meter(4, 4, after=4), rest(4)],
+    "a change within the first bar": [meter(3, 4), meter(4, 4, after=1), rest(7)],
+    "a first meter that begins late": [meter(1, 4, after=1), meter(4, 4, after=1), rest(6)],
+    "a longer meter that comes late": [meter(4, 4, after=1 / TICKS), meter(5, 4, after=4), rest(4)],
+    "a meter of no beats": [meter(0, 4), meter(4, 4), rest(8)],
+    "no beats, then some": [meter(0, 4), meter(4, 4, after=1), rest(7)],
+}
+
+
+@pytest.mark.parametrize("track", NO_PICK_UPS.values(), ids=NO_PICK_UPS)
+def test_vibeweaver_song_without_a_pick_up_begins_at_beat_0(read_tracks: ReadTracks, track: list[Any]) -> None:
+    song = read_tracks([*track, marker("End")])
+
+    end = math.ceil(sum(message.time for message in track) / TICKS)
+    assert beats_of(song) == (0, end)
+    assert song.timeline.tempo_map == (TempoChange(0, 120),)
+
+
+def test_vibeweaver_pick_up_is_none_in_smpte_time_or_among_patterns(read_tracks: ReadTracks) -> None:
+    track = [meter(1, 4), meter(4, 4, after=1), rest(4)]
+
+    assert read_tracks(track, division=smpte(25, 40)).timeline.first_beat == 0
+    assert beats_of(read_tracks(track, kind=2)) == (0, 5)
+
+
+def test_vibeweaver_song_of_any_meters_keeps_its_length(read_tracks: ReadTracks) -> None:
+    @given(
+        first=st.tuples(st.integers(0, 255), st.sampled_from([1, 2, 4, 8, 128])),
+        then=st.tuples(st.integers(0, 255), st.sampled_from([1, 2, 4, 8, 128])),
+        after=st.integers(0, 4 * TICKS),
+    )
+    def check(first: tuple[int, int], then: tuple[int, int], after: int) -> None:
+        song = read_tracks([meter(*first), meter(*then, after=after / TICKS), marker("Here"), rest(8)])
+
+        (here,) = song.markers
+        start = song.timeline.tempo_map[0].beat
+        assert song.timeline.first_beat == math.floor(start)
+        assert here.beat - start == pytest.approx(after / TICKS)
+        assert song.duration_seconds == pytest.approx((after / TICKS + 8) / 2)
+
+    check()
 
 
 # Whatever the song

@@ -6,7 +6,7 @@ import json
 import sqlite3
 import threading
 from contextlib import closing, suppress
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -38,7 +38,7 @@ from vibeweaver_store.models import (
     WorkerType,
 )
 from vibeweaver_store.models.base import Base
-from vibeweaver_store.services import imports
+from vibeweaver_store.services import coordination, imports, tickets
 from vibeweaver_store.testing import (
     CommentFactory,
     CoordinationEventFactory,
@@ -87,6 +87,75 @@ def change(path: Path, statement: str) -> None:
     """Have vibe-ensemble itself go on."""
     with closing(sqlite3.connect(path)) as theirs, theirs:
         theirs.execute(statement)
+
+
+# --- as its programs wrote it ----------------------------------------------------------------------------------
+
+WRITTEN = """
+INSERT INTO projects (repository_name, path) VALUES ('band/song', '/srv/song');
+INSERT INTO worker_types (project_id, worker_type, system_prompt) VALUES ('band/song', 'writer', 'You write.');
+INSERT INTO tickets (ticket_id, project_id, title, execution_plan)
+    VALUES ('T-1', 'band/song', 'A chorus', '["writer", "mixer"]');
+INSERT INTO tickets (ticket_id, project_id, title, execution_plan)
+    VALUES ('T-2', 'band/song', 'A bridge', '["writer"]');
+INSERT INTO workers (worker_id, project_id, worker_type, status, queue_name)
+    VALUES ('w-1', 'band/song', 'writer', 'spawning', 'writers');
+UPDATE workers SET pid = 4711, status = 'active', last_activity = datetime('now') WHERE worker_id = 'w-1';
+UPDATE tickets SET last_completed_stage = 'writer', closed_at = datetime('now') WHERE ticket_id = 'T-2';
+INSERT INTO events (event_type, ticket_id, worker_id, stage) VALUES ('ticket_stage_completed', 'T-2', 'w-1', 'writer');
+UPDATE projects SET short_description = 'One song', updated_at = datetime('now') WHERE repository_name = 'band/song';
+"""
+"""The seed's own SQL: no description, a worker type that comes later, a pid after spawning."""
+
+
+def test_vibe_ensemble_databases_are_imported_as_their_programs_wrote_them(
+    store: Store, other: Store, path: Path
+) -> None:
+    vibe_ensemble_database(path)
+    with closing(sqlite3.connect(path)) as theirs:
+        theirs.executescript(WRITTEN)
+
+    report = import_vibe_ensemble(store, path)
+
+    assert (report.problems, report.counts.new) == ([], 6)
+    planned, closed = rows_of(other, Ticket)
+    assert (planned.next_stage, planned.closed_at) == ("writer", None)
+    assert (closed.next_stage, closed.closed_at is not None) == (None, True)
+    assert rows_of(other, Comment) == []
+    assert [each.worker_types for each in other.query(tickets.check).items] == [("mixer",)]
+    (worker,) = rows_of(other, EnsembleWorker)
+    assert (worker.pid, worker.status) == (4711, WorkerStatus.ACTIVE)
+    (project,) = rows_of(other, Project)
+    assert project.short_description == "One song"
+
+
+def test_vibe_ensemble_tickets_go_on_after_the_import(store: Store, path: Path) -> None:
+    vibe_ensemble_database(path)
+    with closing(sqlite3.connect(path)) as theirs:
+        theirs.executescript(WRITTEN)
+    import_vibe_ensemble(store, path)
+
+    store.run(tickets.complete_stage, "T-1", "writer", worker_id="w-1")
+    changed = store.run(tickets.update, "T-1", execution_plan=["writer"])
+    (theirs_event, ours) = store.run(coordination.take)
+
+    assert changed.next_stage is None
+    assert (theirs_event.ticket_id, ours.ticket_id) == ("T-2", "T-1")
+    assert store.query(tickets.check).items == []
+    assert import_vibe_ensemble(store, path).counts.new == 0
+
+
+def test_vibe_ensemble_events_pruned_here_come_again_as_the_file_has_them(
+    store: Store, other: Store, path: Path, clock: SettableClock
+) -> None:
+    import_vibe_ensemble(store, whole_ensemble(path))
+    store.run(coordination.take)
+    clock.advance(days=400)
+    assert store.run(coordination.prune, timedelta(days=1)) == 2
+
+    assert import_vibe_ensemble(store, path).counts.new == 2
+
+    assert [each.processed for each in rows_of(other, CoordinationEvent)] == [True, False]
 
 
 # --- the first time --------------------------------------------------------------------------------------------

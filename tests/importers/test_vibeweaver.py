@@ -210,6 +210,59 @@ def test_a_vibeweaver_import_leaves_existing_stats_as_they_are(store: Store, oth
     assert other.query(stats.get, "drums").total_ms == 10
 
 
+@pytest.mark.parametrize("name", ["", " \t"], ids=["empty", "blank"])
+def test_vibeweaver_session_with_an_empty_name_comes_without_one(
+    store: Store, other: Store, path: Path, name: str
+) -> None:
+    vibeweaver_database(path, sessions=[{"id": "jam-1", "name": name}], markers=[{"id": "a", "session_id": "jam-1"}])
+
+    report = import_vibeweaver(store, path)
+
+    assert (report.problems, report.counts.new) == ([], 2)
+    assert other.query(sessions.get, "jam-1").name is None
+    assert [marker.id for marker in other.query(markers.page, "jam-1").items] == ["a"]
+
+
+def test_vibeweaver_markers_come_with_any_metadata_and_any_beat(store: Store, other: Store, path: Path) -> None:
+    found = {"a": "[1, {}]", "b": '"loud"', "c": "4", "d": "null", "e": None, "f": '{"bars": 8}'}
+    mine = {"session_id": "jam-1"}
+    vibeweaver_database(
+        path,
+        sessions=[{"id": "jam-1"}],
+        markers=[
+            {"id": marker_id, **mine, "beat": place - 4, "metadata": text}
+            for place, (marker_id, text) in enumerate(found.items())
+        ],
+    )
+
+    assert import_vibeweaver(store, path).problems == []
+
+    brought = other.query(markers.page, "jam-1").items
+    assert [(marker.id, marker.beat) for marker in brought] == list(zip("abcdef", range(-4, 2), strict=True))
+    assert [marker.metadata_ for marker in brought] == [[1, {}], "loud", 4, None, None, {"bars": 8}]
+
+
+def test_vibeweaver_rules_come_with_beats_before_zero(store: Store, other: Store, path: Path) -> None:
+    bring_rule(
+        store,
+        path,
+        trigger_params='{"type":"Deadline","beat":-4.0}',
+        action_params='{"type":"Seek","beat":-8.0}',
+    )
+
+    rule = other.query(rules.get, "rule-1")
+    assert (rule.trigger, rule.action) == (triggers.Deadline(beat=-4), actions.Seek(beat=-8))
+
+
+@pytest.mark.parametrize("document", [{"divisor": 4}, {"type": "BEAT", "divisor": 4}], ids=["no tag", "capitals"])
+def test_vibeweaver_rules_come_with_the_type_of_their_column(
+    store: Store, other: Store, path: Path, document: dict[str, Any]
+) -> None:
+    bring_rule(store, path, trigger_type="Beat", trigger_params=json.dumps(document))
+
+    assert other.query(rules.get, "rule-1").trigger == triggers.Beat(divisor=4)
+
+
 # --- what is left out ------------------------------------------------------------------------------------------
 
 
@@ -251,8 +304,8 @@ def test_other_unreadable_vibeweaver_rows_are_rejected(store: Store, other: Stor
     mine = {"session_id": "jam-1"}
     vibeweaver_database(
         path,
-        sessions=[{"id": "jam-1"}, {"id": "jam-2", "name": ""}, {"id": "jam-3", "tempo_bpm": 0.5}],
-        markers=[{"id": "a", **mine, "beat": -1}, {"id": "b", **mine, "metadata": "[]"}, {"id": "c", **mine}],
+        sessions=[{"id": "jam-1"}, {"id": "jam-2", "name": "a\x00b"}, {"id": "jam-3", "tempo_bpm": 0.5}],
+        markers=[{"id": "a", **mine, "beat": 9e999}, {"id": "b", **mine, "metadata": "["}, {"id": "c", **mine}],
         history=[{**mine, "action": ""}, {**mine, "params": "{"}, {**mine, "success": "yes"}, mine],
         kernel_snapshots=[{**mine, "state_capnp": "text"}],
         generation_stats=[{"space": "", "sample_count": 1}, {"space": "pads", "sample_count": 0}, {"space": "drums"}],
@@ -279,7 +332,7 @@ def test_other_unreadable_vibeweaver_rows_are_rejected(store: Store, other: Stor
 def test_vibeweaver_rows_without_an_imported_session_are_reported(store: Store, path: Path) -> None:
     vibeweaver_database(
         path,
-        sessions=[{"id": "jam-1", "name": " "}],
+        sessions=[{"id": "jam-1", "tempo_bpm": 1000.0}],
         markers=[{"id": "a", "session_id": "jam-1"}],
         rules=[{"id": "b", "session_id": "nobody"}],
     )

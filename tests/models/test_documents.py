@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
-from tests.services.bad_input import BAD_BEATS, BAD_NAMES, BAD_NUMBERS, BAD_TEXTS, cases
+from tests.services.bad_input import BAD_BEATS, BAD_LENGTHS, BAD_NAMES, BAD_NUMBERS, BAD_TEXTS, cases
 from tests.services.variants import ACTIONS, FIRING, NOT_FIRING, TRIGGERS, called
 from vibeweaver_store import InvalidInput, actions, signals, triggers
 from vibeweaver_store.json_values import FrozenDict
@@ -63,12 +63,15 @@ def test_documents_of_equal_values_are_equal(document: BaseModel, adapter: TypeA
 BEATS: dict[str, Callable[[Any], object]] = {
     "a deadline": lambda beat: triggers.Deadline(beat=beat),
     "a place to schedule at": lambda beat: actions.Schedule(content_hash="00ff", at=beat),
-    "a length": lambda beat: actions.Schedule(content_hash="00ff", at=0, duration=beat or "none"),
-    "a gain": lambda beat: actions.Schedule(content_hash="00ff", at=0, gain=beat),
     "a place to sample for": lambda beat: actions.SampleAndSchedule(space="drums", at=beat),
     "a place to seek": lambda beat: actions.Seek(beat=beat),
-    "the length of an audition": lambda beat: actions.Audition(content_hash="00ff", duration=beat),
     "where a marker lies": lambda beat: signals.MarkerReached(name="chorus", beat=beat),
+}
+
+LENGTHS: dict[str, Callable[[Any], object]] = {
+    "a length": lambda beats: actions.Schedule(content_hash="00ff", at=0, duration=beats or "none"),
+    "a gain": lambda gain: actions.Schedule(content_hash="00ff", at=0, gain=gain),
+    "the length of an audition": lambda seconds: actions.Audition(content_hash="00ff", duration=seconds),
 }
 
 NAMES: dict[str, Callable[[Any], object]] = {
@@ -102,6 +105,13 @@ def test_a_document_with_an_invalid_beat_is_refused(make: Callable[[Any], object
         make(beat)
 
 
+@pytest.mark.parametrize("length", BAD_LENGTHS)
+@pytest.mark.parametrize("make", LENGTHS.values(), ids=LENGTHS)
+def test_a_document_with_an_invalid_length_is_refused(make: Callable[[Any], object], length: Any) -> None:
+    with pytest.raises(InvalidInput):
+        make(length)
+
+
 @pytest.mark.parametrize("name", BAD_NAMES)
 @pytest.mark.parametrize("make", NAMES.values(), ids=NAMES)
 def test_a_document_with_an_invalid_name_is_refused(make: Callable[[Any], object], name: Any) -> None:
@@ -116,7 +126,9 @@ def test_a_document_with_an_invalid_text_is_refused(make: Callable[[Any], object
         make(text)
 
 
-@pytest.mark.parametrize("number", [*BAD_NUMBERS, *cases(negative=-1, half=0.5, a_float=4.0, too_large=2**53 + 1)])
+@pytest.mark.parametrize(
+    "number", [*BAD_NUMBERS, *cases(too_small=-(2**53) - 1, half=0.5, a_float=4.0, too_large=2**53 + 1)]
+)
 @pytest.mark.parametrize("make", COUNTS.values(), ids=COUNTS)
 def test_a_document_with_an_invalid_count_is_refused(make: Callable[[Any], object], number: Any) -> None:
     with pytest.raises(InvalidInput):
@@ -126,6 +138,12 @@ def test_a_document_with_an_invalid_count_is_refused(make: Callable[[Any], objec
 def test_a_beat_trigger_with_divisor_zero_is_refused() -> None:
     with pytest.raises(InvalidInput) as caught:
         triggers.Beat(divisor=0)
+    assert caught.value.field == "divisor"
+
+
+def test_a_beat_trigger_with_a_divisor_below_zero_is_refused() -> None:
+    with pytest.raises(InvalidInput) as caught:
+        triggers.Beat(divisor=-1)
     assert caught.value.field == "divisor"
 
 
@@ -175,7 +193,7 @@ def test_a_beat_tick_is_of_the_nearest_beat(position: float, beat: int) -> None:
     assert signals.BeatTick.nearest(position) == signals.BeatTick(beat=beat)
 
 
-@given(position=st.floats(0, 2**53))
+@given(position=st.floats(-(2**53), 2**53))
 def test_a_beat_tick_is_never_further_than_half_a_beat(position: float) -> None:
     assert abs(signals.BeatTick.nearest(position).beat - position) <= 0.5
 

@@ -49,7 +49,9 @@ NO_NUMBER = {
     "an_integer_beyond_floats": 10**400,
 }
 BAD_NUMBERS = cases(**NO_NUMBER)
-BAD_BEATS = cases(**NO_NUMBER, below_zero=-0.001)
+BAD_BEATS = BAD_NUMBERS
+"""A beat may lie below 0."""
+BAD_LENGTHS = cases(**NO_NUMBER, below_zero=-0.001)
 BAD_BOOLEANS = cases(nothing=None, one=1, zero=0, text="true", a_float=1.0)
 
 VERBATIM = [

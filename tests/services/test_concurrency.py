@@ -9,7 +9,10 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
 import pytest
+import sqlalchemy as sa
+from sqlmodel import col
 
+from tests.conftest import BACKENDS
 from tests.services.scene import make, make_many
 from vibeweaver_store import (
     IllegalTransition,
@@ -18,6 +21,7 @@ from vibeweaver_store import (
     Session,
     Settings,
     Store,
+    UnitOfWork,
     actions,
     history,
     markers,
@@ -46,6 +50,15 @@ def at_once(*stores: Store, work: Callable[[Store, int], T]) -> list[T]:
 
     with ThreadPoolExecutor(THREADS) as threads:
         return list(threads.map(start, range(THREADS)))
+
+
+def await_waiting(uow: UnitOfWork) -> None:
+    """Return once a statement waits for a lock in PostgreSQL's database of a unit of work."""
+    of_database = "FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+    until = time.monotonic() + 20
+    while not uow.execute(sa.text(f"SELECT pg_stat_clear_snapshot(), count(*) {of_database}")).one()[1]:
+        assert time.monotonic() < until
+        time.sleep(0.01)
 
 
 @pytest.fixture
@@ -183,12 +196,12 @@ def test_concurrent_session_updates_of_different_fields_are_both_kept(store: Sto
 def test_concurrent_creations_of_one_session_id_make_one_session(store: Store, other: Store) -> None:
     def create(each: Store, number: int) -> str:
         try:
-            return each.run(sessions.create, name=f"by {number}", session_id="late-set").name
+            return str(each.run(sessions.create, name=f"by {number}", session_id="late-set").name)
         except Exception as error:  # noqa: BLE001 - which one is what is looked at
             return type(error).__name__
 
     outcomes = at_once(store, other, work=create)
-    winner = other.query(sessions.get, "late-set").name
+    winner = str(other.query(sessions.get, "late-set").name)
     assert sorted(outcomes) == sorted(["AlreadyExists"] * (THREADS - 1) + [winner])
 
 
@@ -212,11 +225,29 @@ def test_concurrent_snapshot_saves_keep_no_more_than_the_limit(store: Store, oth
     assert len(other.query(snapshots.page, jam.id).items) == 3
 
 
+@pytest.mark.parametrize("backend", BACKENDS[1:])  # SQLite has one writer
+def test_a_rule_that_a_statement_of_ones_own_switches_off_meanwhile_does_not_fire(
+    store: Store, other: Store, counting: Rule
+) -> None:
+    fired: list[rules.Firing] = []
+    firing = threading.Thread(target=lambda: fired.extend(store.run(rules.fire, counting.session_id, TICK)))
+    with other.begin() as uow:
+        uow.exec(sa.update(Rule).where(col(Rule.id) == counting.id).values(enabled=False))
+        firing.start()
+        await_waiting(uow)
+    firing.join()
+    assert fired == []
+    assert not other.query(rules.get, counting.id).enabled
+
+
 # Listing and deleting meanwhile
 
 
-def test_a_history_reader_does_not_skip_an_entry_committed_late(store: Store, other: Store) -> None:
+@pytest.mark.parametrize("before", [[], ["just before"]], ids=["in a silent session", "in a busy session"])
+def test_a_history_reader_does_not_skip_an_entry_committed_late(store: Store, other: Store, before: list[str]) -> None:
     session = make(store, SessionFactory)
+    for action in before:
+        store.run(history.append, session.id, action)
     begun = threading.Event()
 
     def slowly() -> None:
@@ -232,8 +263,8 @@ def test_a_history_reader_does_not_skip_an_entry_committed_late(store: Store, ot
         store.run(history.append, session.id, f"fast {n}")
     first = store.query(history.page, session.id, limit=2, oldest_first=True)
     thread.join()
-    rest = store.query(history.page, session.id, limit=2, oldest_first=True, cursor=first.next_cursor)
-    assert [entry.action for entry in first.items + rest.items] == ["slow", "fast 0", "fast 1", "fast 2"]
+    rest = store.query(history.page, session.id, oldest_first=True, cursor=first.next_cursor)
+    assert [entry.action for entry in first.items + rest.items] == [*before, "slow", "fast 0", "fast 1", "fast 2"]
 
 
 def test_firing_rules_while_their_session_is_deleted_does_not_deadlock(database: str, clock: SettableClock) -> None:

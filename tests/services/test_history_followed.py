@@ -470,6 +470,25 @@ def test_a_history_follower_survives_a_dropped_listening_connection(
 
 @needs_postgres
 @pytest.mark.parametrize("backend", ["postgresql"])
+@pytest.mark.parametrize("drive", ["sync"])  # what watches is the store's own, which an AsyncStore does not hand out
+def test_a_watch_looks_again_once_the_server_has_dropped_the_connection(
+    store: Store, on_server: psycopg.Connection[Any]
+) -> None:
+    def drop_and_wait(watch: following.Watch) -> bool:
+        on_server.execute(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+            " WHERE query ~ 'advisory_lock' AND pid <> pg_backend_pid()"
+        )
+        return watch.wait(5)
+
+    with closing(store.watch("jobs")) as watch:
+        assert drop_and_wait(watch)
+        assert not watch.wait(0)
+        assert drop_and_wait(watch)
+
+
+@needs_postgres
+@pytest.mark.parametrize("backend", ["postgresql"])
 def test_a_session_without_followers_announces_no_write(
     store: Store, other: Store, jam: Session, on_server: psycopg.Connection[Any]
 ) -> None:

@@ -88,9 +88,11 @@ def test_a_unit_of_work_of_a_lost_lease_writes_nothing(
 ) -> None:
     lose(store, clock, job)
     before = other.query(jobs.get, job.id)
+    begun: list[object] = []
     with pytest.raises(LeaseLost) as lost:
-        write(store, job)
+        write(store, job, begun.append)
     assert lost.value.job_id == job.id
+    assert begun == []
     assert effects(other) == 0
     assert other.query(jobs.get, job.id) == before
 

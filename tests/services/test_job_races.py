@@ -69,14 +69,15 @@ def test_concurrent_claims_give_each_job_to_one_worker(store: Store, other: Stor
     assert len(got) == len(set(got)) == 80
 
 
+@pytest.mark.parametrize("types", [["render"], TYPES, None], ids=["one type", "types", "all"])
 @pytest.mark.parametrize("backend", BACKENDS[1:])  # SQLite has one writer
-def test_a_job_claim_does_not_wait_for_other_claims(store: Store, other: Store) -> None:
-    for kind in TYPES:
+def test_a_job_claim_does_not_wait_for_other_claims(store: Store, other: Store, types: list[str] | None) -> None:
+    for kind in types * 3 if types == ["render"] else TYPES:
         enqueue(store, kind, priority=1)
-    second = enqueue(store, "mix")
+    second = enqueue(store, "render")
     with other.begin() as uow:
-        jobs.claim(uow, TYPES, "worker-1", limit=3)
-        assert ids(store.run(jobs.claim, TYPES, "worker-2").jobs) == [second.id]
+        assert len(jobs.claim(uow, types, "worker-1", limit=3).jobs) == 3
+        assert ids(store.run(jobs.claim, types, "worker-2").jobs) == [second.id]
 
 
 @pytest.mark.parametrize("backend", BACKENDS[1:])  # SQLite has one writer

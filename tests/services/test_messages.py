@@ -40,7 +40,7 @@ from vibeweaver_store.testing import (
 NewMessage = messages.NewMessage
 
 BAD_CONTENTS = cases(**NO_TEXT, nothing=None, empty="", blank=" \t\n", blank_of_unicode="\u3000\u2003")
-BAD_ROLES = cases(nothing=None, another="tool", empty="", a_number=1, true=True, bytes=b"user", a_list=["user"])
+BAD_ROLES = cases(nothing=None, another="robot", empty="", a_number=1, true=True, bytes=b"user", a_list=["user"])
 BAD_COUNTS = cases(below_zero=-1, a_float=1.0, text="1", true=True, too_great=2**63)
 BAD_TIMES = cases(
     naive=datetime(2026, 1, 1),  # noqa: DTZ001

@@ -126,7 +126,7 @@ def test_a_message_follower_ends_when_its_session_is_deleted(store: Store, other
         {"after": -1},
         {"after": True},
         {"after": "not a cursor"},
-        {"role": "tool"},
+        {"role": "robot"},
         {"instance_id": -1},
         {"idle_seconds": -1},
     ],

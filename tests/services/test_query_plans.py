@@ -370,6 +370,7 @@ LOOKUPS: dict[str, Lookup] = {
     **{f"history.count of {name}": counting(**filters) for name, filters in FILTERS.items()},
     "snapshots.load": lambda uow, at: snapshots.load(uow, at.session_id),
     "snapshots.load by id": of_newest_snapshot,
+    "snapshots.find": lambda uow, at: snapshots.find(uow, at.session_id),
     "snapshots.page": listing(snapshots.page),
     "stats.get": lambda uow, at: stats.get(uow, at.space),
     "stats.find": lambda uow, at: stats.find(uow, at.space),

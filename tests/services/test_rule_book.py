@@ -502,7 +502,7 @@ def test_a_rule_book_firing_in_a_missing_session_is_not_found(lasting_store: Sto
         book.fire(TICK)
 
 
-@pytest.mark.parametrize("signal", [None, "beat_tick", {"type": "sunrise"}, {"type": "beat_tick", "beat": -1}])
+@pytest.mark.parametrize("signal", [None, "beat_tick", {"type": "sunrise"}, {"type": "beat_tick", "beat": -1.5}])
 def test_a_rule_book_refuses_an_invalid_signal(lasting_store: Store, lasting_jam: Session, signal: Any) -> None:
     book = lasting_store.rule_book(lasting_jam.id)
     with pytest.raises(InvalidInput):

@@ -124,9 +124,9 @@ BAD_SIGNALS = cases(
     no_type={"beat": 4},
     a_field_too_few={"type": "beat_tick"},
     a_field_too_many={"type": "beat_tick", "beat": 4, "bar": 1},
-    a_negative_beat={"type": "beat_tick", "beat": -1},
+    a_beat_too_far_below={"type": "beat_tick", "beat": -(2**53) - 1},
     half_a_beat={"type": "beat_tick", "beat": 0.5},
-    a_signal_made_around_its_validation=signals.BeatTick.model_construct(beat=-4),
+    a_signal_made_around_its_validation=signals.BeatTick.model_construct(beat=-4.5),
 )
 
 

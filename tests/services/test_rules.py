@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
@@ -127,7 +128,7 @@ def test_a_rule_of_a_missing_session_is_refused(lasting_store: Store, add: Calla
         no_action={"action": None},
         an_unknown_action={"action": {"type": "explode"}},
         an_action_with_an_unknown_field={"action": {"type": "play", "loud": True}},
-        an_action_made_around_its_validation={"action": actions.Seek.model_construct(beat=-1.0)},
+        an_action_made_around_its_validation={"action": actions.Seek.model_construct(beat=math.inf)},
         no_priority={"priority": None},
         a_priority_below={"priority": -1},
         a_priority_above={"priority": 5},

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import inspect
+import re
 from collections.abc import Callable
 from typing import Annotated, Any, Concatenate, Final, ParamSpec, TypeAlias
 
 import typer
+from typer.core import TyperCommand
 
 from vibeweaver_store.cli.errors import Group
 from vibeweaver_store.cli.invocation import Cli
@@ -66,8 +68,24 @@ def new_group(name: str, about: str) -> typer.Typer:
     return group
 
 
+_BELOW_ZERO: Final = re.compile(r"-[0-9.]")
+
+
+class TakesNumbers(TyperCommand):
+    """A command that has a number among its arguments, which may be below 0."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Parse as ever, but leave alone a word such as ``-4``, which would be taken for an option.
+
+        Raises:
+            TyperException: the line cannot be understood.
+        """
+        ctx.ignore_unknown_options = any(map(_BELOW_ZERO.match, args))
+        return super().parse_args(ctx, args)
+
+
 def command(
-    group: typer.Typer, name: str, *, example: str, json: bool = True
+    group: typer.Typer, name: str, *, example: str, json: bool = True, cls: type[TyperCommand] | None = None
 ) -> Callable[[Callable[Concatenate[Cli, P], None]], Callable[Concatenate[Cli, P], None]]:
     """Make a function a command of a group: its docstring is the help, its arguments are the command's.
 
@@ -78,6 +96,7 @@ def command(
         name: the word that calls it.
         example: command lines that show how it is used, without the program's name, a line each.
         json: whether it takes ``--json``.
+        cls: how its line is read, where that is not as ever.
     """
 
     def register(function: Callable[Concatenate[Cli, P], None]) -> Callable[Concatenate[Cli, P], None]:
@@ -91,7 +110,7 @@ def command(
         run.__doc__ = function.__doc__
         run.__signature__ = _signature(function, json=json)  # type: ignore[attr-defined]  # what Typer reads
         lines = "\n".join(f"  vibeweaver-store {line}" for line in example.strip().splitlines())
-        group.command(name, epilog=f"For example:\n{lines}")(run)
+        group.command(name, epilog=f"For example:\n{lines}", cls=cls)(run)
         return function
 
     return register

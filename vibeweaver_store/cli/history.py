@@ -11,7 +11,7 @@ from rich.text import Text
 from vibeweaver_store.cli.context import command, new_group
 from vibeweaver_store.cli.invocation import Cli
 from vibeweaver_store.cli.notation import ACTIONS, SIGNALS, TRIGGERS
-from vibeweaver_store.cli.options import LIMIT, Cursor, Limit, SessionId, parse_json, within
+from vibeweaver_store.cli.options import LIMIT, CreatedAt, Cursor, Limit, SessionId, parse_instant, parse_json, within
 from vibeweaver_store.cli.output import print_document, print_made, print_page
 from vibeweaver_store.cli.table import Cell, Column
 from vibeweaver_store.cli.tail import LINES, Follow, Lines, print_line
@@ -74,6 +74,7 @@ def list_(
     example="""
 history append "$SESSION" mix.bounced --params '{"file": "late-set.wav"}'
 history append "$SESSION" mix.bounced --failed --result '"disk full"'
+history append "$SESSION" play --created-at 2026-01-23T18:30:00Z
 """,
 )
 def append(
@@ -84,12 +85,17 @@ def append(
     params: Annotated[str | None, typer.Option(metavar="JSON", help="With what.", show_default=False)] = None,
     result: Annotated[str | None, typer.Option(metavar="JSON", help="What came of it.", show_default=False)] = None,
     failed: Annotated[bool, typer.Option("--failed", metavar="", help="It did not do what it should.")] = False,
+    created_at: CreatedAt = None,
 ) -> None:
-    """Append an entry to a session's history, and print its number."""
+    """Append an entry to a session's history, and print its number.
+
+    Its place is the end, also when it was done earlier.
+    """
     given = parse_json(params, option="--params")
     came = parse_json(result, option="--result")
+    at = parse_instant(created_at, option="--created-at")
     with cli.store() as store:
-        made = store.run(history.append, session, action, params=given, result=came, success=not failed)
+        made = store.run(history.append, session, action, params=given, result=came, success=not failed, created_at=at)
     print_made(cli, made, made.id)
 
 

@@ -5,15 +5,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from datetime import datetime
-from typing import Annotated, Any, Final, Literal, TypeAlias
+from typing import Annotated, Final, Literal, TypeAlias
 
 import typer
-from rich.console import Console
 from rich.text import Text
 
 from vibeweaver_store.cli.asking import confirm
+from vibeweaver_store.cli.batches import in_batches
 from vibeweaver_store.cli.context import command, new_group
 from vibeweaver_store.cli.errors import LineError
 from vibeweaver_store.cli.invocation import Cli
@@ -34,7 +34,6 @@ from vibeweaver_store.cli.options import (
 from vibeweaver_store.cli.output import hint, print_card, print_document, print_made, print_page
 from vibeweaver_store.cli.table import Cell, Column
 from vibeweaver_store.cli.text import counted, instant
-from vibeweaver_store.domain_store import Store
 from vibeweaver_store.models import Job
 from vibeweaver_store.models.job import DEFAULT_MAX_ATTEMPTS, FINAL_OF_JOBS
 from vibeweaver_store.services import jobs
@@ -48,9 +47,6 @@ OfType: TypeAlias = Annotated[
 OfSession: TypeAlias = Annotated[
     str | None, typer.Option("--session", metavar="SESSION", help="Only of this session.", show_default=False)
 ]
-
-BATCH: Final = 1000
-"""How many jobs are retried or pruned in one unit of work."""
 
 _COLUMNS: Final = (
     Column("TYPE", "bold", narrow="fold"),
@@ -197,7 +193,7 @@ def _retry_many(cli: Cli, status: str, job_type: str | None, session: str | None
         if count:
             confirm(f"Try {counted(count, f'{status} job')} again?", yes=yes)
         # Bounded by what was counted: one that fails again meanwhile is not retried for ever.
-        retried = _in_batches(store, count, jobs.retry_many, status=status, type=job_type, session_id=session)
+        retried = in_batches(store, count, jobs.retry_many, status=status, type=job_type, session_id=session)
     if cli.json:
         print_document({"retried": retried})
         return
@@ -318,32 +314,11 @@ def prune(
         count = store.query(jobs.prunable, ages)
         if count:
             confirm(f"Delete {counted(count, 'job')} that ended more than {older_than} ago?", yes=yes)
-        deleted = _in_batches(store, count, jobs.prune, ages)
+        deleted = in_batches(store, count, jobs.prune, ages)
     if cli.json:
         print_document({"deleted": deleted})
     else:
         hint(f"deleted {counted(deleted, 'job')}")
-
-
-def _in_batches(store: Store, count: int, operation: Callable[..., int], *args: Any, **kwargs: Any) -> int:
-    """Run an operation, a unit of work each time, until it finds no more or has dealt with so many.
-
-    A bar on stderr shows how far it is; in a pipe it stays silent.
-    """
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn  # noqa: PLC0415 - only here
-
-    done = 0
-    console = Console(stderr=True, markup=False, emoji=False)
-    columns = (BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
-        task = bar.add_task("", total=count)
-        while done < count:
-            changed = store.run(operation, *args, **kwargs, limit=min(BATCH, count - done))
-            if not changed:
-                break
-            done += changed
-            bar.advance(task, changed)
-    return done
 
 
 def _print_job(cli: Cli, job: Job, now: datetime) -> None:

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from vibeweaver_store.cli.asking import confirm
-from vibeweaver_store.cli.context import command, new_group
+from vibeweaver_store.cli.context import TakesNumbers, command, new_group
 from vibeweaver_store.cli.invocation import Cli
 from vibeweaver_store.cli.options import LIMIT, Cursor, Limit, OwnId, SessionId, Yes, parse_json, within
 from vibeweaver_store.cli.output import print_deleted, print_made, print_page
@@ -27,16 +27,18 @@ group = new_group("markers", "Add, list and delete named places on a timeline.")
     example="""
 markers add "$SESSION" 64 Chorus
 markers add "$SESSION" 96.5 "Guitar solo" --metadata '{"key": "D minor"}'
+markers add "$SESSION" -4 "Count-in"
 """,
+    cls=TakesNumbers,
 )
 def add(
     cli: Cli,
     session: SessionId,
-    beat: Annotated[float, typer.Argument(metavar="BEAT", help="Where, from 0.", show_default=False)],
+    beat: Annotated[float, typer.Argument(metavar="BEAT", help="Where; below 0 before bar 1.", show_default=False)],
     name: Annotated[str, typer.Argument(metavar="NAME", help="What to call it.", show_default=False)],
     *,
     metadata: Annotated[
-        str | None, typer.Option(metavar="JSON", help="An object of your own.", show_default=False)
+        str | None, typer.Option(metavar="JSON", help="A value of your own.", show_default=False)
     ] = None,
     marker_id: OwnId = None,
 ) -> None:
@@ -66,7 +68,7 @@ def list_(
         if from_beat is None and to_beat is None:
             page = store.query(within, session, markers.page, limit=limit, cursor=cursor)
         else:
-            first = 0 if from_beat is None else from_beat
+            first = -sys.float_info.max if from_beat is None else from_beat
             last = sys.float_info.max if to_beat is None else to_beat
             page = store.query(within, session, markers.between, first, last, limit=limit, cursor=cursor)
     columns = (

@@ -10,7 +10,17 @@ from rich.text import Text
 
 from vibeweaver_store.cli.context import command, new_group
 from vibeweaver_store.cli.invocation import Cli
-from vibeweaver_store.cli.options import LIMIT, Cursor, Limit, OwnId, SessionId, text_or_stdin, within
+from vibeweaver_store.cli.options import (
+    LIMIT,
+    CreatedAt,
+    Cursor,
+    Limit,
+    OwnId,
+    SessionId,
+    parse_instant,
+    text_or_stdin,
+    within,
+)
 from vibeweaver_store.cli.output import print_made, print_page
 from vibeweaver_store.cli.table import Cell, Column
 from vibeweaver_store.cli.tail import LINES, Follow, Lines, print_line
@@ -88,12 +98,17 @@ def add(
         int | None, typer.Option("--instance", metavar="N", help="The instance it is of.", show_default=False)
     ] = None,
     public_id: OwnId = None,
+    created_at: CreatedAt = None,
     ignore: Annotated[
         bool, typer.Option("--ignore-existing", metavar="", help="Nothing is done where the id is there already.")
     ] = False,
 ) -> None:
-    """Add a message to the end of a session's conversation, and print its id."""
+    """Add a message to the end of a session's conversation, and print its id.
+
+    Its place is the end, also when it was said earlier.
+    """
     content = text_or_stdin(text)
+    at = parse_instant(created_at, option="--created-at")
     with cli.store() as store:
         made = store.run(
             messages.append,
@@ -102,6 +117,7 @@ def add(
             content,
             public_id=public_id,
             instance_id=instance,
+            created_at=at,
             if_exists="ignore" if ignore else "error",
         )
     print_made(cli, made, made.public_id)

@@ -1,5 +1,6 @@
 """Triggers, actions and signals as people write them: ``beat:4``, ``seek:32``, ``marker:Chorus@64``; or as JSON.
 
+The word before the colon may also be the name of the type, in either spelling: ``SampleAndSchedule:pads@64``.
 After the first colon the rest may stand in quotes, which are dropped. What :func:`shown` prints can be given back as
 it stands, in a shell or without one; where the readable form could not say a value, it prints JSON.
 """
@@ -20,7 +21,7 @@ from pydantic import TypeAdapter
 from vibeweaver_store.errors import InvalidInput
 from vibeweaver_store.models import actions, signals, triggers
 from vibeweaver_store.models.actions import Action
-from vibeweaver_store.models.documents import Document
+from vibeweaver_store.models.documents import Document, stored_spelling
 from vibeweaver_store.models.signals import Signal
 from vibeweaver_store.models.triggers import Trigger
 from vibeweaver_store.validation import parse_document
@@ -31,7 +32,7 @@ T = TypeVar("T", bound=Document)
 
 
 def _whole(text: str, part: str) -> int:
-    if not re.fullmatch(r"\d+", text, re.ASCII):
+    if not re.fullmatch(r"-?\d+", text, re.ASCII):
         raise InvalidInput(f"the {part} must be a whole number (got {text!r})")
     return int(text)
 
@@ -179,8 +180,8 @@ class Notation(Generic[T]):
         if bare.startswith("{"):
             return self._parse_json(bare)
         word, colon, rest = text.lstrip().partition(":")
-        word = word.strip().lower()
-        form = self.forms.get(word)
+        word = stored_spelling(word.strip())
+        form = self.forms.get(self.types.get(word, word))
         if form is None:
             raise InvalidInput(f"{self.what} {text!r}: {self._unknown(word)}")
         try:
@@ -250,7 +251,7 @@ class Notation(Generic[T]):
 
     def _example_of(self, document: object) -> str:
         kind = document.get("type") if isinstance(document, dict) else None
-        word = self.types.get(kind) if isinstance(kind, str) else None
+        word = self.types.get(stored_spelling(kind)) if isinstance(kind, str) else None
         return self.examples() if word is None else self.forms[word].example
 
     def _unknown(self, word: str) -> str:

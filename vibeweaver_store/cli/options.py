@@ -30,6 +30,10 @@ Yes: TypeAlias = Annotated[bool, typer.Option("--yes", "-y", metavar="", help="D
 OwnId: TypeAlias = Annotated[
     str | None, typer.Option("--id", metavar="ID", help="An id of your own.", show_default="a new UUID")
 ]
+CreatedAt: TypeAlias = Annotated[
+    str | None,
+    typer.Option("--created-at", metavar="TIME", help="When it was, as 2026-01-23T18:30:00Z.", show_default="now"),
+]
 ProjectName: TypeAlias = Annotated[
     str, typer.Argument(metavar="PROJECT", help="The project's name.", show_default=False)
 ]

@@ -78,7 +78,8 @@ def add(
     on: Annotated[str, typer.Option(metavar="TRIGGER", help="What it waits for; see above.", show_default=False)],
     do: Annotated[str, typer.Option(metavar="ACTION", help="What it then asks for; see above.", show_default=False)],
     priority: Annotated[
-        PriorityName, typer.Option(metavar="LEVEL", help="critical, high, normal, low or idle.")
+        PriorityName,
+        typer.Option(metavar="LEVEL", help="critical, high, normal, low or idle.", case_sensitive=False),
     ] = "normal",
     one_shot: Annotated[
         bool, typer.Option("--one-shot", metavar="", help="It switches itself off when it has fired.")
@@ -95,8 +96,8 @@ def add(
     sample_and_schedule:drums@64:"a fill", schedule:HASH@64:8:0.5 (beat,
     duration, gain), audition:HASH:2.5 (seconds)
 
-    Either may be JSON, as rules list --json prints it. Quotes around what
-    follows the first colon are dropped.
+    Either may be JSON, as rules list --json prints it, also with a type as
+    JobComplete. Quotes around what follows the first colon are dropped.
     """
     trigger, action = TRIGGERS.parse(on), ACTIONS.parse(do)
     with cli.store() as store:

@@ -38,14 +38,16 @@ def one_line(message: str) -> str:
 
 def number(value: float) -> str:
     """Return a number with up to three decimals and no needless zeros: 64, 64.5."""
-    return f"{value:.3f}".rstrip("0").rstrip(".")
+    text = f"{value:.3f}".rstrip("0").rstrip(".")
+    return "0" if text == "-0" else text
 
 
 def clock(seconds: float) -> str:
-    """Return a time in minutes and seconds: 2:42, 1:02:03."""
-    minutes, rest = divmod(round(seconds), 60)
+    """Return a time in minutes and seconds: 2:42, 1:02:03; before a start it is -0:02."""
+    whole = round(seconds)
+    minutes, rest = divmod(abs(whole), 60)
     hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"
+    return f"{'-' * (whole < 0)}{f'{hours}:{minutes:02d}' if hours else minutes}:{rest:02d}"
 
 
 def lasting(seconds: float) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -24,7 +25,7 @@ from vibeweaver_store.models import Marker, Session
 from vibeweaver_store.paging import MAX_LIMIT
 from vibeweaver_store.services import history, rules, sessions, transport
 from vibeweaver_store.services.rules import NewRule
-from vibeweaver_store.services.transport import Step
+from vibeweaver_store.services.transport import Step, Timeline
 from vibeweaver_store.songs import ODE_TO_JOY
 from vibeweaver_store.unit_of_work import UnitOfWork
 
@@ -37,7 +38,7 @@ group = typer.Typer(add_completion=False)
     "weave",
     example="""
 weave
-weave song.mid --vibe "late set" --realtime
+weave song.mid --vibe "late set" --realtime --count-in 4
 weave song.mid --rules rules.json --json
 """,
 )
@@ -63,10 +64,14 @@ def weave(
     vibe: Annotated[
         str | None, typer.Option(metavar="TEXT", help="The mood of the session.", show_default=False)
     ] = None,
+    count_in: Annotated[
+        int, typer.Option("--count-in", metavar="N", min=0, max=1000, help="Count so many beats before the first.")
+    ] = 0,
 ) -> None:
     """Weave a song: make a session of a MIDI file, play it from the first beat to the last, and fire its rules.
 
     Tempo and markers are the file's. Each beat is a unit of work of its own.
+    Beat 0 is where bar 1 begins; count-in and pick-up bar lie before it.
     At the end you see what fired, what history tells, and how long it took.
     A file that is refused leaves nothing behind.
     """
@@ -74,7 +79,7 @@ def weave(
     given = starter_rules(song) if rules_file is None else read_rules(rules_file)
     with cli.store() as store:
         session = store.run(_begin, song, given, vibe)
-        woven = _play(store, session, song, realtime=realtime)
+        woven = _play(store, session, song, _counted_in(song.timeline, count_in), realtime=realtime)
     if cli.json:
         print_document(as_document(woven))
     else:
@@ -87,18 +92,24 @@ def _begin(uow: UnitOfWork, song: Song, given: list[NewRule], vibe: str | None) 
     return session
 
 
-def _play(store: Store, session: Session, song: Song, *, realtime: bool) -> Weaving:
+def _counted_in(timeline: Timeline, beats: int) -> Timeline:
+    """Return a timeline that begins so many beats earlier, at its first tempo."""
+    return replace(timeline, first_beat=timeline.first_beat - beats)
+
+
+def _play(store: Store, session: Session, song: Song, timeline: Timeline, *, realtime: bool) -> Weaving:
     reached: list[Marker] = []
-    with _progress(song) as show:
+    with _progress(timeline) as show:
 
         def on_step(step: Step) -> None:
             reached.extend(step.markers)
             show(step)
 
-        played = transport.play(store, session.id, song.timeline, realtime=realtime, on_step=on_step)
+        played = transport.play(store, session.id, timeline, realtime=realtime, on_step=on_step)
 
     return Weaving(
         song=song,
+        timeline=timeline,
         session=store.query(sessions.get, session.id),
         performance=played,
         rules=list(store.iterate(rules.page_by_session, session.id, limit=MAX_LIMIT)),
@@ -109,7 +120,7 @@ def _play(store: Store, session: Session, song: Song, *, realtime: bool) -> Weav
 
 
 @contextmanager
-def _progress(song: Song) -> Iterator[Callable[[Step], None]]:
+def _progress(timeline: Timeline) -> Iterator[Callable[[Step], None]]:
     """Show a bar on stderr while the song plays, where a person can see it."""
     if not sys.stderr.isatty():
         yield lambda _step: None
@@ -119,16 +130,17 @@ def _progress(song: Song) -> Iterator[Callable[[Step], None]]:
     columns = (
         TextColumn("[bold]{task.description}"),
         BarColumn(bar_width=None),
-        TextColumn("beat {task.completed:.0f} of {task.total:.0f}"),
+        TextColumn("beat {task.fields[beat]} of {task.fields[last]}"),
         TextColumn("[cyan]{task.fields[tempo]} bpm"),
         TimeElapsedColumn(),
     )
     with Progress(*columns, console=Console(stderr=True, emoji=False), transient=True) as bar:
-        first = song.timeline.tempo_at(0)
-        task = bar.add_task("…", total=song.timeline.beats, tempo=number(first))
+        first = timeline.first_beat
+        tempo = number(timeline.tempo_at(first))
+        task = bar.add_task("…", total=timeline.length_beats, beat=first, last=timeline.beats, tempo=tempo)
 
         def show(step: Step) -> None:
-            bar.update(task, completed=step.beat, tempo=number(step.tempo_bpm))
+            bar.update(task, completed=step.beat - first, beat=step.beat, tempo=number(step.tempo_bpm))
             if step.markers:
                 bar.update(task, description=_escaped(step.markers[-1].name))
 

@@ -16,7 +16,7 @@ from vibeweaver_store.cli.table import Cell, Column, print_table
 from vibeweaver_store.cli.text import clock, counted, number, shown
 from vibeweaver_store.importers.midi import Song
 from vibeweaver_store.models import HistoryEntry, Marker, Rule, Session
-from vibeweaver_store.services.transport import Performance
+from vibeweaver_store.services.transport import Performance, Timeline
 
 HISTORY_LINES: Final = 10
 _MOST_RULES: Final = 20
@@ -25,9 +25,13 @@ _MOST_MARKERS: Final = 12
 
 @dataclass(frozen=True, slots=True)
 class Weaving:
-    """A song that was played, and what came of it; ``history`` is its end, newest first."""
+    """A song that was played, and what came of it.
+
+    ``timeline`` is the song's, with the count-in before it; ``history`` is its end, newest first.
+    """
 
     song: Song
+    timeline: Timeline
     session: Session
     performance: Performance
     rules: Sequence[Rule]
@@ -61,6 +65,7 @@ def as_document(woven: Weaving) -> dict[str, Any]:
             "name": song.name,
             "source": song.source,
             "sha256": song.sha256,
+            "first_beat": song.timeline.first_beat,
             "beats": song.timeline.beats,
             "duration_seconds": song.duration_seconds,
             "slowest_bpm": slowest,
@@ -71,6 +76,7 @@ def as_document(woven: Weaving) -> dict[str, Any]:
         "history": woven.history,
         "history_count": woven.history_count,
         "performance": {
+            "first_beat": woven.timeline.first_beat,
             "beats": played.beats,
             "firings": played.firings,
             "deadlines": played.deadlines,
@@ -99,7 +105,7 @@ def _head(woven: Weaving) -> Text:
     slowest, fastest = woven.tempos
     tempo = number(slowest) if slowest == fastest else f"{number(slowest)} to {number(fastest)}"
     song = woven.song
-    facts = f"{tempo} bpm · {counted(song.timeline.beats, 'beat')} · {clock(song.duration_seconds)}"
+    facts = f"{tempo} bpm · {counted(song.timeline.length_beats, 'beat')} · {clock(song.duration_seconds)}"
     vibe = f" · {shown(woven.session.vibe)}" if woven.session.vibe else ""
     return Text.assemble((shown(song.name), "bold magenta"), f"  {facts}{vibe}")
 
@@ -151,6 +157,7 @@ def _print_history(out: Console, woven: Weaving) -> None:
 
 def _foot(woven: Weaving) -> Text:
     played = woven.performance
-    done = f"beats 0 to {played.beats - 1:,}, {counted(played.firings, 'firing')}, in {played.seconds:.2f} s"
+    beats = f"beats {woven.timeline.first_beat:,} to {woven.timeline.beats:,}"
+    done = f"{beats}, {counted(played.firings, 'firing')}, in {played.seconds:.2f} s"
     pace = f"{woven.units_per_second:,.0f} units of work a second"
     return Text.assemble((done, "bold green"), f" · {pace}\n", (f"session {woven.session.id}", "dim"))

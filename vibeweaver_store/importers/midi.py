@@ -9,6 +9,9 @@ Where MIDI leaves a choice:
 - Format 2 holds independent patterns: they play one after the other, and a tempo lasts into the next pattern.
 - SMPTE files count time, not beats: they are laid on a grid of 120 beats per minute and their tempo events,
   which mean nothing there, are ignored.
+- A file that begins with exactly one bar of a meter, such as 1/4, and goes on in one with longer bars, such as 4/4,
+  begins with a pick-up (anacrusis): programs for notation write it so. Bar 1, and so beat 0, begins after it, and its
+  own beats lie below 0. Formats 0 and 1 only. Without such a change of meter a pick-up cannot be told from a bar.
 """
 
 from __future__ import annotations
@@ -46,7 +49,7 @@ BEATS_BETWEEN_MADE_UP_MARKERS: Final = 16
 
 _SMPTE_FRAME_RATES: Final = {24: Fraction(24), 25: Fraction(25), 29: Fraction(2997, 100), 30: Fraction(30)}
 _META: Final = 0xFF
-_KEPT_EVENTS: Final = frozenset({"set_tempo", "marker", "cue_marker"})
+_KEPT_EVENTS: Final = frozenset({"set_tempo", "marker", "cue_marker", "time_signature"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,9 +69,9 @@ class Song:
         source: the file's name, without its folder.
         sha256: of the file's bytes, in hexadecimal.
         duration_seconds: the exact playing time, which may end before the timeline's last beat.
-        timeline: its length in beats and its tempo map, in which no two neighbours are alike.
+        timeline: its first and last beat and its tempo map, in which no two neighbours are alike. The first beat is 0,
+            or below 0 where the song has a pick-up.
         markers: by beat, at least one, no two alike.
-
     """
 
     name: str
@@ -89,7 +92,6 @@ def read_song(path: Path | str) -> Song:
         ImportRejected: there is no such file, it cannot be read, is empty, too large (64 MiB, or 4 MiB of
             music), cut off, damaged or not MIDI; it has a tempo outside 1 to 999 bpm, over 100 000 beats, 10 000
             markers or 100 000 changes of tempo, or no usable time division.
-
     """
     path = Path(path)
     origin = _plain(str(path))
@@ -97,17 +99,19 @@ def read_song(path: Path | str) -> Song:
     midi = _parse(data, origin)
     grid = _ticks_per_beat(midi.ticks_per_beat, origin)
     events = _events(midi)
-    if events.end > MAX_BEATS * grid:
+    if events.end - events.start > MAX_BEATS * grid:
         raise ImportRejected(origin, f"the song is longer than {MAX_BEATS} beats; is the file damaged?")
     timeline = Timeline(
         beats=math.ceil(events.end / grid),
-        tempo_map=_tempo_map(events.tempos if midi.ticks_per_beat > 0 else (), grid, origin),
+        tempo_map=_tempo_map(events.start, events.tempos if midi.ticks_per_beat > 0 else (), grid, origin),
+        first_beat=math.floor(events.start / grid),
     )
     return Song(
         name=_first(map(_track_name, midi.tracks)) or _plain(path.stem)[:MAX_NAME] or "untitled",
         source=_plain(path.name),
         sha256=hashlib.sha256(data).hexdigest(),
-        duration_seconds=timeline.seconds_at(float(events.end / grid)),
+        duration_seconds=timeline.seconds_at(float(events.end / grid))
+        - timeline.seconds_at(float(events.start / grid)),
         timeline=timeline,
         markers=_markers(events, grid, origin),
     )
@@ -190,7 +194,6 @@ class _GuardedBytes(io.BytesIO):
 
         Raises:
             _TooCostlyError: the music is longer than :data:`MAX_EVENT_BYTES`, or a number in it does not end.
-
         """
         if self.tell() > MAX_EVENT_BYTES:
             raise _TooCostlyError(f"the file holds more than {MAX_EVENT_BYTES // 1024**2} MiB of music")
@@ -253,12 +256,16 @@ def _read_event(file: _GuardedBytes, status: int, peeked: list[int], time: int) 
 
 
 class _Events(NamedTuple):
-    """All tracks on one line, by tick; ``patterns`` begin in format 2 only, ``end`` is the last tick."""
+    """All tracks on one line, by tick; ``patterns`` begin in format 2 only.
+
+    ``start`` is the first tick and ``end`` the last: 0 is where bar 1 begins, so a pick-up starts below 0.
+    """
 
     tempos: Sequence[tuple[int, int]]
     markers: Sequence[tuple[int, str]]
     cues: Sequence[tuple[int, str]]
     patterns: Sequence[tuple[int, str]]
+    start: int
     end: int
 
 
@@ -267,7 +274,6 @@ def _ticks_per_beat(division: int, origin: str) -> Fraction:
 
     Raises:
         ImportRejected: a beat would have no ticks, or the frame rate is none of 24, 25, 29 (29.97) and 30.
-
     """
     if division > 0:
         return Fraction(division)
@@ -295,13 +301,28 @@ def _events(midi: _File) -> _Events:
             patterns.append((start, _track_name(track) or f"pattern {len(patterns) + 1}"))
         end = max(end, tick)
     events.sort(key=itemgetter(0))  # stable: at one tick the later track comes later
+    pick_up = _pick_up(events, midi) if midi.kind != 2 and midi.ticks_per_beat > 0 else 0
+    events = [(tick - pick_up, message) for tick, message in events]
     return _Events(
         tempos=[(tick, message.tempo) for tick, message in events if message.type == "set_tempo"],
         markers=_named(events, "marker"),
         cues=_named(events, "cue_marker"),
         patterns=patterns,
-        end=end,
+        start=-pick_up,
+        end=end - pick_up,
     )
+
+
+def _pick_up(events: Iterable[tuple[int, Any]], midi: _File) -> int:
+    """Return how many ticks the song's pick-up has, 0 where it has none; see the module."""
+    bars: dict[int, Fraction] = {}
+    for tick, message in events:
+        if message.type == "time_signature":
+            bars[tick] = Fraction(4 * message.numerator, message.denominator) * midi.ticks_per_beat
+    if len(bars) < 2 or 0 not in bars:
+        return 0
+    (_, first_bar), (change, next_bar), *_ = bars.items()
+    return change if first_bar == change and first_bar < next_bar else 0
 
 
 def _named(events: Iterable[tuple[int, Any]], kind: str) -> list[tuple[int, str]]:
@@ -309,8 +330,8 @@ def _named(events: Iterable[tuple[int, Any]], kind: str) -> list[tuple[int, str]
     return [(tick, name) for tick, name in found if name]
 
 
-def _tempo_map(tempos: Iterable[tuple[int, int]], grid: Fraction, origin: str) -> tuple[TempoChange, ...]:
-    by_tick = {0: DEFAULT_BPM}
+def _tempo_map(start: int, tempos: Iterable[tuple[int, int]], grid: Fraction, origin: str) -> tuple[TempoChange, ...]:
+    by_tick = {start: DEFAULT_BPM}
     for tick, microseconds in tempos:
         by_tick[tick] = _bpm(microseconds, origin)
     changes: list[TempoChange] = []
@@ -327,7 +348,6 @@ def _bpm(microseconds: int, origin: str) -> float:
 
     Raises:
         ImportRejected: the tempo is outside 1 to 999 bpm.
-
     """
     if microseconds == 0:
         raise ImportRejected(origin, "its tempo of 0 microseconds a beat is endlessly fast")
@@ -344,7 +364,6 @@ def _markers(events: _Events, grid: Fraction, origin: str) -> tuple[SongMarker, 
 
     Raises:
         ImportRejected: there are more of them than a session should hold.
-
     """
     named = dict.fromkeys(events.markers or events.cues or events.patterns)
     if len(named) > MAX_MARKERS:

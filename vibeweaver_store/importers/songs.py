@@ -24,8 +24,9 @@ def import_song(uow: UnitOfWork, song: Song, *, vibe: str | None = None) -> Sess
     """Make a jam session of a song, all in the caller's unit of work.
 
     The session has the song's name and its first tempo. Each marker's metadata says the tempo there (``tempo_bpm``)
-    and when it is reached (``seconds``). One history entry, ``song.imported``, says where it came from; its
-    ``tempo_map`` holds the first 1,000 changes, ``tempo_changes`` counts them all.
+    and when it is reached (``seconds``, counted from beat 0). One history entry, ``song.imported``, says where it came
+    from; its ``tempo_map`` holds the first 1,000 changes, ``tempo_changes`` counts them all. Of a song with a pick-up
+    it has the ``first_beat``, too.
 
     Args:
         uow: the unit of work to write in.
@@ -36,12 +37,13 @@ def import_song(uow: UnitOfWork, song: Song, *, vibe: str | None = None) -> Sess
         InvalidInput: the vibe is not text that can be stored.
     """
     timeline = song.timeline
-    session = sessions.create(uow, name=song.name, vibe=vibe, tempo_bpm=timeline.tempo_at(0))
+    session = sessions.create(uow, name=song.name, vibe=vibe, tempo_bpm=timeline.tempo_at(timeline.first_beat))
     markers.add_many(uow, session.id, [_marker(each, timeline) for each in song.markers])
     told = islice(timeline.tempo_map, MAX_TEMPO_CHANGES_TOLD)
     params = {
         "source": song.source,
         "sha256": song.sha256,
+        **({"first_beat": timeline.first_beat} if timeline.first_beat else {}),
         "beats": timeline.beats,
         "duration_seconds": song.duration_seconds,
         "tempo_map": [{"beat": change.beat, "tempo_bpm": change.tempo_bpm} for change in told],

@@ -49,6 +49,7 @@ from vibeweaver_store.models import (
     triggers,
 )
 from vibeweaver_store.models.actions import ActionType
+from vibeweaver_store.models.documents import TypeName
 from vibeweaver_store.models.triggers import TriggerType
 from vibeweaver_store.services import sessions, stats
 from vibeweaver_store.services.snapshots import MAX_STATE_BYTES
@@ -268,10 +269,11 @@ def _refuse_strays(source: ForeignDatabase, _uow: UnitOfWork, part: Part) -> Non
 def _session(row: ForeignRow, kept: Kept, import_id: int) -> Session:
     updated_at, strike = row.time("updated_at"), kept.redactor.strike
     kept.columns_of_session(row)
+    name = strike(row["name"])
     return Session.build(
         id=row["id"],
         kind=SessionKind.JAM,
-        name=strike(row["name"]),
+        name=None if isinstance(name, str) and not name.strip() else name,  # theirs may be empty
         vibe=strike(row["vibe"]),
         tempo_bpm=row["tempo_bpm"],
         attributes=kept.within({}),
@@ -283,8 +285,8 @@ def _session(row: ForeignRow, kept: Kept, import_id: int) -> Session:
 
 
 def _rule(row: ForeignRow, strike: _Strike) -> Rule:
-    trigger = parse_document(triggers.ADAPTER, strike(_variant(row, "trigger", _TRIGGERS)), field="trigger")
-    action = parse_document(actions.ADAPTER, strike(_variant(row, "action", _ACTIONS)), field="action")
+    trigger = parse_document(triggers.ADAPTER, strike(_variant(row, "trigger", TriggerType)), field="trigger")
+    action = parse_document(actions.ADAPTER, strike(_variant(row, "action", ActionType)), field="action")
     rule = Rule.build(
         id=row["id"],
         session_id=row["session_id"],
@@ -305,25 +307,16 @@ def _rule(row: ForeignRow, strike: _Strike) -> Rule:
     return rule
 
 
-def _tags(*vocabularies: type[TriggerType] | type[ActionType]) -> dict[str, str]:
-    """Return our words by what vibeweaver calls its variants: ``JobComplete``, and in columns ``job_complete``."""
-    words = [str(word) for vocabulary in vocabularies for word in vocabulary]
-    return {name: word for word in words for name in (word, word.title().replace("_", ""))}
-
-
-_TRIGGERS: Final = _tags(TriggerType)
-_ACTIONS: Final = _tags(ActionType)
-
-
-def _variant(row: ForeignRow, column: str, tags: Mapping[str, str]) -> dict[str, Any]:
-    """Return the document of a trigger or an action with our word for its variant."""
+def _variant(row: ForeignRow, column: str, types: type[TypeName]) -> dict[str, Any]:
+    """Return the document of a trigger or an action, whose type may stand in a column of its own."""
     document = row.json(column)
     if not isinstance(document, dict):
         raise InvalidInput(f"{column}: must be a JSON object (got {shown(document)})", field=column)
     tag = document.get("type", row[f"{column}_type"])
-    if not isinstance(tag, str) or tag not in tags:
-        raise InvalidInput(f"{column}: {shown(tag)} is no kind of {column}", field=column)
-    return {**document, "type": tags[tag]}
+    try:
+        return {**document, "type": str(types(tag))}
+    except ValueError as error:
+        raise InvalidInput(f"{column}: {shown(tag)} is no kind of {column}", field=column) from error
 
 
 def _marker(row: ForeignRow, strike: _Strike) -> Marker:

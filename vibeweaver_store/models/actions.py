@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import enum
 from typing import Annotated, Any, Literal, TypeAlias
 
 from pydantic import BeforeValidator, Field, TypeAdapter
 
 from vibeweaver_store.columns import BeatPosition, FiniteFloat, Name, Text
 from vibeweaver_store.json_values import MAX_DOCUMENT_DEPTH, FrozenDict, freeze
-from vibeweaver_store.models.documents import Document
+from vibeweaver_store.models.documents import Document, TypeName, read_types
 
 Duration: TypeAlias = Annotated[FiniteFloat, Field(ge=0)]
 Gain: TypeAlias = Annotated[FiniteFloat, Field(ge=0)]
@@ -20,7 +19,7 @@ def _freeze_shallower(value: object) -> Any:
     return freeze(value, levels=MAX_DOCUMENT_DEPTH - 10)
 
 
-class ActionType(enum.StrEnum):
+class ActionType(TypeName):
     """The kinds of action, as they are stored."""
 
     SAMPLE = "sample"
@@ -102,8 +101,9 @@ class Notify(Document):
     message: Text
 
 
-Action: TypeAlias = Sample | Schedule | SampleAndSchedule | Play | Pause | Stop | Seek | Audition | Notify
-ADAPTER: TypeAdapter[Action] = TypeAdapter(Annotated[Action, Field(discriminator="type")])
+_AnyAction: TypeAlias = Sample | Schedule | SampleAndSchedule | Play | Pause | Stop | Seek | Audition | Notify
+Action: TypeAlias = Annotated[_AnyAction, Field(discriminator="type"), read_types(_AnyAction)]
+ADAPTER: TypeAdapter[Action] = TypeAdapter(Action)
 
 
 def space_of(action: Action) -> str | None:

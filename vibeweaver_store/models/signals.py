@@ -2,30 +2,33 @@
 
 from __future__ import annotations
 
+import math
 from typing import Annotated, Literal, Self, TypeAlias
 
 from pydantic import BeforeValidator, Field, TypeAdapter
 
 from vibeweaver_store.columns import BeatPosition, Name
-from vibeweaver_store.models.documents import Document, WholeNumber
+from vibeweaver_store.models.documents import BeatNumber, Document, read_types
 from vibeweaver_store.validation import require
 
 
 class BeatTick(Document):
-    """The transport counted beat number ``beat`` (a whole number from 0)."""
+    """The transport counted beat number ``beat``, a whole number. Those of a count-in lie below 0."""
 
     type: Literal["beat_tick"] = "beat_tick"
-    beat: WholeNumber
+    beat: BeatNumber
 
     @classmethod
     def nearest(cls, position_beat: float) -> Self:
         """Return the tick of the beat nearest to a position, for a clock that is early or late.
 
+        Halfway between two beats it is the later one, also below 0.
+
         Raises:
-            InvalidInput: the position is negative, NaN or infinite.
+            InvalidInput: the position is NaN or infinite, or more than 2**53 beats from the start.
         """
         position: float = require(BeatPosition, position_beat, field="position_beat")
-        return cls(beat=int(position) + (position % 1 >= 0.5))
+        return cls(beat=math.floor(position) + (position % 1 >= 0.5))
 
 
 class MarkerReached(Document):
@@ -63,5 +66,6 @@ class TransportChanged(Document):
     state: Name
 
 
-Signal: TypeAlias = BeatTick | MarkerReached | ArtifactCreated | JobFinished | TransportChanged
-ADAPTER: TypeAdapter[Signal] = TypeAdapter(Annotated[Signal, Field(discriminator="type")])
+_AnySignal: TypeAlias = BeatTick | MarkerReached | ArtifactCreated | JobFinished | TransportChanged
+Signal: TypeAlias = Annotated[_AnySignal, Field(discriminator="type"), read_types(_AnySignal)]
+ADAPTER: TypeAdapter[Signal] = TypeAdapter(Signal)

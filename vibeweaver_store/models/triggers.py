@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import enum
 from typing import Annotated, Literal, TypeAlias
 
 from pydantic import Field, TypeAdapter
 
 from vibeweaver_store.columns import BeatPosition, Name
-from vibeweaver_store.models.documents import Document, PositiveInt
+from vibeweaver_store.models.documents import Document, PositiveInt, TypeName, read_types
 from vibeweaver_store.models.signals import (
     ArtifactCreated,
     BeatTick,
@@ -19,7 +18,7 @@ from vibeweaver_store.models.signals import (
 )
 
 
-class TriggerType(enum.StrEnum):
+class TriggerType(TypeName):
     """The kinds of trigger, as they are stored and looked up by."""
 
     BEAT = "beat"
@@ -31,7 +30,7 @@ class TriggerType(enum.StrEnum):
 
 
 class Beat(Document):
-    """Fires on every beat that ``divisor`` divides: 4 means beats 0, 4, 8 and so on."""
+    """Fires on every beat that ``divisor`` divides: 4 means beats 0, 4, 8 and so on, and before them -4, -8."""
 
     type: Literal["beat"] = "beat"
     divisor: PositiveInt
@@ -127,5 +126,6 @@ class Transport(Document):
         return isinstance(signal, TransportChanged) and signal.state == self.state
 
 
-Trigger: TypeAlias = Beat | Marker | Deadline | Artifact | JobComplete | Transport
-ADAPTER: TypeAdapter[Trigger] = TypeAdapter(Annotated[Trigger, Field(discriminator="type")])
+_AnyTrigger: TypeAlias = Beat | Marker | Deadline | Artifact | JobComplete | Transport
+Trigger: TypeAlias = Annotated[_AnyTrigger, Field(discriminator="type"), read_types(_AnyTrigger)]
+ADAPTER: TypeAdapter[Trigger] = TypeAdapter(Trigger)

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterable, Iterator
 from dataclasses import dataclass
+from datetime import datetime
 from functools import partial
+from itertools import groupby
 from typing import Any, Final, overload
 
 import sqlalchemy as sa
@@ -27,12 +29,13 @@ _ENTRIES: Final = HotInsert(HistoryEntry)
 
 @dataclass(frozen=True, slots=True)
 class NewEntry:
-    """An entry to be appended, for :func:`append_many`."""
+    """An entry to be appended, for :func:`append_many`; ``created_at`` is when it was done, now by default."""
 
     action: str
     params: Any = None
     result: Any = None
     success: bool = True
+    created_at: datetime | None = None
 
 
 def append(
@@ -43,6 +46,7 @@ def append(
     params: Any = None,
     result: Any = None,
     success: bool = True,
+    created_at: datetime | None = None,
 ) -> HistoryEntry:
     """Append one entry to a session's history.
 
@@ -53,12 +57,15 @@ def append(
         params: a JSON value: with what.
         result: a JSON value: what came of it.
         success: whether it did what it should.
+        created_at: when it was done, now by default. Its place in the history is the end all the same.
 
     Raises:
         NotFound: there is no such session.
-        InvalidInput: the action is blank, or a value is not JSON.
+        InvalidInput: the action is blank, a value is not JSON, or ``created_at`` is no datetime with a time zone.
     """
     values = {"action": action, "params": params, "result": result, "success": success}
+    if created_at is not None:
+        values["created_at"] = created_at
     entry = _ENTRIES.checked(values, session_id=session_id, created_at=uow.now())
     hold(uow, session_id)
     uow.announce(topic(session_id))
@@ -74,9 +81,18 @@ def append_many(uow: UnitOfWork, session_id: str, entries: Iterable[NewEntry]) -
     """
     hold(uow, session_id)
     uow.announce(topic(session_id))
-    each = expect_many(NewEntry, entries, field="entries")
-    rows = ({"action": e.action, "params": e.params, "result": e.result, "success": e.success} for e in each)
-    return _ENTRIES.insert_many(uow, rows, session_id=session_id, created_at=uow.now())
+    count = 0
+    for is_of_now, run in groupby(expect_many(NewEntry, entries, field="entries"), lambda e: e.created_at is None):
+        if is_of_now:  # they share one time, which is turned into text once
+            count += _ENTRIES.insert_many(uow, map(_values, run), session_id=session_id, created_at=uow.now())
+        else:
+            rows = ({**_values(new), "created_at": new.created_at} for new in run)
+            count += _ENTRIES.insert_many(uow, rows, session_id=session_id)
+    return count
+
+
+def _values(new: NewEntry) -> dict[str, Any]:
+    return {"action": new.action, "params": new.params, "result": new.result, "success": new.success}
 
 
 def recent(uow: ReadUnitOfWork, session_id: str, limit: int = DEFAULT_LIMIT) -> list[HistoryEntry]:
@@ -100,8 +116,9 @@ def page(
 ) -> Page[HistoryEntry]:
     """Return a session's history, newest first, or oldest first; filtered by action and by success where given.
 
-    A session that is not there has none. A page at any depth costs what the first costs. Filtered by action and
-    success both, it walks the entries of that action (or the failures) and passes over the others.
+    The order is that of appending, whatever the times say. A session that is not there has none. A page at any depth
+    costs what the first costs. Filtered by action and success both, it walks the entries of that action (or the
+    failures) and passes over the others.
 
     Raises:
         InvalidInput: the limit is not 1 to 1,000, a filter is of a wrong type, or the cursor is not of this listing.

@@ -6,12 +6,13 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from itertools import islice
-from typing import Any, Final
+from typing import Annotated, Any, Final
 
 import sqlalchemy as sa
+from pydantic import AfterValidator, BaseModel, ValidationError
 from sqlmodel import col, select
 
-from vibeweaver_store.errors import InvalidInput, NotFound
+from vibeweaver_store.errors import CorruptData, InvalidInput, NotFound
 from vibeweaver_store.models import (
     Arena,
     CoordinationEvent,
@@ -36,6 +37,7 @@ from vibeweaver_store.services.import_rows import break_off, key_of, same_source
 from vibeweaver_store.services.import_undo_ensemble import hold_ensembles, remove_ensembles
 from vibeweaver_store.services.session_rows import part_with, topic
 from vibeweaver_store.unit_of_work import UnitOfWork
+from vibeweaver_store.validation import explain
 
 SPACES: Final = "spaces"
 """Where a report names the generation stats that an import brought: an object of sample counts by space."""
@@ -55,6 +57,27 @@ An object by table of objects by parent: the ids of jobs, and of logs the first 
 """
 
 _BATCH: Final = 500
+
+
+def _check_instant(text: str) -> str:
+    if datetime.fromisoformat(text).tzinfo is None:
+        raise ValueError("must have a time zone")
+    return text
+
+
+class _Grown(BaseModel):
+    rules: list[str] = []
+    markers: list[str] = []
+    history: list[tuple[int, int]] = []
+    snapshots: list[tuple[int, int]] = []
+
+
+class _Report(BaseModel):
+    """What an undo reads of a report."""
+
+    spaces: dict[str, int] = {}
+    latest: Annotated[str, AfterValidator(_check_instant)] | None = None
+    grown: dict[str, _Grown] = {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,6 +146,7 @@ def undo(uow: UnitOfWork, import_id: int) -> Undone:
     Raises:
         NotFound: there is no such import.
         InvalidInput: it was undone before, or the id is no whole number.
+        CorruptData: its report is not what an importer writes: somebody has edited it.
     """
     found = _hold(uow, import_id)
     _detach(uow, _attached(found))
@@ -159,12 +183,14 @@ def _hold(uow: UnitOfWork, import_id: int) -> Import:
     Raises:
         NotFound: there is no such import.
         InvalidInput: it was undone before, or the id is no whole number.
+        CorruptData: its report is not what an importer writes.
     """
     found = uow.exec(select(Import).where(col(Import.id) == key_of(import_id)).with_for_update()).one_or_none()
     if found is None:
         raise NotFound("import", import_id)
     if found.status is ImportStatus.UNDONE:
         raise InvalidInput(f"import {import_id} was undone before", field="import_id")
+    _check_report(found)
     concerned: Any = sa.union(
         select(col(Session.id)).where(col(Session.import_id) == import_id),
         select(col(Message.session_id)).where(col(Message.import_id) == import_id),
@@ -177,6 +203,13 @@ def _hold(uow: UnitOfWork, import_id: int) -> Import:
     uow.exec(select(col(Session.id)).where(col(Session.id).in_(concerned)).order_by(col(Session.id)).with_for_update())
     hold_ensembles(uow, import_id)
     return found
+
+
+def _check_report(of: Import) -> None:
+    try:
+        _Report.model_validate(of.report)
+    except ValidationError as error:
+        raise CorruptData(f"import {of.id}: its report is not what an importer writes: {explain(error)}") from error
 
 
 def _remove(uow: UnitOfWork, table: type[Message | JournalEvent], import_id: int) -> int:

@@ -10,11 +10,11 @@ import sqlalchemy as sa
 from sqlmodel import col, select
 
 from vibeweaver_store.columns import BeatPosition, Id
-from vibeweaver_store.errors import AlreadyExists, InvalidInput, NotFound
+from vibeweaver_store.errors import InvalidInput, NotFound
 from vibeweaver_store.hot_insert import HotInsert
 from vibeweaver_store.models.weaving import Marker
 from vibeweaver_store.paging import DEFAULT_LIMIT, Order, Page, fetch
-from vibeweaver_store.services.arguments import expect_many
+from vibeweaver_store.services.arguments import expect_many, require_free_ids
 from vibeweaver_store.services.sessions import require_session
 from vibeweaver_store.unit_of_work import ReadUnitOfWork, UnitOfWork
 from vibeweaver_store.validation import require
@@ -22,11 +22,12 @@ from vibeweaver_store.validation import require
 
 @dataclass(frozen=True, slots=True)
 class NewMarker:
-    """A marker to be added, for :func:`add_many`."""
+    """A marker to be added, for :func:`add_many`; ``marker_id`` is an id of your own."""
 
     beat: float
     name: str
-    metadata: Mapping[str, Any] | None = None
+    metadata: Any = None
+    marker_id: str | None = None
 
 
 _MARKERS: Final = HotInsert(Marker)
@@ -38,7 +39,7 @@ def add(
     beat: float,
     name: str,
     *,
-    metadata: Mapping[str, Any] | None = None,
+    metadata: Any = None,
     marker_id: str | None = None,
 ) -> Marker:
     """Add a marker to a session's timeline.
@@ -46,9 +47,9 @@ def add(
     Args:
         uow: the unit of work to write in.
         session_id: whose timeline it is.
-        beat: where, in beats from the start; finite and >= 0.
+        beat: where, in beats from the start; finite. Below 0 it lies in a count-in or a pick-up bar.
         name: what it is called; names may repeat.
-        metadata: a JSON object of your own.
+        metadata: a JSON value of your own; ``None`` is none.
         marker_id: an id of your own; a UUIDv7 by default.
 
     Raises:
@@ -56,10 +57,10 @@ def add(
         InvalidInput: a value is refused.
         AlreadyExists: the id is taken.
     """
-    marker = _build(uow, session_id, NewMarker(beat, name, metadata), marker_id)
+    marker = _build(uow, session_id, NewMarker(beat, name, metadata, marker_id))
     require_session(uow, session_id)
-    if marker_id is not None and find(uow, marker_id) is not None:
-        raise AlreadyExists("marker", marker_id)
+    if marker_id is not None:
+        require_free_ids(uow, Marker, [marker_id])
     return _MARKERS.insert(uow, marker)
 
 
@@ -69,14 +70,17 @@ def add_many(uow: UnitOfWork, session_id: str, markers: Iterable[NewMarker]) -> 
     Raises:
         NotFound: there is no such session.
         InvalidInput: a marker is refused; none is added.
+        AlreadyExists: an id is taken, or comes twice; none is added.
     """
-    built = [_build(uow, session_id, marker) for marker in expect_many(NewMarker, markers, field="markers")]
+    new = list(expect_many(NewMarker, markers, field="markers"))
+    built = [_build(uow, session_id, marker) for marker in new]
     require_session(uow, session_id)
+    require_free_ids(uow, Marker, [marker.marker_id for marker in new if marker.marker_id is not None])
     return _MARKERS.insert_all(uow, built)
 
 
-def _build(uow: ReadUnitOfWork, session_id: str, new: NewMarker, marker_id: str | None = None) -> dict[str, Any]:
-    own_id: dict[str, Any] = {} if marker_id is None else {"id": marker_id}
+def _build(uow: ReadUnitOfWork, session_id: str, new: NewMarker) -> dict[str, Any]:
+    own_id: dict[str, Any] = {} if new.marker_id is None else {"id": new.marker_id}
     metadata = dict(new.metadata) if isinstance(new.metadata, Mapping) else new.metadata
     values = {**own_id, "session_id": session_id, "beat": new.beat, "name": new.name, "metadata_": metadata}
     return _MARKERS.checked(values, created_at=uow.now())
@@ -132,7 +136,7 @@ def between(
     """Return a session's markers with ``from_beat <= beat < to_beat``, by beat: ranges that meet share none.
 
     Raises:
-        InvalidInput: a beat is no finite number >= 0, the range runs backwards, the limit is not 1 to 1,000, or the
+        InvalidInput: a beat is no finite number, the range runs backwards, the limit is not 1 to 1,000, or the
             cursor is not of this listing.
     """
     key = require(Id, session_id, field="session_id")

@@ -36,7 +36,7 @@ class DueRule:
     Attributes:
         rule: the rule.
         deadline_beat: when the work must be done.
-        start_by_beat: when it must start; may be negative, for what should have begun before the session did.
+        start_by_beat: when it must start; below 0 for what should begin before the session does.
         estimate_ms: how long the work is expected to take, without the safety margin; 0 where nothing is generated.
     """
 
@@ -56,7 +56,7 @@ def due(uow: ReadUnitOfWork, session_id: str, position_beat: float) -> list[DueR
 
     Raises:
         NotFound: there is no such session.
-        InvalidInput: the position is no finite number >= 0, or the session has no tempo.
+        InvalidInput: the position is no finite number, or the session has no tempo.
     """
     position: float = require(BeatPosition, position_beat, field="position_beat")
     return [each for each in _pending(uow, session_id) if each.start_by_beat <= position]
@@ -69,7 +69,7 @@ def next_due(uow: ReadUnitOfWork, session_id: str, position_beat: float) -> floa
 
     Raises:
         NotFound: there is no such session.
-        InvalidInput: the position is no finite number >= 0, or the session has no tempo.
+        InvalidInput: the position is no finite number, or the session has no tempo.
     """
     position: float = require(BeatPosition, position_beat, field="position_beat")
     return next((each.start_by_beat for each in _pending(uow, session_id) if each.start_by_beat > position), None)

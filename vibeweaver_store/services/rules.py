@@ -14,13 +14,13 @@ import sqlalchemy as sa
 from sqlmodel import col
 
 from vibeweaver_store.columns import Id, StrictBool, parse_enum
-from vibeweaver_store.errors import AlreadyExists, NotFound
+from vibeweaver_store.errors import NotFound
 from vibeweaver_store.hot_insert import HotInsert
 from vibeweaver_store.models import actions, triggers
 from vibeweaver_store.models.actions import Action, ActionType
 from vibeweaver_store.models.triggers import Trigger, TriggerType
 from vibeweaver_store.models.weaving import Priority, Rule
-from vibeweaver_store.services.arguments import expect_many
+from vibeweaver_store.services.arguments import expect_many, require_free_ids
 from vibeweaver_store.services.rule_deadlines import DueRule, due, next_due
 from vibeweaver_store.services.rule_firing import FIRED, Firing, fire, mark_fired
 from vibeweaver_store.services.rule_lookup import by_trigger, find, get, match, page_by_session
@@ -54,13 +54,14 @@ __all__ = [
 
 @dataclass(frozen=True, slots=True)
 class NewRule:
-    """A rule to be added, for :func:`add_many`."""
+    """A rule to be added, for :func:`add_many`; ``rule_id`` is an id of your own."""
 
     trigger: Trigger
     action: Action
     priority: Priority = Priority.NORMAL
     one_shot: bool = False
     enabled: bool = True
+    rule_id: str | None = None
 
 
 _RULES: Final = HotInsert(Rule)
@@ -82,8 +83,9 @@ def add(
     Args:
         uow: the unit of work to write in.
         session_id: whose rule it is.
-        trigger: what it waits for; a variant of ``triggers``, or its document.
-        action: what is handed to the caller when it fires; a variant of ``actions``, or its document.
+        trigger: what it waits for; a variant of ``triggers``, or its document. A document's type may be spelled as in
+            seed 000, ``JobComplete``; it is stored as ``job_complete``.
+        action: what is handed to the caller when it fires; a variant of ``actions``, or its document, likewise.
         priority: which of several rules goes first: critical, high, normal, low, idle.
         one_shot: it switches itself off when it has fired.
         enabled: a rule that is not enabled never fires.
@@ -94,10 +96,10 @@ def add(
         InvalidInput: the trigger, the action or another value is refused.
         AlreadyExists: the id is taken.
     """
-    rule = _build(uow, session_id, NewRule(trigger, action, priority, one_shot, enabled), rule_id)
+    rule = _build(uow, session_id, NewRule(trigger, action, priority, one_shot, enabled, rule_id))
     require_session(uow, session_id)
-    if rule_id is not None and find(uow, rule_id) is not None:
-        raise AlreadyExists("rule", rule_id)
+    if rule_id is not None:
+        require_free_ids(uow, Rule, [rule_id])
     revise(uow, session_id)
     return _RULES.insert(uow, rule)
 
@@ -108,18 +110,21 @@ def add_many(uow: UnitOfWork, session_id: str, rules: Iterable[NewRule]) -> list
     Raises:
         NotFound: there is no such session.
         InvalidInput: a rule is refused; none is added.
+        AlreadyExists: an id is taken, or comes twice; none is added.
     """
-    built = [_build(uow, session_id, rule) for rule in expect_many(NewRule, rules, field="rules")]
+    new = list(expect_many(NewRule, rules, field="rules"))
+    built = [_build(uow, session_id, rule) for rule in new]
     require_session(uow, session_id)
+    require_free_ids(uow, Rule, [rule.rule_id for rule in new if rule.rule_id is not None])
     if built:
         revise(uow, session_id)
     return _RULES.insert_all(uow, built)
 
 
-def _build(uow: ReadUnitOfWork, session_id: str, new: NewRule, rule_id: str | None = None) -> dict[str, Any]:
+def _build(uow: ReadUnitOfWork, session_id: str, new: NewRule) -> dict[str, Any]:
     trigger = parse_document(triggers.ADAPTER, new.trigger, field="trigger")
     action = parse_document(actions.ADAPTER, new.action, field="action")
-    own_id: dict[str, Any] = {} if rule_id is None else {"id": rule_id}
+    own_id: dict[str, Any] = {} if new.rule_id is None else {"id": new.rule_id}
     return _RULES.checked(
         {**own_id, "session_id": session_id, "one_shot": new.one_shot, "enabled": new.enabled},
         trigger_type=TriggerType(trigger.type),

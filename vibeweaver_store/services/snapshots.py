@@ -118,6 +118,20 @@ def load(uow: ReadUnitOfWork, session_id: str, snapshot_id: int | None = None) -
 
     Raises:
         NotFound: the session has none, or none with this id.
+        InvalidInput: an id is of a wrong type, or blank.
+        CorruptData: the state is not what was saved: its checksum does not hold.
+    """
+    snapshot = find(uow, session_id, snapshot_id)
+    if snapshot is None:
+        raise NotFound("snapshot of session", session_id if snapshot_id is None else (session_id, snapshot_id))
+    return snapshot
+
+
+def find(uow: ReadUnitOfWork, session_id: str, snapshot_id: int | None = None) -> Snapshot | None:
+    """Return a session's newest snapshot, or the one with this id, with its ``state``; ``None`` where there is none.
+
+    Raises:
+        InvalidInput: an id is of a wrong type, or blank.
         CorruptData: the state is not what was saved: its checksum does not hold.
     """
     key = require(Id, session_id, field="session_id")
@@ -126,7 +140,7 @@ def load(uow: ReadUnitOfWork, session_id: str, snapshot_id: int | None = None) -
     else:
         snapshot = _ONE.first(uow, session_id=key, id=require(Count, snapshot_id, field="snapshot_id"))
     if snapshot is None:
-        raise NotFound("snapshot of session", key if snapshot_id is None else (key, snapshot_id))
+        return None
     found = hashlib.sha256(snapshot.state).hexdigest()
     if found != snapshot.sha256:
         raise CorruptData(

@@ -1,4 +1,7 @@
-"""The transport: plays a session from its first beat to its last, and fires its rules on the way."""
+"""The transport: plays a session from its first beat to its last, and fires its rules on the way.
+
+Beat 0 is where bar 1 begins. The beats of a count-in or a pick-up bar lie below 0; all that counts beats takes them.
+"""
 
 from __future__ import annotations
 
@@ -10,10 +13,14 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from operator import attrgetter
+from typing import Annotated
+
+from pydantic import Field
 
 from vibeweaver_store.columns import Count, FiniteFloat
 from vibeweaver_store.errors import IllegalTransition, InvalidInput, NotFound, StoreError
 from vibeweaver_store.models import Marker
+from vibeweaver_store.models.documents import BeatNumber
 from vibeweaver_store.models.signals import BeatTick, MarkerReached, TransportChanged
 from vibeweaver_store.paging import MAX_LIMIT, iterate
 from vibeweaver_store.services import markers, rules, sessions
@@ -23,6 +30,9 @@ from vibeweaver_store.unit_of_work import UnitOfWork
 from vibeweaver_store.validation import require
 
 # --- where the beats are ---------------------------------------------------------------------------------------
+
+
+_FirstBeat = Annotated[BeatNumber, Field(le=0)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,32 +49,40 @@ class Timeline:
 
     Attributes:
         beats: the last beat that is reached; 0 for a timeline without length.
-        tempo_map: by beat, the first at beat 0, no two at the same beat.
+        tempo_map: by beat, the first at beat 0 or before, no two at the same beat.
+        first_beat: the beat that it begins with: 0, or below 0 with a count-in or a pick-up bar.
 
     Raises:
-        InvalidInput: on being made from a negative length, or from a tempo map that is empty, unordered, begins later
-            than at beat 0, or has a tempo outside 1 to 999 bpm.
+        InvalidInput: on being made from a last beat below 0, a first beat above 0, or a tempo map that is empty,
+            unordered, begins later than at beat 0, or has a tempo outside 1 to 999 bpm.
     """
 
     beats: int
     tempo_map: tuple[TempoChange, ...]
+    first_beat: int = 0
     _starts: tuple[float, ...] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         require(Count, self.beats, field="beats")
+        require(_FirstBeat, self.first_beat, field="first_beat")
         object.__setattr__(self, "tempo_map", tuple(self.tempo_map))
         _check_tempo_map(self.tempo_map)
         object.__setattr__(self, "_starts", _starts_in_seconds(self.tempo_map))
 
     @property
+    def length_beats(self) -> int:
+        """How many beats lie between the first beat and the last."""
+        return self.beats - self.first_beat
+
+    @property
     def duration_seconds(self) -> float:
-        """The seconds from beat 0 to the last beat."""
-        return self.seconds_at(self.beats)
+        """The seconds from the first beat to the last."""
+        return self.seconds_at(self.beats) - self.seconds_at(self.first_beat)
 
     def tempo_at(self, beat: float) -> float:
         """Return the tempo in bpm at this beat; a change counts from its own beat on.
 
-        Before beat 0 the first tempo holds, after the end the last one.
+        Before the first change its tempo holds, after the end the last one.
         """
         return self.tempo_map[self._index_at(beat)].tempo_bpm
 
@@ -79,8 +97,8 @@ class Timeline:
 
 
 def _check_tempo_map(tempo_map: Sequence[TempoChange]) -> None:
-    if not tempo_map or tempo_map[0].beat != 0:
-        raise InvalidInput("tempo_map: must begin with a tempo at beat 0", field="tempo_map")
+    if not tempo_map or tempo_map[0].beat > 0:
+        raise InvalidInput("tempo_map: must begin with a tempo at beat 0 or before", field="tempo_map")
     for change in tempo_map:
         require(FiniteFloat, change.beat, field="tempo_map")
         if not 1 <= require(FiniteFloat, change.tempo_bpm, field="tempo_map") <= 999:
@@ -90,11 +108,13 @@ def _check_tempo_map(tempo_map: Sequence[TempoChange]) -> None:
 
 
 def _starts_in_seconds(tempo_map: Sequence[TempoChange]) -> tuple[float, ...]:
-    """Return the second at which each tempo begins."""
+    """Return the second at which each tempo begins, counted from beat 0."""
     starts = [0.0]
     for before, after in pairwise(tempo_map):
         starts.append(starts[-1] + (after.beat - before.beat) * 60 / before.tempo_bpm)
-    return tuple(starts)
+    index = bisect_right(tempo_map, 0, key=attrgetter("beat")) - 1
+    at_zero = starts[index] - tempo_map[index].beat * 60 / tempo_map[index].tempo_bpm
+    return tuple(start - at_zero for start in starts)
 
 
 # --- one beat --------------------------------------------------------------------------------------------------
@@ -127,7 +147,7 @@ def step(uow: UnitOfWork, session_id: str, beat: int, timeline: Timeline) -> Ste
 
     Raises:
         NotFound: there is no such session.
-        InvalidInput: the beat is no whole number from 0.
+        InvalidInput: the beat is no whole number.
     """
     tick = BeatTick(beat=beat)
     tempo_bpm = timeline.tempo_at(beat)
@@ -165,7 +185,7 @@ class Performance:
     """What playing a session came to.
 
     Attributes:
-        beats: how many beats were played, the one at 0 and the last among them.
+        beats: how many beats were played, the first and the last among them.
         firings: how often rules fired, deadlines included.
         by_rule: the same for each rule that fired, by its id.
         deadlines: how many of the firings were deadlines.
@@ -194,7 +214,7 @@ def play(
     sleep: Callable[[float], object] = time.sleep,
     monotonic: Callable[[], float] = time.monotonic,
 ) -> Performance:
-    """Play a session from beat 0 to the timeline's last beat, each beat in a unit of work of its own.
+    """Play a session from the timeline's first beat to its last, each beat in a unit of work of its own.
 
     First the transport is ``playing``, which is a signal of its own, and at last it is ``stopped``. What was played
     before an error stays. Where Ctrl-C or an exception of ``on_step`` ends it early, the transport is ``stopped``, too.
@@ -214,6 +234,7 @@ def play(
         StoreError: whatever a unit of work raises.
     """
     started = monotonic()
+    beat_zero = started - timeline.seconds_at(timeline.first_beat)
     by_rule: Counter[str] = Counter()
     deadlines = 0
 
@@ -222,9 +243,9 @@ def play(
 
     enter("playing")
     try:
-        for beat in range(timeline.beats + 1):
+        for beat in range(timeline.first_beat, timeline.beats + 1):
             if realtime:
-                _wait_for(started + timeline.seconds_at(beat), sleep, monotonic)
+                _wait_for(beat_zero + timeline.seconds_at(beat), sleep, monotonic)
             played = store.run(step, session_id, beat, timeline)
             by_rule.update([*_ids(played.firings), *_ids(played.deadlines)])
             deadlines += len(played.deadlines)
@@ -236,7 +257,7 @@ def play(
         enter("stopped")
         raise
     enter("stopped")
-    return Performance(timeline.beats + 1, by_rule.total(), dict(by_rule), deadlines, monotonic() - started)
+    return Performance(timeline.length_beats + 1, by_rule.total(), dict(by_rule), deadlines, monotonic() - started)
 
 
 def _ids(fired: Iterable[Firing | DueRule]) -> list[str]:

@@ -64,6 +64,7 @@ _CHECKS: Final[Mapping[str, Mapping[str, tuple[str, str | None]]]] = {
 _INDEXES: Final = {
     "ix_messages_of_all_by_created_at": ("messages", ["created_at", "id"]),
     "ix_messages_of_all_by_role": ("messages", ["role", "created_at", "id"]),
+    "ix_journal_events_of_source": ("journal_events", ["source_session_id", "id"]),
 }
 
 

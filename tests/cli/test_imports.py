@@ -66,7 +66,11 @@ def test_import_midi_without_a_file_is_wrong_usage(line: Line) -> None:
 
 # --- transcripts -----------------------------------------------------------------------------------------------
 
-NOTHING = {"duplicate": 0, "unknown": 0, "broken": 0, "redacted": 0, "problems": [], "problem_count": 0}
+NOTHING = {
+    **dict.fromkeys(["updated", "duplicate", "unknown", "broken", "redacted", "problem_count"], 0),
+    "problems": [],
+    "notes": [],
+}
 
 
 @pytest.fixture

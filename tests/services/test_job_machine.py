@@ -18,7 +18,7 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from vibeweaver_store import AlreadyExists, IllegalTransition, Job, LeaseLost, Store, jobs
+from vibeweaver_store import AlreadyClaimed, AlreadyExists, IllegalTransition, Job, LeaseLost, Store, jobs
 from vibeweaver_store.columns import new_id
 from vibeweaver_store.testing import SettableClock
 
@@ -188,6 +188,26 @@ class Queue(RuleBasedStateMachine):
             self.store.run(jobs.retry, key)
             known.status, known.due = "pending", self.now
             known.max_attempts = max(known.max_attempts, known.attempts + 1)
+
+    @precondition(lambda self: self.known)
+    @rule(data=st.data(), status=st.sampled_from(["completed", "failed"]))
+    def set_status(self, data: st.DataObject, status: str) -> None:
+        key = data.draw(st.sampled_from(list(self.known)), "job")
+        known = self.known[key]
+        given: dict[str, Any] = {"error": "it broke"} if status == "failed" else {}
+        held = known.expires is not None and known.expires > self.now
+        if held or (known.status in FINAL and (known.status != status or given)):
+            with pytest.raises(AlreadyClaimed if held else IllegalTransition):
+                self.store.run(jobs.set_status, key, status, **given)
+            return
+        self.store.run(jobs.set_status, key, status, **given)
+        if known.status in FINAL:
+            return
+        known.told += [False] * (known.status == "processing")
+        known.attempts += 1
+        known.max_attempts = max(known.max_attempts, known.attempts)
+        known.told.append(status == "completed")
+        known.let_go(status)
 
     @rule()
     def retry_all_that_failed(self) -> None:

@@ -586,7 +586,7 @@ async def test_tasks_cancelled_while_they_connect_leave_nothing_open(database: s
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
-            await in_greenlet(store._engines.dispose)
+            await in_greenlet(store._engines.close_idle)
         assert checked_out(store) == 0
     async with asyncio.timeout(30):
         await until(lambda: workers() <= others)

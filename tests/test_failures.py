@@ -266,7 +266,7 @@ def test_a_disk_that_became_read_only_is_unavailable_and_well_again_when_it_is_n
     path = small_disk.folder / "store.db"
     fill(path, 1)
     with Store.open(path) as store:
-        store._engines.dispose()  # a disk can be remounted only while nobody has a file on it open
+        store._engines.close_idle()  # a disk can be remounted only while nobody has a file on it open
         small_disk.change("ro")
         for use in (lambda: store.run(history.append, "jam", "x"), lambda: store.query(sessions.page)):
             with pytest.raises(StoreUnavailable, match=r"store\.db"):

@@ -185,7 +185,7 @@ class OpenDatabase:
     def _dispose(self) -> None:
         for begun in list(self._watches):
             begun.close()
-        self._engines.dispose()
+        self._engines.close()
         if self._turn is not None:
             self._turn.close()
 

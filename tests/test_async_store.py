@@ -5,12 +5,10 @@ from __future__ import annotations
 import asyncio
 import functools
 import random
-import sqlite3
-import subprocess
 import sys
 import threading
 from collections.abc import Awaitable, Callable, Iterable
-from contextlib import AbstractAsyncContextManager, closing
+from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +18,7 @@ import sqlalchemy as sa
 from sqlalchemy.util.concurrency import await_
 
 from tests.conftest import recorded_statements
+from tests.spawning import Processes
 from vibeweaver_store import (
     AsyncStore,
     AsyncUnitOfWork,
@@ -149,15 +148,13 @@ except StoreUnavailable as error:
 
 @pytest.mark.parametrize("module", ["aiosqlite", "greenlet"])
 def test_without_the_drivers_for_asyncio_a_store_works_and_an_async_one_says_what_to_install(
-    tmp_path: Path, module: str
+    processes: Processes, tmp_path: Path, module: str
 ) -> None:
     script = _WITHOUT.format(module=module)
-    done = subprocess.run(
-        [sys.executable, "-c", script, str(tmp_path / "a.db")], capture_output=True, text=True, check=True
-    )
+    written = processes.execute(sys.executable, "-c", script, tmp_path / "a.db").finish()
 
-    assert module in done.stdout
-    assert "pip install 'vibeweaver-store[async]'" in done.stdout
+    assert module in written
+    assert "pip install 'vibeweaver-store[async]'" in written
 
 
 # --- units of work ---------------------------------------------------------------------------------------------
@@ -683,46 +680,8 @@ asyncio.run(main())
 """
 
 
-def test_a_process_that_forgets_to_close_ends_nevertheless(sqlite_path: Path) -> None:
-    subprocess.run([sys.executable, "-c", _LEFT_OPEN, str(sqlite_path)], check=True, timeout=60)
-
-
-# --- forking ---------------------------------------------------------------------------------------------------
-
-_FORK = """
-import asyncio, os, sys
-from vibeweaver_store import AsyncStore, sessions
-parent = asyncio.Runner()
-store = parent.run(AsyncStore.open(sys.argv[1]))
-parent.run(store.run(sessions.create, name="before"))
-child = os.fork()
-if child == 0:
-    try:
-        with asyncio.Runner() as runner:
-            runner.run(store.run(sessions.create, name="of the child"))
-            runner.run(store.close())
-    except BaseException as error:
-        print(repr(error), file=sys.stderr, flush=True)
-        os._exit(1)
-    os._exit(0)
-parent.run(store.run(sessions.create, name="meanwhile"))
-assert os.waitpid(child, 0)[1] == 0
-parent.run(store.run(sessions.create, name="after"))
-parent.run(store.close())
-"""
-
-
-def test_a_forked_child_has_connections_of_its_own(database: str) -> None:
-    done = subprocess.run(
-        [sys.executable, "-c", _FORK, database], capture_output=True, text=True, timeout=60, check=False
-    )
-    assert done.returncode == 0, done.stderr
-
-    with Store.open(database) as store:
-        assert len(list(store.iterate(sessions.page))) == 4
-    if "://" not in database:
-        with closing(sqlite3.connect(database)) as connection:
-            assert connection.execute("PRAGMA integrity_check").fetchone() == ("ok",)
+def test_a_process_that_forgets_to_close_ends_nevertheless(processes: Processes, sqlite_path: Path) -> None:
+    processes.start(_LEFT_OPEN, sqlite_path).finish()
 
 
 async def test_the_clock_is_the_stores(database: str, clock: SettableClock) -> None:

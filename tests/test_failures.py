@@ -5,20 +5,18 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import signal
 import sqlite3
-import subprocess
-import sys
 import tempfile
-from collections.abc import Iterator
-from contextlib import closing
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import pytest
 
 from tests.conftest import EVERYTHING
+from tests.spawning import Process, Processes
 from vibeweaver_store import (
     CorruptData,
     MigrationFailed,
@@ -52,62 +50,52 @@ def broken(path: Path) -> list[str]:
     return [finding.name for finding in check(path).findings if finding.verdict == "broken"]
 
 
-class Child:
-    """A script in a process of its own, that prints JSON and goes on when it is told to."""
+Child: TypeAlias = Callable[..., AbstractContextManager[Process]]
 
-    def __init__(self, script: str, *arguments: object) -> None:
-        command = [sys.executable, "-c", script, *map(str, arguments)]
-        environment = {**os.environ, "PYTHONDONTWRITEBYTECODE": "1"}
-        self.process = subprocess.Popen(
-            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment
-        )
 
-    def __enter__(self) -> Child:
-        return self
+@pytest.fixture
+def child_of(processes: Processes) -> Child:
+    """Run a script in another process for a block. It tells what it finds in JSON, and goes on when it is told to."""
 
-    def __exit__(self, *_: object) -> None:
-        self.process.kill()
-        self.process.communicate()
+    @contextmanager
+    def start(script: str, *arguments: object) -> Iterator[Process]:
+        process = processes.start(script, *arguments)
+        try:
+            yield process
+        finally:
+            process.kill()
 
-    def told(self) -> Any:
-        assert self.process.stdout is not None
-        return json.loads(self.process.stdout.readline())
+    return start
 
-    def go_on(self) -> None:
-        assert self.process.stdin is not None
-        self.process.stdin.write("\n")
-        self.process.stdin.flush()
+
+def told(process: Process) -> Any:
+    return json.loads(process.read_line())
 
 
 # --- a full disk -----------------------------------------------------------------------------------------------
 
 
-def mount(*options: str) -> None:
-    subprocess.run(["mount", *options], check=True, capture_output=True)
-
-
 class SmallDisk:
     """A file system of two mebibytes in memory."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, processes: Processes, folder: Path) -> None:
+        self._processes = processes
         self.folder = folder
 
     def change(self, options: str) -> None:
-        mount("-o", f"remount,{options}", str(self.folder))
+        self._processes.execute("mount", "-o", f"remount,{options}", self.folder).finish()
 
 
 @pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[SmallDisk]:
+def small_disk(processes: Processes, tmp_path: Path) -> Iterator[SmallDisk]:
     folder = tmp_path / "disk"
     folder.mkdir()
-    try:
-        mount("-t", "tmpfs", "-o", "size=2m,mode=700", "tmpfs", str(folder))
-    except (OSError, subprocess.CalledProcessError) as error:
-        if EVERYTHING and os.geteuid() == 0:
-            raise
-        pytest.skip(f"a disk cannot be mounted here ({error})")
-    yield SmallDisk(folder)
-    subprocess.run(["umount", "--lazy", str(folder)], check=True)
+    mounted = processes.call("mount", "-t", "tmpfs", "-o", "size=2m,mode=700", "tmpfs", folder)
+    if mounted.returncode != 0:
+        assert not (EVERYTHING and os.geteuid() == 0), mounted.stderr
+        pytest.skip(f"a disk cannot be mounted here ({mounted.stderr})")
+    yield SmallDisk(processes, folder)
+    processes.execute("umount", "--lazy", folder).finish()
 
 
 @dataclass
@@ -172,13 +160,13 @@ tell(store.query(history.count, "jam"))
 """
 
 
-def test_on_a_full_disk_writes_are_refused_and_go_on_as_soon_as_there_is_room(full: Place) -> None:
+def test_on_a_full_disk_writes_are_refused_and_go_on_as_soon_as_there_is_room(child_of: Child, full: Place) -> None:
     path = full.folder / "store.db"
-    with Child(_FILL, path, full.limit) as child:
-        (kind, message), kept, counted = child.told()
+    with child_of(_FILL, path, full.limit) as child:
+        (kind, message), kept, counted = told(child)
         full.make_room()
-        child.go_on()
-        (after,) = child.told()
+        child.write_line()
+        (after,) = told(child)
 
     assert kind == "StoreUnavailable"
     assert str(path) in message
@@ -196,11 +184,11 @@ tell(attempt(lambda: Store.open(sys.argv[1])))
 """
 
 
-def test_on_a_full_disk_no_store_is_made_and_later_it_is(full: Place) -> None:
+def test_on_a_full_disk_no_store_is_made_and_later_it_is(child_of: Child, full: Place) -> None:
     path = full.folder / "store.db"
     full.be_full()
-    with Child(_OPEN, path, full.limit) as child:
-        ((kind, message),) = child.told()
+    with child_of(_OPEN, path, full.limit) as child:
+        ((kind, message),) = told(child)
     full.make_room()
 
     assert kind == "StoreUnavailable"
@@ -216,15 +204,15 @@ tell(attempt(lambda: schema.upgrade(sys.argv[1])))
 
 
 def test_on_a_full_disk_a_migration_leaves_the_database_as_it_was_and_no_half_a_backup(
-    full: Place, tmp_path: Path
+    child_of: Child, full: Place, tmp_path: Path
 ) -> None:
     path = full.folder / "store.db"
     fill(tmp_path / "older.db", 2000)
     schema.downgrade(tmp_path / "older.db", "0001")
     shutil.copyfile(tmp_path / "older.db", path)
     assert path.stat().st_size > 1_100_000
-    with Child(_UPGRADE, path, full.limit) as child:
-        ((kind, message),) = child.told()
+    with child_of(_UPGRADE, path, full.limit) as child:
+        ((kind, message),) = told(child)
     full.make_room()
 
     assert kind == MigrationFailed.__name__
@@ -244,12 +232,12 @@ tell(attempt(lambda: maintenance.maintain(sys.argv[1])))
 """
 
 
-def test_a_checkpoint_that_finds_no_room_loses_nothing(tmp_path: Path) -> None:
+def test_a_checkpoint_that_finds_no_room_loses_nothing(child_of: Child, tmp_path: Path) -> None:
     pytest.importorskip("resource", reason="this system has no limits to the size of a file")
     path = tmp_path / "store.db"
     fill(path, 4000)
-    with Child(_CHECKPOINT, path, 1_000_000) as child:
-        ((kind, message),) = child.told()
+    with child_of(_CHECKPOINT, path, 1_000_000) as child:
+        ((kind, message),) = told(child)
 
     assert kind == "StoreUnavailable"
     assert str(path) in message
@@ -297,7 +285,9 @@ tell([entry.action for entry in store.query(history.page, "jam").items])
 """
 
 
-def test_a_file_that_became_read_only_under_an_open_store_is_refused_or_written_and_nothing_between() -> None:
+def test_a_file_that_became_read_only_under_an_open_store_is_refused_or_written_and_nothing_between(
+    child_of: Child,
+) -> None:
     # Not under pytest's own folder, which other users may not enter.
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -306,16 +296,16 @@ def test_a_file_that_became_read_only_under_an_open_store_is_refused_or_written_
         if os.geteuid() == 0:
             for each in (folder, *folder.iterdir()):
                 os.chown(each, NOBODY, NOBODY)
-        with Child(_AS_SOMEBODY, path) as child:
-            child.told()
+        with child_of(_AS_SOMEBODY, path) as child:
+            told(child)
             for each, mode in ((path, 0o444), (folder, 0o555)):
                 each.chmod(mode)
-            child.go_on()
-            during, opened = child.told()
+            child.write_line()
+            during, opened = told(child)
             for each, mode in ((path, 0o600), (folder, 0o700)):
                 each.chmod(mode)
-            child.go_on()
-            (actions,) = child.told()
+            child.write_line()
+            (actions,) = told(child)
 
     assert opened[0] == "StoreUnavailable"
     assert "cannot be read and written" in opened[1]
@@ -367,11 +357,11 @@ tell(attempt(read), attempt(write))
 
 
 @pytest.mark.parametrize("size", [0, 100, 10 * PAGE])
-def test_a_file_that_is_cut_off_under_an_open_store_ends_no_process(tmp_path: Path, size: int) -> None:
+def test_a_file_that_is_cut_off_under_an_open_store_ends_no_process(child_of: Child, tmp_path: Path, size: int) -> None:
     path = tmp_path / "store.db"
     fill(path, 300)
-    with Child(_CUT_OFF, path, size) as child:
-        reading, writing = child.told()
+    with child_of(_CUT_OFF, path, size) as child:
+        reading, writing = told(child)
 
     assert reading[0] == "CorruptData"
     assert writing[0] in {"CorruptData", "StoreBusy"}
@@ -422,52 +412,12 @@ def test_a_damaged_page_of_an_index_is_corrupt_data_and_the_rest_can_be_read(tmp
     assert "integrity" in broken(path)
 
 
-# --- what a killed process left --------------------------------------------------------------------------------
-
-_COMMIT_AND_DIE = f"""{_LIMITED}
-import os
-store = Store.open(sys.argv[1], settings=Settings(journal_mode=sys.argv[2], cache_size=5))
-store.run(sessions.create, name="kept", session_id="jam")
-for n in range(3):
-    store.run(history.append, "jam", str(n))
-with store.begin() as uow:
-    history.append_many(uow, "jam", (history.NewEntry("lost", params="x" * 500) for _ in range(5000)))
-    os.kill(os.getpid(), 9)
-"""
-
-
-def commit_and_die(path: Path, journal_mode: str) -> None:
-    done = subprocess.run([sys.executable, "-c", _COMMIT_AND_DIE, str(path), journal_mode], check=False)
-    assert done.returncode == -signal.SIGKILL
+# --- what a process left that has ended ------------------------------------------------------------------------
 
 
 def actions(path: Path, settings: Settings | None = None) -> list[str]:
     with Store.open(path, settings=settings) as store:
         return [entry.action for entry in history.iterate(store, "jam", oldest_first=True)]
-
-
-@pytest.mark.parametrize("then", ["WAL", "DELETE"])
-@pytest.mark.parametrize("journal_mode", ["WAL", "DELETE", "TRUNCATE"])
-def test_of_a_killed_process_what_was_committed_is_there_and_what_was_not_is_not(
-    tmp_path: Path, journal_mode: str, then: Any
-) -> None:
-    path = tmp_path / "store.db"
-    commit_and_die(path, journal_mode)
-
-    assert actions(path, Settings(journal_mode=then)) == ["0", "1", "2"]
-    assert broken(path) == []
-
-
-@pytest.mark.parametrize("with_", ["none", "nonsense"])
-def test_the_index_of_the_wal_is_made_anew_where_it_is_gone_or_nonsense(tmp_path: Path, with_: str) -> None:
-    path = tmp_path / "store.db"
-    commit_and_die(path, "WAL")
-    if with_ == "none":
-        beside(path, "-shm").unlink()
-    else:
-        beside(path, "-shm").write_bytes(os.urandom(32768))
-
-    assert actions(path) == ["0", "1", "2"]
 
 
 _HOLD_OPEN = f"""{_LIMITED}
@@ -481,22 +431,22 @@ sys.stdin.readline()
 """
 
 
-def test_of_a_wal_that_was_cut_off_amid_a_commit_the_commits_before_are_there(tmp_path: Path) -> None:
+def test_of_a_wal_that_was_cut_off_amid_a_commit_the_commits_before_are_there(child_of: Child, tmp_path: Path) -> None:
     path = tmp_path / "store.db"
     fill(path, 1)
-    with Child(_HOLD_OPEN, path) as child:
-        (size,) = child.told()
+    with child_of(_HOLD_OPEN, path) as child:
+        (size,) = told(child)
     os.truncate(beside(path, "-wal"), size + 100)
 
     assert actions(path) == ["entry 0", "first"]
     assert broken(path) == []
 
 
-def test_where_the_wal_is_deleted_the_database_is_whole_as_it_was_before(tmp_path: Path) -> None:
+def test_where_the_wal_is_deleted_the_database_is_whole_as_it_was_before(child_of: Child, tmp_path: Path) -> None:
     path = tmp_path / "store.db"
     fill(path, 1)
-    with Child(_HOLD_OPEN, path) as child:
-        child.told()
+    with child_of(_HOLD_OPEN, path) as child:
+        told(child)
         beside(path, "-wal").unlink()
 
     assert actions(path) == ["entry 0"]
@@ -519,11 +469,11 @@ def test_where_the_wal_is_deleted_under_an_open_store_nothing_more_is_taken(tmp_
                 store.query(history.recent, "jam")
 
 
-def test_a_file_cut_to_nothing_beside_its_wal_is_not_taken_for_a_new_one(tmp_path: Path) -> None:
+def test_a_file_cut_to_nothing_beside_its_wal_is_not_taken_for_a_new_one(child_of: Child, tmp_path: Path) -> None:
     path = tmp_path / "store.db"
     fill(path, 1)
-    with Child(_HOLD_OPEN, path) as child:
-        child.told()
+    with child_of(_HOLD_OPEN, path) as child:
+        told(child)
     assert beside(path, "-wal").exists()
     os.truncate(path, 0)
 
@@ -544,11 +494,11 @@ with file_lock(Path(sys.argv[1]), 1):
 
 @pytest.mark.parametrize("text", ["", "12345\n"])
 def test_the_lock_file_that_a_killed_process_left_holds_nobody_up(
-    tmp_path: Path, impatient: Settings, text: str
+    child_of: Child, tmp_path: Path, impatient: Settings, text: str
 ) -> None:
     path = tmp_path / "store.db"
-    with Child(_HOLD_LOCK, path) as child:
-        child.told()
+    with child_of(_HOLD_LOCK, path) as child:
+        told(child)
         with pytest.raises(StoreError, match="another process"):
             Store.open(path, settings=impatient)
     beside(path, ".lock").write_text(text)

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.cli.conftest import Line, run_at_terminal
+from tests.cli.conftest import Line, RunAtTerminal
 from tests.importers.foreign_files import (
     OF_VIBE_ENSEMBLE,
     OF_VIBEWEAVER,
@@ -179,7 +179,9 @@ def test_a_dry_run_on_a_store_that_is_not_there_makes_none(line: Line, tmp_path:
     assert new.exists()
 
 
-def test_nothing_but_the_report_is_shown_at_a_terminal(sqlite_path: Path, lulu: Path) -> None:
+def test_nothing_but_the_report_is_shown_at_a_terminal(
+    sqlite_path: Path, lulu: Path, run_at_terminal: RunAtTerminal
+) -> None:
     code, shown = run_at_terminal("--db", sqlite_path, "import", "lulu", lulu, "--json")
 
     assert code == 0

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.conftest import Line, run_at_terminal, run_line, run_process
+from tests.cli.conftest import Line, RunAtTerminal, run_line
 from tests.importers.midi_bytes import as_bytes, marker, rest, tempo, title
 from tests.importers.transcript_files import SESSION, append, prompt, talk, write
 from tests.importers.undoing import content
@@ -187,7 +187,9 @@ def test_the_output_of_a_headless_run_goes_in(line: Line, look: Store, tmp_path:
     assert look.query(sessions.get, "run").attributes["total_cost_usd"] == 0.5
 
 
-def test_in_a_pipe_no_progress_is_shown_and_on_a_terminal_it_is(sqlite_path: Path, transcript: Path) -> None:
+def test_in_a_pipe_no_progress_is_shown_and_on_a_terminal_it_is(
+    sqlite_path: Path, transcript: Path, run_at_terminal: RunAtTerminal, run_process: Line
+) -> None:
     append(transcript, *talk(10, 3000))
 
     code, shown = run_at_terminal("--db", sqlite_path, "import", "claude-code", transcript, "--dry-run")
@@ -293,7 +295,9 @@ def test_an_undo_tells_as_json_what_went_and_what_was_kept(line: Line, look: Sto
     assert told == {"import": 1, "messages": 4, "journal_events": 4, "kept": 1, **gone}
 
 
-def test_an_undo_asks_first(sqlite_path: Path, line: Line, look: Store, transcript: Path) -> None:
+def test_an_undo_asks_first(
+    sqlite_path: Path, line: Line, look: Store, transcript: Path, run_at_terminal: RunAtTerminal
+) -> None:
     line("import", "claude-code", transcript)
 
     refused = line("import", "undo", 1)

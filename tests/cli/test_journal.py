@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from rich.text import Text
 
-from tests.cli.conftest import Line, run_at_terminal
+from tests.cli.conftest import Line, RunAtTerminal
 from tests.services.scene import make, make_many
 from vibeweaver_store import Session, Store, sessions
 from vibeweaver_store.cli.journal import _bar, _short
@@ -313,7 +313,9 @@ def test_a_day_and_a_model_that_are_not_known_are_blank(line: Line, look: Store,
 
 
 @pytest.mark.parametrize("words", [[], ["--by", "day"], ["--by", "model"]], ids=str)
-def test_usage_at_a_terminal_has_bars_within_its_width(sqlite_path: Path, spent: Session, words: list[str]) -> None:
+def test_usage_at_a_terminal_has_bars_within_its_width(
+    sqlite_path: Path, spent: Session, words: list[str], run_at_terminal: RunAtTerminal
+) -> None:
     code, shown = run_at_terminal("--db", sqlite_path, "journal", "usage", *words)
     table = [Text.from_ansi(row).plain for row in shown.replace("\r", "").splitlines()]
     longest, *_, shortest = (row.count("█") for row in table[1:])

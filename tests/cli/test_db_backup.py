@@ -5,13 +5,11 @@ from __future__ import annotations
 import os
 import re
 import shutil
-import signal
-import time
 from pathlib import Path
 
 import pytest
 
-from tests.cli.conftest import Line, RunAtTerminal, environment, run_line
+from tests.cli.conftest import Line, RunAtTerminal, run_line
 from tests.spawning import Processes
 from vibeweaver_store import Session, Store, history, schema, sessions
 from vibeweaver_store.backup import back_up
@@ -229,21 +227,3 @@ def test_in_a_pipe_there_is_no_bar(sqlite_path: Path, tmp_path: Path, run_proces
     assert done.code == 0
     assert "\x1b" not in done.err
     assert len(done.err.splitlines()) == 1
-
-
-def test_ctrl_c_ends_a_backup_quietly_and_leaves_nothing(
-    sqlite_path: Path, tmp_path: Path, processes: Processes
-) -> None:
-    fill(sqlite_path)
-    (tmp_path / "backups").mkdir()
-    words = ["--db", sqlite_path, "db", "backup", tmp_path / "backups", "--compress", "gzip"]
-    process = processes.start_module("vibeweaver_store", *words, environment=environment(), warnings="error")
-    deadline = time.monotonic() + 30
-    while not any((tmp_path / "backups").iterdir()):
-        assert time.monotonic() < deadline
-        time.sleep(0.001)
-    process.send_signal(signal.SIGINT)
-    out = process.read_to_end()
-
-    assert (process.returncode, out, process.stderr) == (130, "", "")
-    assert list((tmp_path / "backups").iterdir()) == []

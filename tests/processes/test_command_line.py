@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import re
-import signal
-import time
 from pathlib import Path
 
 import pytest
 
 from tests.cli.conftest import PROGRAM, Done, Line, RunAtTerminal, environment
 from tests.importers.midi_bytes import as_bytes, rest, tempo
-from tests.spawning import Process, Processes
+from tests.spawning import Processes
 from vibeweaver_store import Session, Store, actions, history, rules, sessions, triggers
 from vibeweaver_store.songs import ODE_TO_JOY
 
@@ -73,50 +71,6 @@ def test_a_stream_that_is_closed_from_the_start_is_no_error(
     process.read_to_end()
 
     assert (process.returncode, process.stderr) == (0, "")
-
-
-def line_of(processes: Processes, *words: object) -> Process:
-    """Start a line that is interrupted later."""
-    return processes.start_module("vibeweaver_store", *words, environment=environment(), warnings="error")
-
-
-def test_ctrl_c_ends_a_song_quietly_and_stops_the_transport(
-    processes: Processes, tmp_path: Path, sqlite_path: Path, look: Store
-) -> None:
-    (tmp_path / "slow.mid").write_bytes(as_bytes([tempo(120), rest(1000)]))
-    (tmp_path / "rules.json").write_text('[{"on": "beat:1", "do": "play"}, {"on": "transport:stopped", "do": "stop"}]')
-    words = ["weave", tmp_path / "slow.mid", "--realtime", "--rules", tmp_path / "rules.json", "--db", sqlite_path]
-    process = line_of(processes, *words)
-    deadline = time.monotonic() + 30
-    while not (found := look.query(sessions.page).items) or not look.query(
-        history.count, found[0].id, action=rules.FIRED
-    ):
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
-    process.send_signal(signal.SIGINT)
-    out = process.read_to_end()
-
-    assert (process.returncode, out, process.stderr) == (130, "", "")
-    fired = {rule.trigger_type.value: rule.fired_count for rule in look.query(rules.page_by_session, found[0].id).items}
-    assert fired["transport"] == 1
-    assert 1 <= fired["beat"] < 100
-
-
-@pytest.mark.parametrize("words", [[], ["--json"]])
-def test_the_tail_of_history_goes_on_with_what_others_add_until_ctrl_c(
-    processes: Processes, database: str, store: Store, words: list[str]
-) -> None:
-    store.run(sessions.create, name="late set", session_id="jam")
-    store.run(history.append, "jam", "before")
-    process = line_of(processes, "--db", database, "history", "tail", "jam", "--follow", *words)
-    assert "before" in process.read_line()
-    for number in range(3):
-        store.run(history.append, "jam", f"added.{number}")
-        assert f"added.{number}" in process.read_line()
-    process.send_signal(signal.SIGINT)
-
-    assert process.read_to_end() == ""
-    assert (process.returncode, process.stderr) == (130, "")
 
 
 def test_in_real_time_a_song_lasts_as_long_as_it_is(tmp_path: Path, sqlite_path: Path, run_process: Line) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.processes.job_steps import prepared
-from tests.spawning import Process, Processes
+from tests.spawning import Processes
 from tests.test_worker import status_of, told
 from vibeweaver_store import JobStatus, Store, jobs
 from vibeweaver_store.turns import FileTurn
@@ -59,9 +59,7 @@ print(json.dumps(said), flush=True)
 """
 
 
-def pause_past_its_lease(process: Process, store: Store, job_id: str) -> None:
-    """Stop a process until the lease that it has on a job has expired."""
-    process.pause()
+def wait_past_its_lease(store: Store, job_id: str) -> None:
     expires = store.query(jobs.get, job_id).lease_expires_at
     assert expires is not None
     time.sleep(max(0.0, (expires - datetime.now(UTC)).total_seconds()) + 0.05)
@@ -74,8 +72,9 @@ def test_nothing_lands_that_a_worker_writes_who_was_paused_past_its_lease(
     (job_id,) = prepared(database, 1)
     process = processes.start(_SLEEPER, database, LEASE_SECONDS)
     assert process.read_line() == "holding"
+    process.pause()
     with Store.open(database) as store:
-        pause_past_its_lease(process, store, job_id)
+        wait_past_its_lease(store, job_id)
         if taken_over:
             (job,) = store.run(jobs.claim, ["render"], "successor", lease_seconds=60).jobs
         before = store.query(jobs.get, job_id)
@@ -119,8 +118,9 @@ def test_a_unit_of_work_amid_which_a_worker_was_paused_past_its_lease_is_undone(
     (job_id,) = prepared(database, 1)
     process = processes.start(_SLEEPS_WITHIN, database, LEASE_SECONDS, also)
     assert process.read_line() == "written, not committed"
+    process.pause()
     with Store.open(database) as store:
-        pause_past_its_lease(process, store, job_id)
+        wait_past_its_lease(store, job_id)
         process.go_on()
         process.write_line()
         assert process.read_line() == "lost"
@@ -148,8 +148,9 @@ def test_a_worker_process_that_was_paused_past_its_lease_leaves_the_job_to_its_s
     (job_id,) = prepared(database, 1)
     process = processes.start(_WORKS_AND_SLEEPS, database, LEASE_SECONDS)
     assert process.read_line() == "holding"
+    process.pause()
     with Store.open(database) as store:
-        pause_past_its_lease(process, store, job_id)
+        wait_past_its_lease(store, job_id)
         (job,) = store.run(jobs.claim, ["render"], "successor", lease_seconds=60).jobs
         store.run(jobs.complete, job, "by the successor")
         process.go_on()

@@ -13,6 +13,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from tests.services.conftest import SYNC
 from tests.services.scene import make, make_many
+from tests.sizes import examples
 from vibeweaver_store import (
     AlreadyClaimed,
     IllegalTransition,
@@ -200,7 +201,7 @@ def test_whatever_moves_are_made_a_ticket_stands_where_it_should(
 ) -> None:
     machine = type("Machine", (TicketMachine,), {"store": timed_store, "clock": timed_clock})
     few = settings(
-        max_examples=12,
+        max_examples=examples(12, 60),
         stateful_step_count=25,
         deadline=None,
         derandomize=True,

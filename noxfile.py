@@ -43,6 +43,14 @@ def tests(session: nox.Session) -> None:
     _test(session, *session.posargs)
 
 
+@nox.session
+def fast(session: nox.Session) -> None:
+    """The tests that need neither a server nor another process, on SQLite: under a minute, for while you work."""
+    session.install("--quiet", "--editable", ".[dev]")
+    session.env["VIBEWEAVER_TEST_BACKENDS"] = "sqlite"
+    _test(session, "-m", "not process and not postgresql and not slow", *session.posargs)
+
+
 def _test(session: nox.Session, *arguments: str) -> None:
     """Run the tests, so that little is done more than once.
 

@@ -28,9 +28,11 @@ EVERYTHING = bool(os.environ.get("VIBEWEAVER_TEST_ALL"))
 """In continuous integration nothing is skipped: what is not there makes its tests fail."""
 needs_postgres = pytest.mark.skipif(not POSTGRES and not EVERYTHING, reason="VIBEWEAVER_TEST_POSTGRES_URL is not set")
 BACKENDS = [
-    pytest.param("sqlite"),
-    pytest.param("postgresql", marks=needs_postgres),
+    backend
+    for backend in (pytest.param("sqlite"), pytest.param("postgresql", marks=needs_postgres))
+    if backend.values[0] in os.environ.get("VIBEWEAVER_TEST_BACKENDS", "sqlite postgresql").split()
 ]
+"""What tests of both backends run on; ``nox -s fast`` does not even collect the others."""
 
 hypothesis_settings.register_profile(
     "house",

@@ -7,9 +7,8 @@ from __future__ import annotations
 
 import hashlib
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
-
-import pytest
 
 from tests import house
 from tests.house import PACKAGE, TOP
@@ -31,24 +30,25 @@ TELLING = [path for path in MODULES if room_of(path) != "cli"]
 SERVICES = [path for path in MODULES if room_of(path) == "services"]
 
 
-@pytest.mark.parametrize("path", MODULES, ids=name_of)
-def test_a_module_stays_under_four_hundred_lines_or_says_why(path: Path) -> None:
-    assert house.too_long(path.read_text()) == []
+def complaints(rule: Callable[[str], list[str]], paths: list[Path]) -> list[str]:
+    """What a rule says against the modules, each complaint with its module."""
+    return [f"{name_of(path)}: {complaint}" for path in paths for complaint in rule(path.read_text())]
 
 
-@pytest.mark.parametrize("path", OUTSIDE_THE_KERNEL, ids=name_of)
-def test_only_the_kernel_commits_makes_engines_and_imports_drivers(path: Path) -> None:
-    assert house.goes_behind_the_kernel(path.read_text()) == []
+def test_a_module_stays_under_four_hundred_lines_or_says_why() -> None:
+    assert complaints(house.too_long, MODULES) == []
 
 
-@pytest.mark.parametrize("path", TELLING, ids=name_of)
-def test_a_public_function_tells_what_it_raises(path: Path) -> None:
-    assert house.hides_what_it_raises(path.read_text()) == []
+def test_only_the_kernel_commits_makes_engines_and_imports_drivers() -> None:
+    assert complaints(house.goes_behind_the_kernel, OUTSIDE_THE_KERNEL) == []
 
 
-@pytest.mark.parametrize("path", SERVICES, ids=name_of)
-def test_a_service_takes_its_unit_of_work_first(path: Path) -> None:
-    assert house.takes_its_unit_of_work_late(path.read_text()) == []
+def test_a_public_function_documents_the_errors_that_it_raises() -> None:
+    assert complaints(house.hides_what_it_raises, TELLING) == []
+
+
+def test_a_service_takes_its_unit_of_work_first() -> None:
+    assert complaints(house.takes_its_unit_of_work_late, SERVICES) == []
 
 
 def test_imports_go_down_only() -> None:

@@ -198,6 +198,19 @@ NOW = _Now()
 """The default of a column that the database itself fills in; the package's own rows bring ``uow.now()``."""
 
 
+class OptionalText(TypeDecorator[str]):
+    """Text or ``None``, which is stored as an empty text: so it has one place in every order and in every index."""
+
+    impl = sa.Text
+    cache_ok = True
+
+    def process_bind_param(self, value: str | None, dialect: Dialect) -> str:
+        return "" if value is None else value
+
+    def process_result_value(self, value: str | None, dialect: Dialect) -> str | None:
+        return value or None
+
+
 class EnumText(TypeDecorator[StrEnumT]):
     """A closed vocabulary, stored as its value. The table adds the CHECK: see :func:`one_of`."""
 

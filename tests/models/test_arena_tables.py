@@ -43,7 +43,7 @@ FACTORIES: list[type[RowFactory[Any]]] = [MessageFactory, ArenaFactory, ArenaRun
 @pytest.mark.parametrize(
     ("factory", "assignment", "constraint"),
     [
-        (MessageFactory, "role = 'tool'", "ck_messages_role"),
+        (MessageFactory, "role = 'robot'", "ck_messages_role"),
         (MessageFactory, "public_id = ''", "ck_messages_public_id"),
         (MessageFactory, "content = ''", "ck_messages_content"),
         (MessageFactory, "instance_id = -1", "ck_messages_instance_id"),

@@ -73,7 +73,6 @@ def test_a_row_of_a_session_that_is_not_there_is_refused_by_the_table(
         (RuleFactory, "fired_count = -1, last_fired_at = created_at", "ck_rules_fired_count"),
         (RuleFactory, "fired_count = 1", "ck_rules_fired_has_time"),
         (RuleFactory, "last_fired_at = created_at", "ck_rules_fired_has_time"),
-        (MarkerFactory, "beat = -0.5", "ck_markers_beat"),
         (MarkerFactory, "name = ''", "ck_markers_name"),
         (HistoryEntryFactory, "action = ''", "ck_history_action"),
         (SnapshotFactory, "size_bytes = size_bytes + 1", "ck_snapshots_size_bytes"),
@@ -82,7 +81,6 @@ def test_a_row_of_a_session_that_is_not_there_is_refused_by_the_table(
         (SessionFactory, "status = 'active'", "ck_sessions_status"),
         (SessionFactory, "agent_status = 'running'", "ck_sessions_agent_status"),
         (SessionFactory, "id = ''", "ck_sessions_id"),
-        (SessionFactory, "name = ''", "ck_sessions_name"),
         (SessionFactory, "working_dir = ''", "ck_sessions_working_dir"),
         (SessionFactory, "version = 0", "ck_sessions_version"),
         (SessionFactory, "tempo_bpm = 1000", "ck_sessions_tempo_bpm"),
@@ -101,6 +99,14 @@ def test_what_a_row_must_be_is_checked_by_the_table(
         table = factory.create(uow=uow).__tablename__
     with pytest.raises(InvalidInput, match=constraint), store.begin() as uow:
         uow.execute(sa.text(f"UPDATE {table} SET {assignment}"))
+
+
+def test_the_beat_of_a_marker_is_finite_by_its_table(store: Store, backend: str) -> None:
+    infinite = "9e999" if backend == "sqlite" else "'Infinity'"
+    with store.begin() as uow:
+        MarkerFactory.create(uow=uow)
+    with pytest.raises(InvalidInput, match="ck_markers_beat"), store.begin() as uow:
+        uow.execute(sa.text(f"UPDATE markers SET beat = {infinite}"))
 
 
 def test_every_constraint_and_index_has_a_name_from_the_convention() -> None:

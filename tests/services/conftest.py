@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from itertools import count, product
+from dataclasses import dataclass
+from itertools import product
+from typing import Any
 
 import pytest
 import sqlalchemy as sa
@@ -115,25 +117,37 @@ def jam(store: Store) -> Session:
     return make(store, SessionFactory, tempo_bpm=120.0)
 
 
-SCENES_TOGETHER = 8
+@dataclass(frozen=True)
+class _Made:
+    """A scene, and every row of the database as it was when the scene was made."""
+
+    scene: Scene
+    rows: dict[sa.Table, list[dict[str, Any]]]
 
 
 @pytest.fixture(scope="module")
-def _scenes_made() -> Iterator[int]:
-    return count()
+def _scene_made(lasting_store: Store) -> _Made:
+    scene = build_scene(lasting_store)
+    with lasting_store.read() as uow:
+        tables = METADATA.sorted_tables
+        return _Made(
+            scene, {table: [dict(row) for row in uow.execute(sa.select(table)).mappings()] for table in tables}
+        )
 
 
 @pytest.fixture
-def lasting_scene(lasting_store: Store, _scenes_made: Iterator[int]) -> Scene:
-    """Some of everything, made anew for each test on the shared store, beside what the last few left in it.
+def lasting_scene(lasting_store: Store, _scene_made: _Made) -> Scene:
+    """Some of everything on the shared store, as it was before any test; nothing else is in the database.
 
-    Now and then the store is emptied before: who looks at all of it would else look at ever more.
+    Its rows are written again for each test, which takes a tenth of the time of making a scene.
     """
-    if next(_scenes_made) % SCENES_TOGETHER == 0:
-        with lasting_store.begin() as uow:
-            for table in reversed(METADATA.sorted_tables):
-                uow.execute(sa.delete(table))
-    return build_scene(lasting_store)
+    with lasting_store.begin() as uow:
+        for table in reversed(METADATA.sorted_tables):
+            uow.execute(sa.delete(table))
+        for table, rows in _scene_made.rows.items():
+            if rows:
+                uow.execute(sa.insert(table), rows)
+    return _scene_made.scene
 
 
 @pytest.fixture

@@ -10,6 +10,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import closing
+from itertools import islice
 from typing import Any
 
 import psycopg
@@ -17,6 +18,7 @@ import pytest
 import sqlalchemy as sa
 
 from tests.conftest import needs_postgres, recorded_statements
+from tests.reused import OURSELVES
 from tests.services.scene import make
 from tests.services.together import Together, together
 from vibeweaver_store import (
@@ -64,7 +66,9 @@ def test_what_is_there_comes_first_and_then_what_is_added(store: Store, other: S
 def test_it_waits_for_what_is_added(store: Store, other: Store, jam: Session) -> None:
     late = threading.Timer(SOON, append, [other, jam, "late"])
     late.start()
-    assert names(list(history.follow(store, jam.id, idle_seconds=10 * SOON))) == ["late"]
+    followed = history.follow(store, jam.id)
+    assert next(followed).action == "late"
+    followed.close()  # type: ignore[attr-defined]
     late.join()
 
 
@@ -99,8 +103,8 @@ def test_what_others_do_meanwhile_is_no_reason_to_wait_longer(
 
 def test_each_entry_that_comes_is_a_reason_to_wait_as_long_again(store: Store, other: Store, jam: Session) -> None:
     for number in range(1, 4):
-        threading.Timer(number * 2 * SOON, append, [other, jam, f"{number}"]).start()
-    assert names(list(history.follow(store, jam.id, idle_seconds=4 * SOON))) == ["1", "2", "3"]
+        threading.Timer(number * SOON, append, [other, jam, f"{number}"]).start()
+    assert names(list(history.follow(store, jam.id, idle_seconds=2 * SOON))) == ["1", "2", "3"]
 
 
 def test_more_than_a_page_of_entries_comes_whole(store: Store, jam: Session) -> None:
@@ -338,6 +342,11 @@ def workers() -> int:
     return len([each for each in threading.enumerate() if "connection_worker" in each.name])
 
 
+_CONNECTIONS = sa.text(
+    "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND application_name <> :ours"
+)
+
+
 def listening(store: AsyncStore) -> int:
     """How many connections there are besides those in the store's pools."""
     engines = store._engines
@@ -346,9 +355,7 @@ def listening(store: AsyncStore) -> int:
     if store.backend == "sqlite":
         return workers() - pooled
     with Store.open(store._target.url) as other, other.read() as uow:
-        there: int = uow.execute(
-            sa.text("SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()")
-        ).scalar_one()
+        there: int = uow.execute(_CONNECTIONS, {"ours": OURSELVES}).scalar_one()
     return there - 1 - pooled
 
 
@@ -357,7 +364,7 @@ async def test_many_tasks_follow_while_others_append(database: str) -> None:
         jam = await store.run(sessions.create, name="jam")
 
         async def follow() -> list[str]:
-            return [entry.action async for entry in history.follow(store, jam.id, idle_seconds=2.0)]
+            return [entry.action async for entry in history.follow(store, jam.id, idle_seconds=2 * SOON)]
 
         followers = [asyncio.create_task(follow()) for _ in range(8)]
         for number in range(20):
@@ -386,7 +393,9 @@ def test_of_what_several_processes_append_none_is_missed_and_none_comes_twice(
     store: Store, jam: Session, writers: Together
 ) -> None:
     writers.begin()
-    met = list(history.follow(store, jam.id, idle_seconds=20 * SOON))
+    followed = history.follow(store, jam.id, idle_seconds=60)
+    met = list(islice(followed, 4 * (60 + 20)))
+    followed.close()  # type: ignore[attr-defined]
     keys = [entry.id for entry in met if entry.id is not None]
     assert keys == sorted(set(keys))
     assert len(met) == 4 * (60 + 20)

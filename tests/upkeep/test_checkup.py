@@ -255,11 +255,11 @@ def test_a_table_that_lost_its_strict_is_broken(sqlite_path: Path) -> None:
 
 
 def test_a_table_that_lost_a_check_is_broken(sqlite_path: Path) -> None:
-    rewrite_schema(sqlite_path, "sessions", "CONSTRAINT ck_sessions_name CHECK (name <> ''),", "")
+    rewrite_schema(sqlite_path, "sessions", "CONSTRAINT ck_sessions_version CHECK (version > 0),", "")
     found = check(sqlite_path)
 
     assert verdicts(found) == {"checks": "broken", "drift": "broken"}
-    assert said(found, "checks") == "missing: ck_sessions_name"
+    assert said(found, "checks") == "missing: ck_sessions_version"
 
 
 @pytest.mark.parametrize(
@@ -287,9 +287,9 @@ def test_a_schema_that_is_not_the_table_classes_is_broken_and_told_in_words(
     ("name", "old", "new", "says"),
     [
         ("history", "PRIMARY KEY AUTOINCREMENT", "PRIMARY KEY", "AUTOINCREMENT"),
-        ("sessions", "CHECK (name <> '')", "CHECK (name <> 'x')", "CHECK (name <> 'x')"),
-        ("sessions", "name TEXT NOT NULL", "name TEXT COLLATE NOCASE NOT NULL", "COLLATE NOCASE"),
-        ("sessions", "name TEXT NOT NULL", "name TEXT DEFAULT 'x' NOT NULL", "DEFAULT 'x'"),
+        ("markers", "CHECK (name <> '')", "CHECK (name <> 'x')", "CHECK (name <> 'x')"),
+        ("markers", "name TEXT NOT NULL", "name TEXT COLLATE NOCASE NOT NULL", "COLLATE NOCASE"),
+        ("markers", "name TEXT NOT NULL", "name TEXT DEFAULT 'x' NOT NULL", "DEFAULT 'x'"),
         ("markers", " STRICT", "", "STRICT"),
         ("ix_markers_by_beat", "beat, id", "beat DESC, id", "beat DESC"),
         ("ix_history_of_failures", "success = 0", "success = 1", "success = 1"),

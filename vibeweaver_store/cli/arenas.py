@@ -14,7 +14,7 @@ from vibeweaver_store.cli.invocation import Cli
 from vibeweaver_store.cli.options import OwnId, SessionId
 from vibeweaver_store.cli.output import console, hint, print_card, print_document, print_made, print_row
 from vibeweaver_store.cli.table import Cell, Column, print_table
-from vibeweaver_store.cli.text import clock, counted, instant, number
+from vibeweaver_store.cli.text import UNTITLED, clock, counted, instant, number
 from vibeweaver_store.models import Arena, Instance, InstanceStatus
 from vibeweaver_store.services import arenas
 from vibeweaver_store.services.arenas import NewInstance, WholeArena
@@ -209,7 +209,7 @@ def _head(found: WholeArena) -> dict[str, str]:
     return {
         "id": session.id,
         "kind": session.kind.value,
-        "name": session.name,
+        "name": session.name or UNTITLED,
         "task": arena.task,
         "status": session.status.value,
         "runtimes": ", ".join(found.runtimes),

@@ -13,7 +13,7 @@ from vibeweaver_store.cli import history as history_cli
 from vibeweaver_store.cli import messages as messages_cli
 from vibeweaver_store.cli.output import console, print_card
 from vibeweaver_store.cli.table import Cell, Column, print_table
-from vibeweaver_store.cli.text import compact, counted, instant, number
+from vibeweaver_store.cli.text import UNTITLED, compact, counted, instant, number
 from vibeweaver_store.models import Arena, HistoryEntry, Instance, Message, Session, SessionKind
 from vibeweaver_store.services import arenas, history, journal, messages, sessions, workspaces
 from vibeweaver_store.unit_of_work import ReadUnitOfWork
@@ -123,7 +123,7 @@ def card(session: Session) -> dict[str, str]:
     return {
         "id": session.id,
         "kind": session.kind.value,
-        "name": session.name,
+        "name": session.name or UNTITLED,
         "status": f"{session.status.value}{reason}",
         **{name: value for name, value in may_be.items() if value or name in always},
         "active": instant(session.last_activity_at),

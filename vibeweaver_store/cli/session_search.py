@@ -13,7 +13,7 @@ from vibeweaver_store.cli.options import LIMIT, Cursor, Limit, parse_instant
 from vibeweaver_store.cli.output import print_items, print_page
 from vibeweaver_store.cli.sessions import COLUMNS, group, row
 from vibeweaver_store.cli.table import Column
-from vibeweaver_store.cli.text import instant
+from vibeweaver_store.cli.text import UNTITLED, instant
 from vibeweaver_store.cli.workspaces import sought
 from vibeweaver_store.models import SessionComplete
 from vibeweaver_store.paging import Page
@@ -110,7 +110,7 @@ def _add_listing(
 
 def _overview_row(session: SessionComplete) -> Sequence[str]:
     return (
-        session.name,
+        session.name or UNTITLED,
         session.kind.value,
         session.status.value,
         f"{session.instance_count:,}",

@@ -15,7 +15,7 @@ from vibeweaver_store.cli.options import LIMIT, Cursor, Limit, OwnId, SessionId,
 from vibeweaver_store.cli.output import print_deleted, print_document, print_items, print_made, print_page, print_row
 from vibeweaver_store.cli.session_page import as_document, card, count, gather, print_session_page, told
 from vibeweaver_store.cli.table import Column
-from vibeweaver_store.cli.text import instant, number
+from vibeweaver_store.cli.text import UNTITLED, instant, number
 from vibeweaver_store.columns import parse_enum
 from vibeweaver_store.models import Session, SessionKind
 from vibeweaver_store.models.session import DEFAULT_TEMPO_BPM
@@ -236,7 +236,7 @@ def delete(cli: Cli, session: SessionId, yes: Yes = False) -> None:
 def row(session: Session) -> Sequence[str]:
     """Return a session as a row of :data:`COLUMNS`."""
     return (
-        session.name,
+        session.name or UNTITLED,
         session.kind.value,
         session.vibe or "",
         "" if session.tempo_bpm is None else number(session.tempo_bpm),

@@ -8,6 +8,9 @@ from pathlib import Path
 
 import orjson
 
+UNTITLED = "untitled"
+"""What stands for the name of a session that has none."""
+
 _CONTROLS = (*range(0x20), *range(0x7F, 0xA0))
 _BREAKS_AND_TURNS = (0x2028, 0x2029, *range(0x202A, 0x202F), *range(0x2066, 0x206A))
 """Line breaks by another name, and marks that turn the direction of writing."""

@@ -26,7 +26,7 @@ from vibeweaver_store.columns import (
     UtcDateTime,
     one_of,
 )
-from vibeweaver_store.models.base import STRICT, Base, belongs_to, column
+from vibeweaver_store.models.base import STRICT, Base, belongs_to, column, with_default
 from vibeweaver_store.models.imports import brought_by_import, import_reference
 
 
@@ -91,7 +91,7 @@ class Instance(Base, table=True):
     worktree_path: PathText = column(TEXT)
     branch: Name = column(TEXT)
     agent_name: Name = column(TEXT)
-    status: InstanceStatus = column(EnumText(InstanceStatus), default=InstanceStatus.PENDING)
+    status: InstanceStatus = with_default(EnumText(InstanceStatus), InstanceStatus.PENDING)
     tmux_session_id: Text = column(TEXT)
     start_time: Utc | None = column(UtcDateTime, default=None)
     end_time: Utc | None = column(UtcDateTime, default=None)

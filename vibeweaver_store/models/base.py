@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any, Self, cast
+import enum
+from typing import Any, Self, TypeVar, cast
 
 import sqlalchemy as sa
 from pydantic import ValidationError
@@ -10,7 +11,10 @@ from sqlalchemy.orm import registry
 from sqlalchemy.types import TypeEngine
 from sqlmodel import Field, SQLModel
 
+from vibeweaver_store.columns import NOW, UtcDateTime
 from vibeweaver_store.validation import explain
+
+T = TypeVar("T")
 
 NAMING = {
     "uq": "uq_%(table_name)s_%(column_0_N_name)s",
@@ -46,6 +50,24 @@ class Base(SQLModel, registry=registry(metadata=sa.MetaData(naming_convention=NA
 def column(sa_type: TypeEngine[Any] | type[TypeEngine[Any]], **options: Any) -> Any:
     """Return a SQLModel field that is stored with one of the types of :mod:`vibeweaver_store.columns`."""
     return Field(sa_type=cast("type[Any]", sa_type), **options)
+
+
+def made_now() -> Any:
+    """Return the field of an instant that the database fills in where a raw insert leaves it out."""
+    return column(UtcDateTime, sa_column_kwargs={"server_default": NOW})
+
+
+def with_default(sa_type: TypeEngine[Any] | type[TypeEngine[Any]], default: Any, **options: Any) -> Any:
+    """Return a field with the same default in a new row and in the database, for raw inserts that leave it out."""
+    text = sa.true() if default is True else sa.false() if default is False else str(default)
+    if isinstance(default, enum.IntEnum):
+        text = str(int(default))
+    return column(sa_type, default=default, sa_column_kwargs={"server_default": text}, **options)
+
+
+def explicit(sa_type: TypeEngine[T]) -> TypeEngine[T]:
+    """Return a type whose ``None`` is written as NULL, where the ORM would leave the column to its default."""
+    return sa_type.evaluates_none()
 
 
 def belongs_to(parent: str, sa_type: TypeEngine[Any], **options: Any) -> Any:

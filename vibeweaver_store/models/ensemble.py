@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Mapping
-from typing import Annotated, Any, ClassVar, Final, TypeAlias
+from typing import Annotated, ClassVar, Final, TypeAlias
 
 import sqlalchemy as sa
 from pydantic import AfterValidator, Field
 
 from vibeweaver_store.columns import (
     INTEGER,
-    NOW,
     TEXT,
     Count,
     EnumText,
@@ -28,7 +27,17 @@ from vibeweaver_store.columns import (
     one_of,
 )
 from vibeweaver_store.json_values import FrozenList, shown
-from vibeweaver_store.models.base import LOG, STRICT, Base, belongs_to, column, flag_index, partial_index
+from vibeweaver_store.models.base import (
+    LOG,
+    STRICT,
+    Base,
+    belongs_to,
+    column,
+    explicit,
+    flag_index,
+    made_now,
+    partial_index,
+)
 from vibeweaver_store.models.imports import brought_by_import, import_reference
 
 PLANNED: Final = "Planned"
@@ -98,11 +107,6 @@ class CoordinationEventType(enum.StrEnum):
     WORKER_STOPPED = "worker_stopped"
 
 
-def _made_now() -> Any:
-    """Return the field of an instant that the database fills in where a statement of one's own leaves it out."""
-    return column(UtcDateTime, sa_column_kwargs={"server_default": NOW})
-
-
 class Project(Base, table=True):
     """A repository that an ensemble works on. ``repository_name`` is its key, ``owner/name`` say."""
 
@@ -118,8 +122,8 @@ class Project(Base, table=True):
     repository_name: Id = column(TEXT, primary_key=True)
     path: PathText = column(TEXT)
     short_description: Text | None = column(TEXT, default=None)
-    created_at: Utc = _made_now()
-    updated_at: Utc = _made_now()
+    created_at: Utc = made_now()
+    updated_at: Utc = made_now()
     import_id: Count | None = import_reference()
 
 
@@ -139,8 +143,8 @@ class WorkerType(Base, table=True):
     worker_type: Name = column(TEXT)
     short_description: Text | None = column(TEXT, default=None)
     system_prompt: Text = column(TEXT)
-    created_at: Utc = _made_now()
-    updated_at: Utc = _made_now()
+    created_at: Utc = made_now()
+    updated_at: Utc = made_now()
     import_id: Count | None = import_reference()
 
 
@@ -148,7 +152,8 @@ class Ticket(Base, table=True):
     """A piece of work that goes through the stages of its plan, each done by a worker of that type.
 
     ``last_completed_stage`` is ``Planned`` before any is done. ``next_stage`` repeats, for lookups, what follows from
-    it and the plan: nothing once all are done, or the ticket is closed. A claim holds until ``claim_expires_at``.
+    it and the plan: nothing once all are done, or the ticket is closed. Triggers of the database check that, and fill
+    it in where a raw insert leaves it out. A claim holds until ``claim_expires_at``.
     """
 
     __tablename__: ClassVar[str] = "tickets"
@@ -199,12 +204,12 @@ class Ticket(Base, table=True):
     title: Name = column(TEXT)
     execution_plan: ExecutionPlan = column(Json)
     last_completed_stage: Name = column(TEXT, default=PLANNED, sa_column_kwargs={"server_default": PLANNED})
-    next_stage: Name | None = column(TEXT, default=None)
+    next_stage: Name | None = column(explicit(TEXT), default=None, sa_column_kwargs={"server_default": ""})
     claimed_by: Id | None = column(TEXT, default=None)
     claim_expires_at: Utc | None = column(UtcDateTime, default=None)
     outcome: Name | None = column(TEXT, default=None)
-    created_at: Utc = _made_now()
-    updated_at: Utc = _made_now()
+    created_at: Utc = made_now()
+    updated_at: Utc = made_now()
     closed_at: Utc | None = column(UtcDateTime, default=None)
     import_id: Count | None = import_reference()
 
@@ -231,7 +236,7 @@ class Comment(Base, table=True):
     worker_id: Id | None = column(TEXT, default=None)
     stage_number: Count | None = column(INTEGER, default=None)
     content: NotBlank = column(TEXT)
-    created_at: Utc = _made_now()
+    created_at: Utc = made_now()
     import_id: Count | None = import_reference()
 
 
@@ -265,8 +270,8 @@ class EnsembleWorker(Base, table=True):
     status: WorkerStatus = column(EnumText(WorkerStatus), default=WorkerStatus.SPAWNING)
     pid: Count | None = column(INTEGER, default=None)
     queue_name: Name = column(TEXT)
-    started_at: Utc = _made_now()
-    last_activity: Utc = _made_now()
+    started_at: Utc = made_now()
+    last_activity: Utc = made_now()
     import_id: Count | None = import_reference()
 
 
@@ -294,6 +299,6 @@ class CoordinationEvent(Base, table=True):
     worker_id: Id | None = column(TEXT, default=None)
     stage: Name | None = column(TEXT, default=None)
     reason: Text | None = column(TEXT, default=None)
-    created_at: Utc = _made_now()
+    created_at: Utc = made_now()
     processed: StrictBool = column(Flag, default=False, sa_column_kwargs={"server_default": sa.false()})
     import_id: Count | None = import_reference()

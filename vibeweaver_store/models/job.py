@@ -27,7 +27,17 @@ from vibeweaver_store.columns import (
     new_id,
     one_of,
 )
-from vibeweaver_store.models.base import STRICT, Base, belongs_to, column, flag_index, partial_index
+from vibeweaver_store.models.base import (
+    STRICT,
+    Base,
+    belongs_to,
+    column,
+    explicit,
+    flag_index,
+    made_now,
+    partial_index,
+    with_default,
+)
 from vibeweaver_store.models.imports import brought_by_import, import_reference
 
 JobPriority: TypeAlias = Annotated[int, Strict(), Field(ge=-(2**31), le=2**31 - 1)]
@@ -129,16 +139,16 @@ class Job(Base, table=True):
 
     id: Id = column(TEXT, primary_key=True, default_factory=new_id)
     type: Name = column(TEXT)
-    status: JobStatus = column(EnumText(JobStatus), default=JobStatus.PENDING)
-    priority: JobPriority = column(INTEGER, default=0)
-    ready: StrictBool | None = column(Flag, default=None)
-    attempts: Count = column(INTEGER, default=0)
-    max_attempts: Attempts = column(INTEGER, default=DEFAULT_MAX_ATTEMPTS)
-    scheduled_at: Utc = column(UtcDateTime)
+    status: JobStatus = with_default(EnumText(JobStatus), JobStatus.PENDING)
+    priority: JobPriority = with_default(INTEGER, 0)
+    ready: StrictBool | None = column(explicit(Flag()), default=None, sa_column_kwargs={"server_default": sa.true()})
+    attempts: Count = with_default(INTEGER, 0)
+    max_attempts: Attempts = with_default(INTEGER, DEFAULT_MAX_ATTEMPTS)
+    scheduled_at: Utc = made_now()
     started_at: Utc | None = column(UtcDateTime, default=None)
     completed_at: Utc | None = column(UtcDateTime, default=None)
-    created_at: Utc = column(UtcDateTime)
-    updated_at: Utc = column(UtcDateTime)
+    created_at: Utc = made_now()
+    updated_at: Utc = made_now()
     session_id: Id | None = belongs_to("sessions.id", TEXT, default=None)
     unique_key: Id | None = column(TEXT, default=None)
     worker_id: Id | None = column(TEXT, default=None)

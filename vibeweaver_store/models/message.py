@@ -15,11 +15,10 @@ from vibeweaver_store.columns import (
     Id,
     NotBlank,
     Utc,
-    UtcDateTime,
     new_id,
     one_of,
 )
-from vibeweaver_store.models.base import LOG, Base, belongs_to, column, partial_index
+from vibeweaver_store.models.base import LOG, Base, belongs_to, column, made_now, partial_index
 from vibeweaver_store.models.imports import brought_by_import, import_reference
 
 
@@ -29,6 +28,7 @@ class MessageRole(enum.StrEnum):
     USER = "user"
     ASSISTANT = "assistant"
     SYSTEM = "system"
+    TOOL = "tool"
 
 
 class Message(Base, table=True):
@@ -48,6 +48,9 @@ class Message(Base, table=True):
         # page(role=…), page(instance_id=…)
         sa.Index("ix_messages_by_role", "session_id", "role", "id"),
         partial_index("ix_messages_by_instance", "session_id", "instance_id", "id", where="instance_id IS NOT NULL"),
+        # page of all sessions
+        sa.Index("ix_messages_of_all_by_created_at", "created_at", "id"),
+        sa.Index("ix_messages_of_all_by_role", "role", "created_at", "id"),
         # between
         sa.Index("ix_messages_by_created_at", "session_id", "created_at", "id"),
         brought_by_import("messages"),
@@ -60,5 +63,5 @@ class Message(Base, table=True):
     role: MessageRole = column(EnumText(MessageRole))
     content: NotBlank = column(TEXT)
     instance_id: Count | None = column(INTEGER, default=None)
-    created_at: Utc = column(UtcDateTime)
+    created_at: Utc = made_now()
     import_id: Count | None = import_reference()

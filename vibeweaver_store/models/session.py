@@ -21,6 +21,7 @@ from vibeweaver_store.columns import (
     Json,
     JsonObject,
     Name,
+    OptionalText,
     PathText,
     Text,
     Utc,
@@ -29,7 +30,7 @@ from vibeweaver_store.columns import (
     one_of,
 )
 from vibeweaver_store.json_values import FrozenDict
-from vibeweaver_store.models.base import STRICT, Base, belongs_to, column
+from vibeweaver_store.models.base import STRICT, Base, belongs_to, column, made_now, with_default
 from vibeweaver_store.models.imports import brought_by_import, import_reference
 
 TempoBpm: TypeAlias = Annotated[FiniteFloat, Field(ge=1, le=999)]
@@ -128,8 +129,8 @@ class Workspace(Base, table=True):
     id: Id = column(TEXT, primary_key=True, default_factory=new_id)
     path: PathText = column(TEXT)
     path_hash: Text = column(TEXT)
-    created_at: Utc = column(UtcDateTime)
-    last_accessed_at: Utc = column(UtcDateTime)
+    created_at: Utc = made_now()
+    last_accessed_at: Utc = made_now()
     import_id: Count | None = import_reference()
 
 
@@ -154,6 +155,8 @@ def new_revision() -> int:
 class Session(Base, table=True):
     """One thread of work. A jam has a tempo, an agent's session a working directory; other kinds may go without.
 
+    A session may have no ``name``. The database keeps an empty text then, which sorts before every name.
+
     ``last_activity_at`` is when something was last done in it, to the second. ``version`` is counted up by each change
     of the row that a service makes; appending to the session's logs does not. ``rules_rev`` is another whenever a rule
     of the session has changed; it says nothing else. ``import_id`` says which import made it.
@@ -165,7 +168,6 @@ class Session(Base, table=True):
         one_of("status", SessionStatus),
         one_of("agent_status", AgentStatus),
         sa.CheckConstraint("id <> ''", name="id"),
-        sa.CheckConstraint("name <> ''", name="name"),
         sa.CheckConstraint("working_dir <> ''", name="working_dir"),
         sa.CheckConstraint("version > 0", name="version"),
         sa.CheckConstraint("tempo_bpm BETWEEN 1 AND 999", name="tempo_bpm"),
@@ -185,19 +187,19 @@ class Session(Base, table=True):
 
     id: Id = column(TEXT, primary_key=True, default_factory=new_id)
     kind: SessionKind = column(EnumText(SessionKind), default=SessionKind.JAM)
-    name: Name = column(TEXT)
+    name: Name | None = column(OptionalText, default=None, nullable=False, sa_column_kwargs={"server_default": ""})
     vibe: Text | None = column(TEXT, default=None)
     tempo_bpm: TempoBpm | None = column(REAL, default=None)
-    status: SessionStatus = column(EnumText(SessionStatus), default=SessionStatus.CREATED)
+    status: SessionStatus = with_default(EnumText(SessionStatus), SessionStatus.CREATED)
     status_reason: Text | None = column(TEXT, default=None)
     agent_status: AgentStatus | None = column(EnumText(AgentStatus), default=None)
     working_dir: PathText | None = column(TEXT, default=None)
     workspace_id: Id | None = belongs_to("workspaces.id", TEXT, default=None)
     attributes: JsonObject = column(Json, default_factory=FrozenDict, sa_column_kwargs={"server_default": "{}"})
-    created_at: Utc = column(UtcDateTime)
-    updated_at: Utc = column(UtcDateTime)
+    created_at: Utc = made_now()
+    updated_at: Utc = made_now()
     completed_at: Utc | None = column(UtcDateTime, default=None)
-    last_activity_at: Utc = column(UtcDateTime)
+    last_activity_at: Utc = made_now()
     version: Count = column(INTEGER, default=1, sa_column_kwargs={"server_default": "1"})
     rules_rev: Count = column(INTEGER, default_factory=new_revision, sa_column_kwargs={"server_default": "0"})
     import_id: Count | None = import_reference()

@@ -11,7 +11,7 @@ from sqlalchemy.orm import registry
 from sqlalchemy.schema import CreateView
 from sqlmodel import SQLModel
 
-from vibeweaver_store.columns import INTEGER, REAL, TEXT, EnumText, Flag, UtcDateTime
+from vibeweaver_store.columns import INTEGER, REAL, TEXT, EnumText, Flag, OptionalText, UtcDateTime
 from vibeweaver_store.errors import InvalidInput
 from vibeweaver_store.models.arena import Arena, ArenaRuntime, Instance
 from vibeweaver_store.models.base import Base, column
@@ -44,7 +44,7 @@ class SessionComplete(View, table=True):
     workspace_id: str | None = column(TEXT)
     workspace_path: str | None = column(TEXT)
     kind: SessionKind = column(EnumText(SessionKind))
-    name: str = column(TEXT)
+    name: str | None = column(OptionalText)
     vibe: str | None = column(TEXT)
     task: str | None = column(TEXT)
     status: SessionStatus = column(EnumText(SessionStatus))

@@ -34,7 +34,7 @@ from vibeweaver_store.columns import (
 )
 from vibeweaver_store.models import actions, triggers
 from vibeweaver_store.models.actions import Action, ActionType
-from vibeweaver_store.models.base import LOG, STRICT, Base, belongs_to, column, flag_index
+from vibeweaver_store.models.base import LOG, STRICT, Base, belongs_to, column, flag_index, made_now, with_default
 from vibeweaver_store.models.triggers import Trigger, TriggerType
 
 
@@ -83,12 +83,12 @@ class Rule(Base, table=True):
     trigger: Trigger = column(UnionDocument(triggers.ADAPTER))
     action_type: ActionType = column(EnumText(ActionType))
     action: Action = column(UnionDocument(actions.ADAPTER))
-    priority: Priority = column(EnumInteger(Priority), default=Priority.NORMAL)
-    enabled: StrictBool = column(Flag, default=True)
-    one_shot: StrictBool = column(Flag, default=False)
-    fired_count: Count = column(INTEGER, default=0)
+    priority: Priority = with_default(EnumInteger(Priority), Priority.NORMAL)
+    enabled: StrictBool = with_default(Flag, True)
+    one_shot: StrictBool = with_default(Flag, False)
+    fired_count: Count = with_default(INTEGER, 0)
     last_fired_at: Utc | None = column(UtcDateTime, default=None)
-    created_at: Utc = column(UtcDateTime)
+    created_at: Utc = made_now()
 
 
 class Marker(Base, table=True):
@@ -96,7 +96,7 @@ class Marker(Base, table=True):
 
     __tablename__: ClassVar[str] = "markers"
     __table_args__ = (
-        sa.CheckConstraint("beat >= 0 AND beat <= 1.7976931348623157e308", name="beat"),
+        sa.CheckConstraint("beat BETWEEN -1.7976931348623157e308 AND 1.7976931348623157e308", name="beat"),
         sa.CheckConstraint("name <> ''", name="name"),
         sa.Index("ix_markers_by_beat", "session_id", "beat", "id"),
         STRICT,
@@ -108,7 +108,7 @@ class Marker(Base, table=True):
     name: Name = column(TEXT)
     # SQLAlchemy keeps the attribute "metadata" for itself; the column is called so.
     metadata_: JsonObject | None = column(Json, default=None, sa_column_kwargs={"name": "metadata"})
-    created_at: Utc = column(UtcDateTime)
+    created_at: Utc = made_now()
 
 
 class HistoryEntry(Base, table=True):
@@ -132,8 +132,8 @@ class HistoryEntry(Base, table=True):
     action: Name = column(TEXT)
     params: JsonDocument | None = column(Json, default=None)
     result: JsonDocument | None = column(Json, default=None)
-    success: StrictBool = column(Flag, default=True)
-    created_at: Utc = column(UtcDateTime)
+    success: StrictBool = with_default(Flag, True)
+    created_at: Utc = made_now()
 
 
 class Snapshot(Base, table=True):

@@ -59,7 +59,7 @@ _SESSIONS: Final = HotInsert(Session)
 def create(
     uow: UnitOfWork,
     *,
-    name: str,
+    name: str | None = None,
     kind: SessionKind | str = SessionKind.JAM,
     vibe: str | None = None,
     tempo_bpm: float | Unset | None = UNSET,
@@ -72,7 +72,7 @@ def create(
 
     Args:
         uow: the unit of work to write in.
-        name: what people call it; not blank, and need not be unique.
+        name: what people call it; not blank, and need not be unique. A session may have none.
         kind: what sort of work it is. An arena's session is made with its arena: see ``arenas.create_arena``.
         vibe: its mood, in free words.
         tempo_bpm: beats a minute, 1 to 999; of a jam 120 by default, of other kinds none.
@@ -114,7 +114,7 @@ def update(
     uow: UnitOfWork,
     session_id: str,
     *,
-    name: str | Unset = UNSET,
+    name: str | Unset | None = UNSET,
     vibe: str | Unset | None = UNSET,
     tempo_bpm: float | Unset | None = UNSET,
     working_dir: str | Unset | None = UNSET,

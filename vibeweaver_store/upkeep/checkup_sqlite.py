@@ -18,6 +18,7 @@ from vibeweaver_store import autocommit, sqlite_file
 from vibeweaver_store.engine import Target
 from vibeweaver_store.errors import StoreBusy, StoreError, StoreUnavailable
 from vibeweaver_store.models import METADATA
+from vibeweaver_store.models.ensemble_triggers import TRIGGERS
 from vibeweaver_store.settings import Settings
 from vibeweaver_store.sqlite_file import APPLICATION_ID, side_files
 from vibeweaver_store.upkeep.findings import MOST_LINES, Finding, Judgement, Verdict, made, of_schema, told_size
@@ -204,10 +205,10 @@ def _strict(connection: Connection) -> Judgement:
 
 def _triggers(connection: Connection) -> Judgement:
     rows = connection.exec_driver_sql("SELECT name, tbl_name FROM sqlite_master WHERE type = 'trigger' ORDER BY name")
-    found = [f"{name} on {table}" for name, table in rows if table in METADATA.tables]
+    found = [f"{name} on {table}" for name, table in rows if table in METADATA.tables and name not in TRIGGERS]
     if found:
         return "warning", f"not the store's, and run when it writes: {', '.join(found)}"
-    return "ok", "no table has one"
+    return "ok", "none but the store's own"
 
 
 def _wal(connection: Connection, target: Target, settings: Settings, size: int | None, *, sound: bool) -> Judgement:

@@ -20,6 +20,7 @@ from vibeweaver_store import autocommit, schema
 from vibeweaver_store.engine import resolve
 from vibeweaver_store.locks import FORK_GATE
 from vibeweaver_store.models import METADATA, VIEWS
+from vibeweaver_store.models.ensemble_triggers import TRIGGERS
 from vibeweaver_store.settings import Settings, load
 from vibeweaver_store.sqlite_file import VERSION_TABLE
 
@@ -78,11 +79,13 @@ def _told(difference: Any) -> str:
 
 
 def _other_statements(connection: Connection) -> Iterator[str]:
-    """Yield what Alembic does not look at: views, CHECKs, DEFAULT, COLLATE, AUTOINCREMENT, STRICT, DESC and WHERE."""
-    rows = connection.exec_driver_sql("SELECT name, sql FROM sqlite_master WHERE type IN ('table', 'index', 'view')")
+    """Yield what Alembic passes over: views, triggers, CHECKs, DEFAULT, COLLATE, AUTOINCREMENT, STRICT, DESC, WHERE."""
+    rows = connection.exec_driver_sql(
+        "SELECT name, sql FROM sqlite_master WHERE type IN ('table', 'index', 'view', 'trigger')"
+    )
     found = {row.name: row.sql for row in rows if row.sql is not None}
     for name, statement in declared_statements().items():
-        wanted, there = clauses(statement), clauses(found.get(name, statement))
+        wanted, there = clauses(statement), clauses(found.get(name, "" if name in TRIGGERS else statement))
         if there != wanted:
             yield f"other statement: {name} has {_listed(there - wanted)} instead of {_listed(wanted - there)}"
 
@@ -92,12 +95,13 @@ def _listed(parts: Counter[str]) -> str:
 
 
 def declared_statements() -> dict[str, str]:
-    """Return the CREATE statement of each table, index and view that the table classes declare for SQLite, by name."""
+    """Return the CREATE statement of all that the models declare for SQLite, by name."""
     dialect = sqlite.dialect()
     tables = {str(table.name): str(CreateTable(table).compile(dialect=dialect)) for table in METADATA.sorted_tables}
     indexes = [index for table in METADATA.sorted_tables for index in table.indexes]
     views = {name: str(view.compile(dialect=dialect)) for name, view in VIEWS.items()}
-    return tables | views | {str(index.name): str(CreateIndex(index).compile(dialect=dialect)) for index in indexes}
+    made = {str(index.name): str(CreateIndex(index).compile(dialect=dialect)) for index in indexes}
+    return {**tables, **views, **made, **TRIGGERS}
 
 
 def clauses(statement: str) -> Counter[str]:

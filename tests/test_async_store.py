@@ -81,7 +81,7 @@ async def until(condition: Callable[[], bool]) -> None:
 # --- opening ---------------------------------------------------------------------------------------------------
 
 
-async def test_opening_makes_and_migrates_a_fresh_database(empty_database: str) -> None:
+async def test_opening_an_async_store_makes_and_migrates_a_fresh_database(empty_database: str) -> None:
     async with await AsyncStore.open(empty_database, migrate=True) as store:
         jam = await store.run(sessions.create, name="jam")
         assert await store.query(sessions.get, jam.id) == jam
@@ -89,7 +89,7 @@ async def test_opening_makes_and_migrates_a_fresh_database(empty_database: str) 
     assert schema.current(empty_database) == schema.head()
 
 
-async def test_other_tasks_go_on_while_a_store_is_opened(tmp_path: Path) -> None:
+async def test_opening_an_async_store_does_not_block_other_tasks(tmp_path: Path) -> None:
     lock = filelock.FileLock(tmp_path / "a.db.lock")
     lock.acquire()
     opening = asyncio.create_task(AsyncStore.open(tmp_path / "a.db"))
@@ -100,7 +100,7 @@ async def test_other_tasks_go_on_while_a_store_is_opened(tmp_path: Path) -> None
     await (await opening).close()
 
 
-async def test_opening_migrates_an_older_file(sqlite_path: Path) -> None:
+async def test_opening_an_async_store_migrates_an_older_file(sqlite_path: Path) -> None:
     with Store.open(sqlite_path) as store:
         store.run(sessions.create, name="jam")
     schema.downgrade(sqlite_path, "0001")
@@ -110,7 +110,7 @@ async def test_opening_migrates_an_older_file(sqlite_path: Path) -> None:
     assert schema.current(sqlite_path) == schema.head()
 
 
-async def test_a_wal_that_was_deleted_under_the_store_is_noticed(sqlite_path: Path) -> None:
+async def test_an_async_store_notices_a_wal_deleted_under_it(sqlite_path: Path) -> None:
     async with await AsyncStore.open(sqlite_path) as store:
         await store.run(sessions.create, name="jam")
         sqlite_path.with_name("store.db-wal").unlink()
@@ -118,14 +118,14 @@ async def test_a_wal_that_was_deleted_under_the_store_is_noticed(sqlite_path: Pa
             await store.run(sessions.create, name="lost")
 
 
-async def test_opening_fails_with_the_errors_of_a_store(tmp_path: Path) -> None:
+async def test_opening_an_async_store_fails_with_the_errors_of_a_store(tmp_path: Path) -> None:
     with pytest.raises(StoreUnavailable, match="folder"):
         await AsyncStore.open(tmp_path)
     with pytest.raises(InvalidInput):
         await AsyncStore.open(" ")
 
 
-async def test_an_in_memory_store_is_gone_when_it_is_closed() -> None:
+async def test_an_in_memory_async_store_is_gone_when_it_is_closed() -> None:
     async with await AsyncStore.open(":memory:") as store:
         folder = store._target.file.parent
         await store.run(sessions.create, name="jam")
@@ -147,7 +147,7 @@ except StoreUnavailable as error:
 
 
 @pytest.mark.parametrize("module", ["aiosqlite", "greenlet"])
-def test_without_the_drivers_for_asyncio_a_store_works_and_an_async_one_says_what_to_install(
+def test_an_async_store_without_its_drivers_says_what_to_install(
     processes: Processes, tmp_path: Path, module: str
 ) -> None:
     script = _WITHOUT.format(module=module)
@@ -160,7 +160,7 @@ def test_without_the_drivers_for_asyncio_a_store_works_and_an_async_one_says_wha
 # --- units of work ---------------------------------------------------------------------------------------------
 
 
-async def test_a_block_is_one_transaction(database: str) -> None:
+async def test_the_block_of_an_async_unit_of_work_is_one_transaction(database: str) -> None:
     async with await AsyncStore.open(database) as store:
         async with store.begin() as uow:
             await uow.run(sessions.create, name="kept")
@@ -172,7 +172,7 @@ async def test_a_block_is_one_transaction(database: str) -> None:
         assert count(store) == 1
 
 
-async def test_a_savepoint_undoes_its_block_alone(database: str) -> None:
+async def test_an_async_savepoint_rolls_back_only_its_block(database: str) -> None:
     async with await AsyncStore.open(database) as store:
         async with store.begin() as uow:
             await uow.run(sessions.create, name="kept")
@@ -185,7 +185,7 @@ async def test_a_savepoint_undoes_its_block_alone(database: str) -> None:
         assert count(store) == 2
 
 
-async def test_a_writer_begins_immediate_and_a_reader_does_not(sqlite_path: Path) -> None:
+async def test_an_async_writer_begins_immediate_and_a_reader_does_not(sqlite_path: Path) -> None:
     async with await AsyncStore.open(sqlite_path) as store:
         sent: list[str] = []
         for engine in store._engines.distinct():
@@ -196,7 +196,7 @@ async def test_a_writer_begins_immediate_and_a_reader_does_not(sqlite_path: Path
     assert [statement for statement in sent if statement.startswith("BEGIN")] == ["BEGIN IMMEDIATE", "BEGIN"]
 
 
-async def test_every_connection_has_the_pragmas_that_were_asked_for(sqlite_path: Path) -> None:
+async def test_every_connection_of_an_async_store_has_its_pragmas(sqlite_path: Path) -> None:
     def pragmas(uow: ReadUnitOfWork) -> list[object]:
         names = ("journal_mode", "synchronous", "foreign_keys", "busy_timeout", "cache_size", "query_only")
         return [uow.execute(sa.text(f"PRAGMA {name}")).scalar_one() for name in names]
@@ -206,7 +206,7 @@ async def test_every_connection_has_the_pragmas_that_were_asked_for(sqlite_path:
         assert await store.run(pragmas) == ["wal", 2, 1, 10_000, -123, 0]
 
 
-async def test_what_is_to_be_awaited_is_no_operation_of_either_store(database: str) -> None:
+async def test_a_coroutine_function_is_refused_as_an_operation_by_both_stores(database: str) -> None:
     async def create(uow: UnitOfWork) -> None: ...
 
     def create_and_hand_on(uow: UnitOfWork) -> object:
@@ -223,14 +223,14 @@ async def test_what_is_to_be_awaited_is_no_operation_of_either_store(database: s
         assert count(store) == 0
 
 
-async def test_tasks_that_share_a_unit_of_work_take_turns(database: str) -> None:
+async def test_tasks_that_share_an_async_unit_of_work_take_turns(database: str) -> None:
     async with await AsyncStore.open(database) as store:
         async with store.begin() as uow:
             await asyncio.gather(*[uow.run(sessions.create, name=f"jam {n}") for n in range(10)])
         assert count(store) == 10
 
 
-async def test_the_end_of_a_block_waits_for_the_operation_that_is_at_work(database: str) -> None:
+async def test_the_end_of_an_async_unit_of_work_waits_for_its_running_operation(database: str) -> None:
     def two(uow: UnitOfWork) -> None:
         sessions.create(uow, name="first")
         pause(uow)
@@ -244,7 +244,7 @@ async def test_the_end_of_a_block_waits_for_the_operation_that_is_at_work(databa
         assert count(store) == 2
 
 
-async def test_savepoints_of_two_tasks_do_not_overlap(database: str) -> None:
+async def test_savepoints_of_two_tasks_in_an_async_unit_of_work_do_not_overlap(database: str) -> None:
     entered, leave = asyncio.Event(), asyncio.Event()
 
     async def first(uow: AsyncUnitOfWork) -> None:
@@ -266,7 +266,7 @@ async def test_savepoints_of_two_tasks_do_not_overlap(database: str) -> None:
         assert count(store) == 1
 
 
-async def test_a_burst_of_readers_shares_a_few_connections(database: str) -> None:
+async def test_a_burst_of_async_readers_shares_a_few_connections(database: str) -> None:
     async with await AsyncStore.open(database, settings=Settings(pool_size=3)) as store:
         out = []
 
@@ -279,7 +279,7 @@ async def test_a_burst_of_readers_shares_a_few_connections(database: str) -> Non
     assert 1 < max(out) <= 6
 
 
-async def test_a_store_belongs_to_the_event_loop_that_it_was_opened_in(database: str) -> None:
+async def test_an_async_store_belongs_to_the_event_loop_it_was_opened_in(database: str) -> None:
     async with await AsyncStore.open(database) as store:
 
         def elsewhere() -> None:
@@ -289,7 +289,7 @@ async def test_a_store_belongs_to_the_event_loop_that_it_was_opened_in(database:
         await asyncio.to_thread(elsewhere)
 
 
-async def test_the_drivers_exception_is_the_cause_of_ours(database: str) -> None:
+async def test_an_async_store_error_has_the_driver_exception_as_its_cause(database: str) -> None:
     async with await AsyncStore.open(database) as store:
         with pytest.raises(StoreError) as caught:
             await store.query(lambda uow: uow.execute(sa.text("SELECT * FROM nowhere")))
@@ -297,7 +297,7 @@ async def test_the_drivers_exception_is_the_cause_of_ours(database: str) -> None
     assert caught.value.__cause__ is not None
 
 
-async def test_a_transient_failure_is_run_again(database: str) -> None:
+async def test_an_async_operation_that_fails_transiently_is_run_again(database: str) -> None:
     tries = 0
 
     def second_time_lucky(uow: UnitOfWork) -> Session:
@@ -313,7 +313,7 @@ async def test_a_transient_failure_is_run_again(database: str) -> None:
         assert (tries, count(store)) == (2, 1)
 
 
-async def test_an_operation_is_not_run_again_with_an_iterator_that_the_first_attempt_used_up(database: str) -> None:
+async def test_an_async_operation_with_a_used_up_iterator_is_not_run_again(database: str) -> None:
     attempts: list[list[str]] = []
 
     def stumble(uow: UnitOfWork, names: Iterable[str]) -> None:
@@ -327,7 +327,7 @@ async def test_an_operation_is_not_run_again_with_an_iterator_that_the_first_att
     assert attempts == [["a", "b"]]
 
 
-async def test_iterating_meets_all_and_holds_no_transaction_open(database: str) -> None:
+async def test_iterating_an_async_store_meets_all_rows_and_holds_no_transaction_open(database: str) -> None:
     async with await AsyncStore.open(database) as store:
         jam = await store.run(sessions.create, name="jam")
         await store.run(history.append_many, jam.id, [history.NewEntry(f"{n}") for n in range(7)])
@@ -342,7 +342,7 @@ async def test_iterating_meets_all_and_holds_no_transaction_open(database: str) 
 # --- writers in turn -------------------------------------------------------------------------------------------
 
 
-async def test_tasks_and_threads_are_given_their_turns_in_the_order_they_asked(sqlite_path: Path) -> None:
+async def test_tasks_and_threads_get_the_write_turn_in_the_order_they_asked(sqlite_path: Path) -> None:
     order: list[int] = []
 
     async def task(store: AsyncStore, number: int) -> None:
@@ -368,13 +368,15 @@ async def test_tasks_and_threads_are_given_their_turns_in_the_order_they_asked(s
     assert order == list(range(10))
 
 
-async def test_a_second_unit_of_work_in_one_task_is_refused_at_once(sqlite_path: Path) -> None:
+async def test_a_second_async_unit_of_work_in_one_task_is_refused_at_once(sqlite_path: Path) -> None:
     async with await AsyncStore.open(sqlite_path) as store, store.begin():
         with pytest.raises(StoreBusy, match="task"):
             await store.run(sessions.create, name="jam")
 
 
-async def test_a_task_that_waits_too_long_for_its_turn_is_told_how_long(sqlite_path: Path, impatient: Settings) -> None:
+async def test_a_task_that_waits_too_long_for_the_write_turn_is_told_how_long(
+    sqlite_path: Path, impatient: Settings
+) -> None:
     async with await AsyncStore.open(sqlite_path, settings=impatient) as store, store.begin():
         with pytest.raises(StoreBusy) as caught:
             await asyncio.create_task(store.run(sessions.create, name="jam"))
@@ -382,13 +384,13 @@ async def test_a_task_that_waits_too_long_for_its_turn_is_told_how_long(sqlite_p
     assert caught.value.waited >= 0.2
 
 
-async def test_without_patience_a_free_turn_is_taken(sqlite_path: Path) -> None:
+async def test_an_async_store_with_a_zero_timeout_takes_a_free_write_turn(sqlite_path: Path) -> None:
     async with await AsyncStore.open(sqlite_path, settings=Settings(busy_timeout_seconds=0)) as store:
         await store.run(sessions.create, name="jam")
         assert count(store) == 1
 
 
-async def test_readers_do_not_wait_for_a_writer(database: str) -> None:
+async def test_async_readers_do_not_wait_for_a_writer(database: str) -> None:
     async with await AsyncStore.open(database) as store, store.begin() as uow:
         await uow.run(sessions.create, name="jam")
         assert (await asyncio.create_task(store.query(sessions.page))).items == []
@@ -439,7 +441,7 @@ async def test_a_task_cancelled_amid_an_operation_leaves_nothing_of_it(database:
         assert count(store) == 0
 
 
-async def test_an_operation_that_was_cancelled_is_undone_though_the_block_goes_on(database: str) -> None:
+async def test_a_cancelled_async_operation_is_rolled_back_though_its_block_continues(database: str) -> None:
     async def create_and_give_up(uow: AsyncUnitOfWork) -> None:
         with pytest.raises(TimeoutError):
             async with asyncio.timeout(0.1):
@@ -454,7 +456,7 @@ async def test_an_operation_that_was_cancelled_is_undone_though_the_block_goes_o
         assert count(store) == 0
 
 
-async def test_a_task_cancelled_while_it_waits_for_its_turn_leaves_the_queue(sqlite_path: Path) -> None:
+async def test_a_task_cancelled_while_it_waits_for_the_write_turn_leaves_the_queue(sqlite_path: Path) -> None:
     async with await AsyncStore.open(sqlite_path) as store:
         async with store.begin():
             waiting = asyncio.create_task(store.run(sessions.create, name="never"))
@@ -467,7 +469,7 @@ async def test_a_task_cancelled_while_it_waits_for_its_turn_leaves_the_queue(sql
         await store.run(sessions.create, name="after")
 
 
-async def test_a_task_cancelled_just_as_its_turn_comes_is_cancelled(sqlite_path: Path) -> None:
+async def test_a_task_cancelled_just_as_its_write_turn_comes_is_cancelled(sqlite_path: Path) -> None:
     async with await AsyncStore.open(sqlite_path) as store:
         queue = store._queue
         assert queue is not None
@@ -482,7 +484,7 @@ async def test_a_task_cancelled_just_as_its_turn_comes_is_cancelled(sqlite_path:
         assert count(store) == 0
 
 
-async def test_cancelled_at_any_moment_a_unit_of_work_is_whole_or_not_at_all(database: str) -> None:
+async def test_an_async_unit_of_work_cancelled_at_any_moment_is_whole_or_absent(database: str) -> None:
     """Each writes two entries; who was not cancelled is there, and of those who were there are two or none."""
 
     async def append_two(store: AsyncStore, session_id: str, number: int) -> None:
@@ -507,7 +509,7 @@ async def test_cancelled_at_any_moment_a_unit_of_work_is_whole_or_not_at_all(dat
 
 
 @pytest.mark.parametrize("amid", ["a statement", "a pause"])
-async def test_a_savepoint_that_was_cancelled_lets_the_unit_of_work_go_on(database: str, amid: str) -> None:
+async def test_a_cancelled_savepoint_leaves_the_async_unit_of_work_usable(database: str, amid: str) -> None:
     async with await AsyncStore.open(database) as store:
         async with store.begin() as uow:
             await uow.run(sessions.create, name="kept")
@@ -519,7 +521,7 @@ async def test_a_savepoint_that_was_cancelled_lets_the_unit_of_work_go_on(databa
         assert count(store) == 2
 
 
-def test_the_turn_of_a_task_whose_loop_was_closed_is_passed_on(sqlite_path: Path) -> None:
+def test_the_write_turn_of_a_task_whose_loop_was_closed_is_passed_on(sqlite_path: Path) -> None:
     queue = WriterQueue()
 
     async def wait() -> None:
@@ -591,7 +593,7 @@ async def test_tasks_cancelled_while_they_connect_leave_nothing_open(database: s
         assert sorted(path.name for path in Path(database).parent.iterdir()) == ["store.db"]
 
 
-async def test_the_loop_goes_on_while_a_fork_keeps_a_task_waiting(tmp_path: Path, sqlite_path: Path) -> None:
+async def test_the_event_loop_continues_while_a_fork_keeps_a_task_waiting(tmp_path: Path, sqlite_path: Path) -> None:
     begun, finish, closed = threading.Event(), threading.Event(), threading.Event()
 
     def hold() -> None:
@@ -622,7 +624,7 @@ async def test_the_loop_goes_on_while_a_fork_keeps_a_task_waiting(tmp_path: Path
 # --- closing ---------------------------------------------------------------------------------------------------
 
 
-async def test_closing_waits_for_what_is_at_work(database: str) -> None:
+async def test_closing_an_async_store_waits_for_running_operations(database: str) -> None:
     store = await AsyncStore.open(database)
     begun, finish = asyncio.Event(), asyncio.Event()
 
@@ -647,19 +649,19 @@ async def test_closing_waits_for_what_is_at_work(database: str) -> None:
     assert count(store) == 2
 
 
-async def test_a_store_cannot_be_closed_within_its_own_unit_of_work(database: str) -> None:
+async def test_an_async_store_cannot_be_closed_within_its_own_unit_of_work(database: str) -> None:
     async with await AsyncStore.open(database) as store, store.begin():
         with pytest.raises(StoreBusy, match="this task"):
             await store.close()
 
 
-async def test_closing_twice_is_allowed(database: str) -> None:
+async def test_an_async_store_can_be_closed_twice(database: str) -> None:
     store = await AsyncStore.open(database)
     await store.close()
     await store.close()
 
 
-async def test_closing_leaves_no_thread_and_no_side_file(sqlite_path: Path) -> None:
+async def test_closing_an_async_store_leaves_no_thread_and_no_side_file(sqlite_path: Path) -> None:
     others = workers()
     async with await AsyncStore.open(sqlite_path) as store:
         await asyncio.gather(*[store.query(sessions.page) for _ in range(20)])
@@ -680,17 +682,17 @@ asyncio.run(main())
 """
 
 
-def test_a_process_that_forgets_to_close_ends_nevertheless(processes: Processes, sqlite_path: Path) -> None:
+def test_a_process_that_does_not_close_its_async_store_still_ends(processes: Processes, sqlite_path: Path) -> None:
     processes.start(_LEFT_OPEN, sqlite_path).finish()
 
 
-async def test_the_clock_is_the_stores(database: str, clock: SettableClock) -> None:
+async def test_an_async_unit_of_work_uses_the_clock_of_its_store(database: str, clock: SettableClock) -> None:
     async with await AsyncStore.open(database, clock=clock) as store:
         jam = await store.run(sessions.create, name="jam")
         assert jam.created_at == clock()
 
 
-async def test_a_statement_is_sent_as_a_store_sends_it(database: str) -> None:
+async def test_an_async_store_sends_the_statements_of_a_store(database: str) -> None:
     with Store.open(database) as store:
         jam = store.run(sessions.create, name="jam")
         with recorded_statements(store) as by_store:

@@ -56,7 +56,7 @@ def backups(tmp_path: Path) -> Path:
     return folder
 
 
-def test_a_backup_is_a_database_with_all_that_was_committed(filled: Path, backups: Path) -> None:
+def test_a_backup_is_a_database_with_all_committed_rows(filled: Path, backups: Path) -> None:
     done = back_up(filled, backups / "a.db")
 
     assert done == Backup(
@@ -84,7 +84,7 @@ def test_a_backup_is_one_plain_file_for_this_user_only(filled: Path, backups: Pa
     assert done.path.read_bytes()[18:20] == b"\x01\x01"  # in rollback mode: it can be read on a read-only disk
 
 
-def test_what_lies_in_the_wal_alone_is_in_the_backup(sqlite_path: Path, backups: Path) -> None:
+def test_a_backup_includes_rows_only_in_the_wal(sqlite_path: Path, backups: Path) -> None:
     with Store.open(sqlite_path) as store:
         store.run(sessions.create, name="jam")
         assert sqlite_path.with_name("store.db-wal").stat().st_size > 0
@@ -92,7 +92,7 @@ def test_what_lies_in_the_wal_alone_is_in_the_backup(sqlite_path: Path, backups:
         assert back_up(sqlite_path, backups / "a.db").rows["sessions"] == 1
 
 
-def test_an_uncommitted_row_is_not_in_the_backup(sqlite_path: Path, backups: Path) -> None:
+def test_a_backup_excludes_an_uncommitted_row(sqlite_path: Path, backups: Path) -> None:
     with Store.open(sqlite_path) as store, store.begin() as uow:
         sessions.create(uow, name="jam")
         uow.flush()
@@ -100,7 +100,7 @@ def test_an_uncommitted_row_is_not_in_the_backup(sqlite_path: Path, backups: Pat
         assert back_up(sqlite_path, backups / "a.db").rows["sessions"] == 0
 
 
-def test_an_older_schema_is_backed_up_as_it_is(sqlite_path: Path, backups: Path) -> None:
+def test_a_backup_of_an_older_schema_does_not_migrate_it(sqlite_path: Path, backups: Path) -> None:
     schema.downgrade(sqlite_path, "0001")
 
     done = back_up(sqlite_path, backups)
@@ -111,7 +111,7 @@ def test_an_older_schema_is_backed_up_as_it_is(sqlite_path: Path, backups: Path)
     assert schema.current(sqlite_path) == "0001"
 
 
-def test_in_a_folder_it_gets_a_name_of_the_database_the_revision_and_the_time(filled: Path, backups: Path) -> None:
+def test_a_backup_into_a_folder_is_named_after_database_revision_and_time(filled: Path, backups: Path) -> None:
     first, second = back_up(filled, backups), back_up(filled, str(backups), compress="gzip")
 
     assert first.path.name.startswith(f"store-{schema.head()}-2")
@@ -120,7 +120,7 @@ def test_in_a_folder_it_gets_a_name_of_the_database_the_revision_and_the_time(fi
     assert names_in(backups) == [first.path.name, second.path.name]
 
 
-def test_progress_is_told_up_to_the_end(filled: Path, backups: Path) -> None:
+def test_a_backup_reports_progress_up_to_the_end(filled: Path, backups: Path) -> None:
     told: list[tuple[str, int, int]] = []
 
     back_up(filled, backups / "a.db.gz", compress="gzip", progress=lambda *each: told.append(each))
@@ -135,7 +135,7 @@ def test_progress_is_told_up_to_the_end(filled: Path, backups: Path) -> None:
 
 
 @pytest.mark.parametrize(("compress", "tool"), [("gzip", "gzip"), ("zstd", "zstd")])
-def test_a_compressed_backup_is_read_by_the_usual_tool(
+def test_a_compressed_backup_can_be_read_by_the_usual_tool(
     processes: Processes, filled: Path, backups: Path, *, compress: Compression, tool: str
 ) -> None:
     plain = back_up(filled, backups / "plain.db")
@@ -151,17 +151,17 @@ def test_a_compressed_backup_is_read_by_the_usual_tool(
     assert (backups / "unpacked.db").read_bytes() == plain.path.read_bytes()
 
 
-def test_a_compression_that_there_is_not_is_refused(filled: Path, backups: Path) -> None:
+def test_a_backup_with_an_unknown_compression_is_refused(filled: Path, backups: Path) -> None:
     with pytest.raises(InvalidInput, match="gzip and zstd"):
         back_up(filled, backups / "a", compress="rar")  # type: ignore[arg-type]  # that is the point
 
 
-def test_what_is_no_name_of_a_compression_is_refused(filled: Path, backups: Path) -> None:
+def test_a_backup_with_a_compression_that_is_not_a_name_is_refused(filled: Path, backups: Path) -> None:
     with pytest.raises(InvalidInput, match="gzip and zstd"):
         back_up(filled, backups / "a", compress=[])  # type: ignore[arg-type]  # that is the point
 
 
-def test_without_zstandard_zstd_is_refused_before_any_work(
+def test_a_zstd_backup_without_zstandard_is_refused_before_any_work(
     filled: Path, backups: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, "zstandard", None)
@@ -175,7 +175,7 @@ def test_without_zstandard_zstd_is_refused_before_any_work(
 # --- where it may not go ---------------------------------------------------------------------------------------
 
 
-def test_a_file_that_is_there_is_never_overwritten_unless_that_is_asked_for(filled: Path, backups: Path) -> None:
+def test_a_backup_never_overwrites_a_file_unless_asked_to(filled: Path, backups: Path) -> None:
     path = backups / "a.db"
     path.write_text("dear diary")
 
@@ -187,7 +187,7 @@ def test_a_file_that_is_there_is_never_overwritten_unless_that_is_asked_for(fill
     assert names_in(backups) == ["a.db"]
 
 
-def test_a_file_that_appears_meanwhile_is_not_overwritten_either(filled: Path, backups: Path) -> None:
+def test_a_backup_does_not_overwrite_a_file_that_appears_meanwhile(filled: Path, backups: Path) -> None:
     path = backups / "a.db"
 
     def show_up(_doing: str, _done: int, _total: int) -> None:
@@ -201,7 +201,7 @@ def test_a_file_that_appears_meanwhile_is_not_overwritten_either(filled: Path, b
 
 
 @pytest.mark.parametrize("way", ["itself", "symlink", "hard link", "-wal", "-journal", ".lock"])
-def test_the_database_itself_is_never_overwritten(filled: Path, backups: Path, way: str) -> None:
+def test_a_backup_never_overwrites_the_database_itself(filled: Path, backups: Path, way: str) -> None:
     path = backups / "a.db"
     if way == "symlink":
         path.symlink_to(filled)
@@ -217,7 +217,7 @@ def test_the_database_itself_is_never_overwritten(filled: Path, backups: Path, w
         assert len(store.query(sessions.page).items) == 1
 
 
-def test_a_name_that_has_a_wal_beside_it_is_refused(filled: Path, backups: Path) -> None:
+def test_a_backup_to_a_name_with_a_wal_beside_it_is_refused(filled: Path, backups: Path) -> None:
     (backups / "a.db-wal").write_bytes(b"left behind")
 
     with pytest.raises(InvalidInput, match="would play into the backup"):
@@ -244,7 +244,7 @@ def test_a_name_that_has_a_wal_beside_it_is_refused(filled: Path, backups: Path)
         (7, "not the path"),
     ],
 )
-def test_a_destination_that_cannot_be_one_is_invalid_input(
+def test_a_backup_to_an_invalid_destination_is_invalid_input(
     filled: Path, backups: Path, destination: object, says: str
 ) -> None:
     (backups / "file").touch()
@@ -257,21 +257,23 @@ def test_a_destination_that_cannot_be_one_is_invalid_input(
     assert names_in(backups) == ["fifo", "file"]
 
 
-def test_a_link_to_nothing_is_followed(filled: Path, backups: Path) -> None:
+def test_a_backup_follows_a_dangling_link(filled: Path, backups: Path) -> None:
     (backups / "latest.db").symlink_to(backups / "a.db")
 
     assert back_up(filled, backups / "latest.db").path == backups / "a.db"
     assert (backups / "latest.db").is_symlink()
 
 
-def test_a_name_that_is_no_unicode_can_be_given(filled: Path, backups: Path) -> None:
+def test_a_backup_takes_a_name_that_is_not_unicode(filled: Path, backups: Path) -> None:
     path = Path(os.fsdecode(bytes(backups) + b"/caf\xe9.db"))
 
     assert back_up(filled, path).path.exists()
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
-def test_a_folder_without_the_right_to_write_is_unavailable(processes: Processes, sqlite_template: Path) -> None:
+def test_a_backup_to_a_folder_without_write_permission_is_unavailable(
+    processes: Processes, sqlite_template: Path
+) -> None:
     # Not under pytest's own folder, which other users may not enter.
     import tempfile
 
@@ -303,14 +305,14 @@ def test_an_in_memory_store_has_nothing_to_back_up(backups: Path) -> None:
         back_up(":memory:", backups)
 
 
-def test_no_database_is_made_where_there_is_none(tmp_path: Path, backups: Path) -> None:
+def test_a_backup_of_a_missing_database_makes_none(tmp_path: Path, backups: Path) -> None:
     with pytest.raises(StoreUnavailable, match="no such file"):
         back_up(tmp_path / "none.db", backups)
 
     assert not (tmp_path / "none.db").exists()
 
 
-def test_an_empty_file_is_no_database(tmp_path: Path, backups: Path) -> None:
+def test_a_backup_of_an_empty_file_is_refused(tmp_path: Path, backups: Path) -> None:
     (tmp_path / "empty.db").touch()
 
     with pytest.raises(StoreUnavailable, match="is empty"):
@@ -318,7 +320,7 @@ def test_an_empty_file_is_no_database(tmp_path: Path, backups: Path) -> None:
     assert names_in(backups) == []
 
 
-def test_the_database_of_another_application_is_refused(tmp_path: Path, backups: Path) -> None:
+def test_a_backup_of_a_database_of_another_application_is_refused(tmp_path: Path, backups: Path) -> None:
     with closing(sqlite3.connect(tmp_path / "a.db")) as connection:
         connection.execute("CREATE TABLE recipes (name TEXT)")
 
@@ -326,7 +328,7 @@ def test_the_database_of_another_application_is_refused(tmp_path: Path, backups:
         back_up(tmp_path / "a.db", backups)
 
 
-def test_a_newer_schema_is_refused(sqlite_path: Path, backups: Path) -> None:
+def test_a_backup_of_a_newer_schema_is_refused(sqlite_path: Path, backups: Path) -> None:
     with closing(sqlite3.connect(sqlite_path, isolation_level=None)) as connection:
         connection.execute("UPDATE vibeweaver_version SET version_num = '9999'")
 
@@ -335,7 +337,7 @@ def test_a_newer_schema_is_refused(sqlite_path: Path, backups: Path) -> None:
     assert names_in(backups) == []
 
 
-def test_of_a_damaged_database_there_is_no_backup(filled: Path, backups: Path) -> None:
+def test_a_backup_of_a_damaged_database_is_refused(filled: Path, backups: Path) -> None:
     damaged = bytearray(filled.read_bytes())
     middle = len(damaged) // 2 // 4096 * 4096
     damaged[middle : middle + 4096] = b"\xff" * 4096
@@ -346,7 +348,7 @@ def test_of_a_damaged_database_there_is_no_backup(filled: Path, backups: Path) -
     assert names_in(backups) == []
 
 
-def test_rows_without_their_parent_are_backed_up_as_they_are(sqlite_path: Path, backups: Path) -> None:
+def test_a_backup_keeps_rows_without_their_parent(sqlite_path: Path, backups: Path) -> None:
     session_id = fill(sqlite_path)
     with closing(sqlite3.connect(sqlite_path, isolation_level=None)) as connection:
         connection.execute("DELETE FROM sessions WHERE id = ?", (session_id,))
@@ -354,7 +356,7 @@ def test_rows_without_their_parent_are_backed_up_as_they_are(sqlite_path: Path, 
     assert back_up(sqlite_path, backups / "a.db").rows["history"] == ENTRIES
 
 
-def test_in_a_folder_a_name_that_would_be_too_long_is_invalid_input(
+def test_a_backup_name_too_long_for_its_folder_is_invalid_input(
     tmp_path: Path, sqlite_template: Path, backups: Path
 ) -> None:
     path = tmp_path / f"{'x' * 230}.db"
@@ -364,7 +366,9 @@ def test_in_a_folder_a_name_that_would_be_too_long_is_invalid_input(
         back_up(path, backups)
 
 
-def test_a_copy_that_has_other_rows_gets_no_name(filled: Path, backups: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_backup_whose_copy_has_other_rows_gets_no_name(
+    filled: Path, backups: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     copy = sqlite_copy.copy
 
     def lose_a_row(snapshot: sqlite3.Connection, destination: Path, progress: Progress) -> None:
@@ -379,7 +383,7 @@ def test_a_copy_that_has_other_rows_gets_no_name(filled: Path, backups: Path, mo
     assert names_in(backups) == []
 
 
-def test_a_database_that_somebody_keeps_to_himself_is_busy(filled: Path, backups: Path, impatient: Settings) -> None:
+def test_a_backup_of_an_exclusively_locked_database_is_busy(filled: Path, backups: Path, impatient: Settings) -> None:
     with closing(sqlite3.connect(filled, isolation_level=None)) as holder:
         holder.execute("PRAGMA journal_mode = DELETE")
         holder.execute("BEGIN EXCLUSIVE")
@@ -390,7 +394,7 @@ def test_a_database_that_somebody_keeps_to_himself_is_busy(filled: Path, backups
     assert names_in(backups) == []
 
 
-def test_in_rollback_mode_it_is_backed_up_as_well(tmp_path: Path, backups: Path) -> None:
+def test_a_database_in_rollback_mode_is_backed_up(tmp_path: Path, backups: Path) -> None:
     settings = Settings(journal_mode="DELETE")
     path = tmp_path / "rollback.db"
     with Store.open(path, settings=settings) as store:
@@ -404,7 +408,9 @@ def test_in_rollback_mode_it_is_backed_up_as_well(tmp_path: Path, backups: Path)
 
 @pytest.mark.parametrize("compress", [None, "gzip", "zstd"])
 @pytest.mark.parametrize("amid", ["copying", "checking", "compressing", "reading back"])
-def test_ctrl_c_leaves_nothing_behind(filled: Path, backups: Path, compress: Compression | None, amid: str) -> None:
+def test_ctrl_c_during_a_backup_leaves_nothing_behind(
+    filled: Path, backups: Path, compress: Compression | None, amid: str
+) -> None:
     def interrupt(doing: str, _done: int, _total: int) -> None:
         if doing == amid:
             raise KeyboardInterrupt
@@ -430,7 +436,7 @@ except Exception as error:
 """
 
 
-def test_a_file_that_may_not_grow_is_unavailable_and_leaves_nothing(
+def test_a_backup_that_exceeds_the_file_size_limit_leaves_nothing(
     processes: Processes, filled: Path, backups: Path
 ) -> None:
     written = processes.start(_ON_A_FULL_DISK, filled, backups / "a.db").finish()
@@ -450,7 +456,7 @@ def small_disk(processes: Processes, folder: Path, size: str) -> Iterator[None]:
 
 
 @pytest.mark.parametrize(("room", "compress"), [("2m", None), ("2m", "gzip"), ("9m", "zstd")])
-def test_a_full_disk_is_unavailable_and_leaves_nothing(
+def test_a_backup_to_a_full_disk_is_unavailable_and_leaves_nothing(
     processes: Processes, sqlite_path: Path, backups: Path, *, room: str, compress: Compression | None
 ) -> None:
     with Store.open(sqlite_path) as store, store.begin() as uow:
@@ -463,7 +469,7 @@ def test_a_full_disk_is_unavailable_and_leaves_nothing(
         assert names_in(backups) == []
 
 
-def test_on_a_disk_without_hard_links_a_name_is_given_and_none_is_overwritten(
+def test_a_backup_without_hard_links_gets_its_name_and_overwrites_none(
     filled: Path, backups: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def refuse(*_: object, **__: object) -> None:
@@ -477,7 +483,7 @@ def test_on_a_disk_without_hard_links_a_name_is_given_and_none_is_overwritten(
     assert names_in(backups) == ["a.db", "b.db"]
 
 
-def test_a_copy_before_a_migration_is_one_plain_file_too(sqlite_path: Path) -> None:
+def test_the_copy_before_a_migration_is_one_plain_file(sqlite_path: Path) -> None:
     fill(sqlite_path)
 
     backup = schema.downgrade(sqlite_path, "base").backup
@@ -514,7 +520,7 @@ needs_pg_dump = pytest.mark.skipif(shutil.which("pg_dump") is None, reason="pg_d
 
 @needs_postgres
 @needs_pg_dump
-def test_an_archive_of_postgresql_restores_to_the_same_rows(
+def test_a_postgresql_archive_restores_to_the_same_rows(
     processes: Processes, on_server: str, backups: Path, postgres_server: PostgresServer
 ) -> None:
     session_id = fill(on_server)
@@ -538,7 +544,7 @@ def test_an_archive_of_postgresql_restores_to_the_same_rows(
 
 @needs_postgres
 @needs_pg_dump
-def test_the_password_goes_to_pg_dump_in_the_environment_alone(
+def test_a_backup_passes_the_password_to_pg_dump_only_in_the_environment(
     on_server: str, backups: Path, tmp_path: Path, pg_dump: Path
 ) -> None:
     real = shutil.which("pg_dump", path=os.environ["PATH"].partition(os.pathsep)[2])
@@ -553,7 +559,7 @@ def test_the_password_goes_to_pg_dump_in_the_environment_alone(
 
 
 @needs_postgres
-def test_without_pg_dump_the_message_says_what_to_run(
+def test_a_backup_without_pg_dump_says_what_to_run(
     on_server: str, backups: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PATH", str(backups))
@@ -575,7 +581,7 @@ def test_without_pg_dump_the_message_says_what_to_run(
         ("test $1 = --version && echo 'pg_dump (PostgreSQL) 99.1' || { echo 'it broke' >&2; exit 1; }", "it broke"),
     ],
 )
-def test_a_pg_dump_that_is_too_old_or_fails_leaves_nothing(
+def test_a_backup_by_an_old_or_failing_pg_dump_leaves_nothing(
     on_server: str, backups: Path, pg_dump: Path, script: str, says: str
 ) -> None:
     pg_dump.write_text(f"#!/bin/sh\n{script}\n")
@@ -588,7 +594,9 @@ def test_a_pg_dump_that_is_too_old_or_fails_leaves_nothing(
 
 @needs_postgres
 @needs_pg_dump
-def test_an_archive_that_cannot_be_read_back_gets_no_name(on_server: str, backups: Path, pg_dump: Path) -> None:
+def test_a_postgresql_archive_that_cannot_be_read_back_gets_no_name(
+    on_server: str, backups: Path, pg_dump: Path
+) -> None:
     pg_dump.write_text("#!/bin/sh\ntest $1 = --version && echo 'pg_dump (PostgreSQL) 99.1'\nexit 0\n")
 
     with pytest.raises(CorruptData, match="cannot read"):
@@ -598,13 +606,13 @@ def test_an_archive_that_cannot_be_read_back_gets_no_name(on_server: str, backup
 
 
 @needs_postgres
-def test_compressing_an_archive_again_is_refused(on_server: str, backups: Path) -> None:
+def test_compressing_a_postgresql_archive_again_is_refused(on_server: str, backups: Path) -> None:
     with pytest.raises(InvalidInput, match="in itself"):
         back_up(on_server, backups, compress="gzip")
 
 
 @needs_postgres
-def test_a_database_without_a_store_is_refused(
+def test_a_backup_of_a_postgresql_database_without_a_store_is_refused(
     processes: Processes, postgres_server: PostgresServer, backups: Path
 ) -> None:
     name = postgres_server.make()

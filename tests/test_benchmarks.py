@@ -29,38 +29,38 @@ def lost(committed: dict[str, Measured], now: dict[str, Measured]) -> list[str]:
 
 
 @pytest.mark.parametrize(("ours", "told"), [(100, 0), (60, 0), (124, 0), (126, 1), (400, 1)])
-def test_a_ratio_that_is_a_quarter_worse_is_a_loss(ours: float, told: int) -> None:
+def test_a_benchmark_ratio_a_quarter_worse_is_a_loss(ours: float, told: int) -> None:
     lines = lost(measured(APPEND, ours=100, b=20), measured(APPEND, ours=ours, b=20))
     assert len(lines) == told
     assert all(line == f"{APPEND} | {B}: was 5, is {ours / 20:.3g}" for line in lines)
 
 
 @pytest.mark.parametrize(("ours", "told"), [(1000, 0), (2000, 0), (760, 0), (740, 1)])
-def test_of_what_is_to_be_much_a_quarter_less_is_a_loss(ours: float, told: int) -> None:
+def test_a_benchmark_rate_a_quarter_lower_is_a_loss(ours: float, told: int) -> None:
     assert len(lost(measured(JOBS, "jobs/s", ours=1000, b=5000), measured(JOBS, "jobs/s", ours=ours, b=5000))) == told
 
 
-def test_a_machine_that_is_slower_all_over_has_lost_nothing() -> None:
+def test_a_benchmark_on_a_uniformly_slower_machine_has_no_loss() -> None:
     assert lost(measured(APPEND, ours=100, b=20, a=900), measured(APPEND, ours=300, b=60, a=2700)) == []
     assert lost(measured(OPENING, "ms", ours=4), measured(OPENING, "ms", ours=40)) == []
 
 
-def test_whoever_it_is_held_against_and_is_not_measured_any_more_is_a_loss() -> None:
+def test_a_competitor_missing_from_a_benchmark_is_a_loss() -> None:
     assert lost(measured(APPEND, ours=100, b=20), measured(APPEND, ours=100)) == [
         f"{APPEND} | {B}: was 5, and is not measured"
     ]
 
 
-def test_work_that_was_lost_or_done_twice_is_told_of_whatever_the_figures() -> None:
+def test_a_benchmark_reports_work_lost_or_done_twice() -> None:
     now = measured(JOBS, "jobs/s", "3 done twice", ours=9000, b=5000)
     assert lost(measured(JOBS, "jobs/s", ours=1000, b=5000), now) == [f"{JOBS} | {B}: 3 done twice"]
 
 
-def test_rows_that_were_not_measured_are_not_missed() -> None:
+def test_a_benchmark_does_not_miss_rows_never_measured() -> None:
     assert lost({**measured(APPEND, ours=100, b=20), **measured(JOBS, "jobs/s", ours=1, b=1)}, {}) == []
 
 
-def test_a_quick_run_measures_what_is_asked_for_and_prints_it(processes: Processes, tmp_path: Path) -> None:
+def test_a_quick_benchmark_run_measures_and_prints_what_is_asked_for(processes: Processes, tmp_path: Path) -> None:
     wanted = ["--only", "opening", "--only", "asynchronous", "--folder", str(tmp_path)]
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     command = [sys.executable, "-m", "benchmarks", "--quick", "--no-peers", *wanted]

@@ -50,7 +50,7 @@ instants = st.datetimes(EARLIEST, LATEST, timezones=st.timezones() | st.just(UTC
 
 
 @given(instant=instants)
-def test_any_instant_comes_back_in_utc(lasting_store: Store, instant: datetime) -> None:
+def test_a_time_column_reads_any_instant_back_in_utc(lasting_store: Store, instant: datetime) -> None:
     with lasting_store.begin() as uow:
         rule = rules.mark_fired(uow, RuleFactory.create(uow=uow).id, instant)
     found = lasting_store.query(rules.get, rule.id).last_fired_at
@@ -60,7 +60,7 @@ def test_any_instant_comes_back_in_utc(lasting_store: Store, instant: datetime) 
     assert found.utcoffset() == timedelta(0)
 
 
-def test_microseconds_are_kept(lasting_store: Store) -> None:
+def test_a_time_column_keeps_microseconds(lasting_store: Store) -> None:
     instant = datetime(2026, 12, 31, 23, 59, 59, 999999, tzinfo=UTC)
     with lasting_store.begin() as uow:
         key = SessionFactory.create(uow=uow, created_at=instant).id
@@ -72,16 +72,16 @@ def bound(instant: Any) -> Any:
 
 
 @given(one=instants, another=instants)
-def test_on_sqlite_text_order_is_time_order(one: datetime, another: datetime) -> None:
+def test_a_time_column_on_sqlite_sorts_as_text(one: datetime, another: datetime) -> None:
     assert (bound(one) < bound(another), bound(one) == bound(another)) == (one < another, one == another)
 
 
 @given(instant=instants)
-def test_on_sqlite_a_time_is_text_of_one_width(instant: datetime) -> None:
+def test_a_time_column_on_sqlite_has_text_of_one_width(instant: datetime) -> None:
     assert (len(bound(instant)), bound(instant)[-1]) == (27, "Z")
 
 
-def test_on_sqlite_a_time_is_stored_as_the_design_says() -> None:
+def test_a_time_column_on_sqlite_has_the_documented_format() -> None:
     kolkata = datetime(2026, 11, 20, 23, 34, 5, 123, tzinfo=timezone(timedelta(hours=5, minutes=30)))
     assert bound(kolkata) == "2026-11-20T18:04:05.000123Z"
 
@@ -97,25 +97,25 @@ NO_TIMES = {
 
 
 @pytest.mark.parametrize("instant", NO_TIMES.values(), ids=NO_TIMES)
-def test_what_is_no_instant_is_refused_by_the_column(lasting_store: Store, instant: Any) -> None:
+def test_a_time_column_refuses_an_invalid_instant(lasting_store: Store, instant: Any) -> None:
     with pytest.raises(InvalidInput):
         UtcDateTime().process_bind_param(instant, lasting_store._engines.write.dialect)
 
 
 @pytest.mark.parametrize("instant", NO_TIMES.values(), ids=NO_TIMES)
-def test_what_is_no_instant_is_refused_by_the_row(instant: Any) -> None:
+def test_a_row_refuses_an_invalid_instant(instant: Any) -> None:
     with pytest.raises(InvalidInput) as caught:
         SessionFactory.build(created_at=instant, updated_at=datetime(2026, 1, 1, tzinfo=UTC))
     assert caught.value.field == "created_at"
 
 
-def test_a_naive_instant_is_no_filter_either(lasting_store: Store) -> None:
+def test_a_naive_instant_is_refused_in_a_filter(lasting_store: Store) -> None:
     with pytest.raises(InvalidInput, match="naive"), lasting_store.read() as uow:
         uow.exec(select(Session).where(col(Session.created_at) < datetime(2026, 1, 1))).all()  # noqa: DTZ001
 
 
 @pytest.mark.parametrize("text", ["yesterday", "", "2026-13-01T00:00:00.000000Z", 5])
-def test_a_stored_time_that_is_none_is_corrupt(text: Any) -> None:
+def test_an_invalid_stored_time_is_corrupt(text: Any) -> None:
     with pytest.raises(CorruptData):
         read_time(text)
 
@@ -138,7 +138,7 @@ def raw(store: Store, expression: str, table: str) -> Any:
         ("enabled", "rules", False),
     ],
 )
-def test_a_member_is_stored_as_its_value(store: Store, expression: str, table: str, expected: Any) -> None:
+def test_an_enum_member_is_stored_as_its_value(store: Store, expression: str, table: str, expected: Any) -> None:
     with store.begin() as uow:
         session = SessionFactory.create(uow=uow, kind=SessionKind.DEBATE, status=SessionStatus.ARCHIVED)
         RuleFactory.create(uow=uow, session_id=session.id, priority=Priority.IDLE, enabled=False)
@@ -172,7 +172,7 @@ def read_rule(uow: ReadUnitOfWork, rule: Rule) -> object:
         ("ck_rules_action_type", "action_type = 'explode'", read_rule),
     ],
 )
-def test_a_stored_value_that_no_member_has_is_corrupt(
+def test_a_stored_value_of_no_enum_member_is_corrupt(
     store: Store, other: Store, constraint: str, assignment: str, read: Callable[[ReadUnitOfWork, Rule], object]
 ) -> None:
     with store.begin() as uow:
@@ -185,7 +185,7 @@ def test_a_stored_value_that_no_member_has_is_corrupt(
 @pytest.mark.parametrize(
     "assignment", ["status = 'active'", "status = ''", "kind = 'JAM'", "tempo_bpm = 0", "name = ''"]
 )
-def test_the_table_keeps_out_what_the_vocabulary_does_not_have(lasting_store: Store, assignment: str) -> None:
+def test_a_table_refuses_a_value_of_no_enum_member(lasting_store: Store, assignment: str) -> None:
     with lasting_store.begin() as uow:
         SessionFactory.create(uow=uow)
     with pytest.raises(InvalidInput, match="ck_sessions_"), lasting_store.begin() as uow:
@@ -197,7 +197,7 @@ def test_the_table_keeps_out_what_the_vocabulary_does_not_have(lasting_store: St
     ['trigger = \'{"type": "sunrise"}\'', 'action = \'{"type": "seek", "beat": -1}\''],
     ids=["an unknown trigger", "an action with a bad field"],
 )
-def test_a_stored_document_that_is_no_variant_is_corrupt(store: Store, other: Store, assignment: str) -> None:
+def test_a_stored_document_of_an_unknown_variant_is_corrupt(store: Store, other: Store, assignment: str) -> None:
     with store.begin() as uow:
         rule = RuleFactory.create(uow=uow)
         uow.connection().exec_driver_sql(f"UPDATE rules SET {assignment}")
@@ -206,18 +206,18 @@ def test_a_stored_document_that_is_no_variant_is_corrupt(store: Store, other: St
 
 
 @pytest.mark.parametrize("value", ["jamboree", "", 5, None, True, 1.0, ["jam"]], ids=repr)
-def test_what_no_member_is_called_is_refused(value: Any) -> None:
+def test_parsing_an_unknown_enum_member_is_refused(value: Any) -> None:
     with pytest.raises(InvalidInput, match="is none of"):
         parse_enum(SessionKind, value)
 
 
 @pytest.mark.parametrize("value", [TriggerType.JOB_COMPLETE, "job_complete", "JOB_COMPLETE", "Job_Complete"], ids=repr)
-def test_a_member_is_named_by_its_value_or_its_name_in_any_case(value: str) -> None:
+def test_an_enum_member_is_parsed_from_its_value_or_name_in_any_case(value: str) -> None:
     assert parse_enum(TriggerType, value) is TriggerType.JOB_COMPLETE
 
 
 @pytest.mark.parametrize("value", [Priority.HIGH, 1, "high", "HIGH"], ids=repr)
-def test_a_priority_is_named_by_its_number_or_its_word(value: Any) -> None:
+def test_a_priority_is_parsed_from_its_number_or_word(value: Any) -> None:
     assert parse_enum(Priority, value) is Priority.HIGH
 
 
@@ -232,7 +232,7 @@ def test_a_priority_is_named_by_its_number_or_its_word(value: Any) -> None:
     ],
     ids=repr,
 )
-def test_the_column_itself_refuses_what_is_not_its_kind(column: Any, value: Any) -> None:
+def test_an_enum_or_document_column_refuses_a_value_of_another_kind(column: Any, value: Any) -> None:
     with pytest.raises(InvalidInput):
         column.process_bind_param(value, sqlite.dialect())
 
@@ -251,7 +251,7 @@ def test_the_column_itself_refuses_what_is_not_its_kind(column: Any, value: Any)
     ],
     ids=repr,
 )
-def test_texts_that_are_json_only_together_are_corrupt(texts: list[str]) -> None:
+def test_stored_texts_that_are_json_only_together_are_corrupt(texts: list[str]) -> None:
     with pytest.raises(CorruptData):
         column_reader(read_json)(texts)
 

@@ -33,12 +33,14 @@ def pragma(uow: ReadUnitOfWork, name: str) -> Any:
         ("temp_store", 2),
     ],
 )
-def test_every_connection_has_the_pragmas_of_the_house(sqlite_path: Path, mode: str, name: str, value: object) -> None:
+def test_every_sqlite_connection_has_the_default_pragmas(
+    sqlite_path: Path, mode: str, name: str, value: object
+) -> None:
     with Store.open(sqlite_path) as store, store.begin() if mode == "write" else store.read() as uow:
         assert pragma(uow, name) == value
 
 
-def test_pragmas_can_be_set(sqlite_path: Path) -> None:
+def test_pragmas_can_be_set_in_settings(sqlite_path: Path) -> None:
     settings = Settings(synchronous="FULL", cache_size=-1000, mmap_size=0, busy_timeout_seconds=1.5)
 
     with Store.open(sqlite_path, settings=settings) as store, store.begin() as uow:
@@ -54,7 +56,7 @@ def test_pragmas_can_be_set_from_the_environment(sqlite_path: Path, monkeypatch:
         assert pragma(uow, "synchronous") == 2
 
 
-def test_a_pragma_that_does_not_take_is_an_error() -> None:
+def test_a_pragma_that_has_no_effect_is_an_error() -> None:
     # An in-memory database of SQLite's own cannot be in WAL mode, and says nothing when it is asked to.
     connection = sqlite3.connect(":memory:")
 
@@ -70,7 +72,7 @@ def transactions_of(store: Store) -> list[str]:
     return sent
 
 
-def test_a_unit_of_work_that_writes_says_begin_immediate(sqlite_path: Path) -> None:
+def test_a_writing_unit_of_work_begins_immediate(sqlite_path: Path) -> None:
     with Store.open(sqlite_path) as store:
         sent = transactions_of(store)
         store.run(sessions.create, name="jam")
@@ -79,7 +81,7 @@ def test_a_unit_of_work_that_writes_says_begin_immediate(sqlite_path: Path) -> N
     assert [statement for statement in sent if statement.startswith("BEGIN")] == ["BEGIN IMMEDIATE"]
 
 
-def test_a_unit_of_work_that_reads_is_deferred_and_query_only(sqlite_path: Path) -> None:
+def test_a_reading_unit_of_work_is_deferred_and_query_only(sqlite_path: Path) -> None:
     with Store.open(sqlite_path) as store:
         sent = transactions_of(store)
         with store.read() as uow:
@@ -88,7 +90,7 @@ def test_a_unit_of_work_that_reads_is_deferred_and_query_only(sqlite_path: Path)
     assert sent[0] == "BEGIN"
 
 
-def test_the_driver_begins_nothing_of_its_own(sqlite_path: Path) -> None:
+def test_the_driver_begins_no_transaction_of_its_own(sqlite_path: Path) -> None:
     with Store.open(sqlite_path) as store, store.begin() as uow:
         driver: Any = uow.connection().connection.dbapi_connection
 
@@ -100,7 +102,7 @@ def test_the_driver_begins_nothing_of_its_own(sqlite_path: Path) -> None:
 @pytest.mark.parametrize(
     ("mode", "isolation", "read_only"), [("write", "read committed", "off"), ("read", "repeatable read", "on")]
 )
-def test_on_postgresql_writing_is_read_committed_and_reading_a_snapshot(
+def test_a_unit_of_work_on_postgresql_writes_read_committed_and_reads_a_snapshot(
     postgres_server: PostgresServer, postgres_template: str, mode: str, isolation: str, read_only: str
 ) -> None:
     with (
@@ -116,7 +118,7 @@ def test_on_postgresql_writing_is_read_committed_and_reading_a_snapshot(
 
 
 @needs_postgres
-def test_on_postgresql_a_row_that_another_holds_is_store_busy(
+def test_a_locked_row_on_postgresql_is_store_busy(
     postgres_server: PostgresServer, postgres_template: str, impatient: Settings
 ) -> None:
     name = postgres_server.make(postgres_template)
@@ -131,7 +133,7 @@ def test_on_postgresql_a_row_that_another_holds_is_store_busy(
 
 
 @needs_postgres
-def test_on_postgresql_a_dropped_connection_is_replaced_and_the_operation_run_again(
+def test_a_dropped_postgresql_connection_is_replaced_and_the_operation_run_again(
     postgres_server: PostgresServer, postgres_template: str
 ) -> None:
     name = postgres_server.make(postgres_template)
@@ -155,7 +157,9 @@ def test_on_postgresql_a_dropped_connection_is_replaced_and_the_operation_run_ag
 
 
 @needs_postgres
-def test_on_postgresql_a_deadlock_is_run_again(postgres_server: PostgresServer, postgres_template: str) -> None:
+def test_a_deadlocked_operation_on_postgresql_is_run_again(
+    postgres_server: PostgresServer, postgres_template: str
+) -> None:
     import threading
 
     from vibeweaver_store import UnitOfWork

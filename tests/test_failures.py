@@ -160,7 +160,7 @@ tell(store.query(history.count, "jam"))
 """
 
 
-def test_on_a_full_disk_writes_are_refused_and_go_on_as_soon_as_there_is_room(child_of: Child, full: Place) -> None:
+def test_writes_on_a_full_disk_are_refused_until_there_is_room(child_of: Child, full: Place) -> None:
     path = full.folder / "store.db"
     with child_of(_FILL, path, full.limit) as child:
         (kind, message), kept, counted = told(child)
@@ -184,7 +184,7 @@ tell(attempt(lambda: Store.open(sys.argv[1])))
 """
 
 
-def test_on_a_full_disk_no_store_is_made_and_later_it_is(child_of: Child, full: Place) -> None:
+def test_a_store_on_a_full_disk_is_made_once_there_is_room(child_of: Child, full: Place) -> None:
     path = full.folder / "store.db"
     full.be_full()
     with child_of(_OPEN, path, full.limit) as child:
@@ -203,7 +203,7 @@ tell(attempt(lambda: schema.upgrade(sys.argv[1])))
 """
 
 
-def test_on_a_full_disk_a_migration_leaves_the_database_as_it_was_and_no_half_a_backup(
+def test_a_migration_on_a_full_disk_leaves_the_database_and_no_partial_backup(
     child_of: Child, full: Place, tmp_path: Path
 ) -> None:
     path = full.folder / "store.db"
@@ -232,7 +232,7 @@ tell(attempt(lambda: maintenance.maintain(sys.argv[1])))
 """
 
 
-def test_a_checkpoint_that_finds_no_room_loses_nothing(child_of: Child, tmp_path: Path) -> None:
+def test_a_checkpoint_without_room_loses_no_commit(child_of: Child, tmp_path: Path) -> None:
     pytest.importorskip("resource", reason="this system has no limits to the size of a file")
     path = tmp_path / "store.db"
     fill(path, 4000)
@@ -250,7 +250,7 @@ def test_a_checkpoint_that_finds_no_room_loses_nothing(child_of: Child, tmp_path
 # --- a disk or a file that became read-only --------------------------------------------------------------------
 
 
-def test_a_disk_that_became_read_only_is_unavailable_and_well_again_when_it_is_not(small_disk: SmallDisk) -> None:
+def test_a_read_only_disk_is_unavailable_until_it_is_writable_again(small_disk: SmallDisk) -> None:
     path = small_disk.folder / "store.db"
     fill(path, 1)
     with Store.open(path) as store:
@@ -285,7 +285,7 @@ tell([entry.action for entry in store.query(history.page, "jam").items])
 """
 
 
-def test_a_file_that_became_read_only_under_an_open_store_is_refused_or_written_and_nothing_between(
+def test_a_file_made_read_only_under_an_open_store_is_refused_or_written_whole(
     child_of: Child,
 ) -> None:
     # Not under pytest's own folder, which other users may not enter.
@@ -316,7 +316,7 @@ def test_a_file_that_became_read_only_under_an_open_store_is_refused_or_written_
 # --- a file that is gone, cut off or overwritten ---------------------------------------------------------------
 
 
-def test_a_folder_that_is_deleted_under_an_open_store_is_unavailable_and_not_made_anew(tmp_path: Path) -> None:
+def test_a_folder_deleted_under_an_open_store_is_not_recreated(tmp_path: Path) -> None:
     folder = tmp_path / "folder"
     fill(folder / "store.db", 1)
     with Store.open(folder / "store.db") as store:
@@ -331,7 +331,7 @@ def test_a_folder_that_is_deleted_under_an_open_store_is_unavailable_and_not_mad
 
 
 @pytest.mark.parametrize("size", ["half", "header"])
-def test_a_file_that_was_cut_off_is_corrupt_data(tmp_path: Path, size: str) -> None:
+def test_a_truncated_database_is_corrupt_data(tmp_path: Path, size: str) -> None:
     path = tmp_path / "store.db"
     fill(path, 300)
     os.truncate(path, {"half": path.stat().st_size // 2, "header": 100}[size])
@@ -357,7 +357,7 @@ tell(attempt(read), attempt(write))
 
 
 @pytest.mark.parametrize("size", [0, 100, 10 * PAGE])
-def test_a_file_that_is_cut_off_under_an_open_store_ends_no_process(child_of: Child, tmp_path: Path, size: int) -> None:
+def test_a_database_truncated_under_an_open_store_ends_no_process(child_of: Child, tmp_path: Path, size: int) -> None:
     path = tmp_path / "store.db"
     fill(path, 300)
     with child_of(_CUT_OFF, path, size) as child:
@@ -431,7 +431,7 @@ sys.stdin.readline()
 """
 
 
-def test_of_a_wal_that_was_cut_off_amid_a_commit_the_commits_before_are_there(child_of: Child, tmp_path: Path) -> None:
+def test_a_wal_truncated_amid_a_commit_keeps_the_commits_before(child_of: Child, tmp_path: Path) -> None:
     path = tmp_path / "store.db"
     fill(path, 1)
     with child_of(_HOLD_OPEN, path) as child:
@@ -442,7 +442,7 @@ def test_of_a_wal_that_was_cut_off_amid_a_commit_the_commits_before_are_there(ch
     assert broken(path) == []
 
 
-def test_where_the_wal_is_deleted_the_database_is_whole_as_it_was_before(child_of: Child, tmp_path: Path) -> None:
+def test_a_database_whose_wal_was_deleted_is_whole_without_its_commits(child_of: Child, tmp_path: Path) -> None:
     path = tmp_path / "store.db"
     fill(path, 1)
     with child_of(_HOLD_OPEN, path) as child:
@@ -454,7 +454,7 @@ def test_where_the_wal_is_deleted_the_database_is_whole_as_it_was_before(child_o
 
 
 @pytest.mark.parametrize("replaced", [False, True])
-def test_where_the_wal_is_deleted_under_an_open_store_nothing_more_is_taken(tmp_path: Path, replaced: bool) -> None:
+def test_a_store_whose_wal_was_deleted_accepts_no_more_writes(tmp_path: Path, replaced: bool) -> None:
     path = tmp_path / "store.db"
     fill(path, 1)
     with Store.open(path) as store:
@@ -469,7 +469,7 @@ def test_where_the_wal_is_deleted_under_an_open_store_nothing_more_is_taken(tmp_
                 store.query(history.recent, "jam")
 
 
-def test_a_file_cut_to_nothing_beside_its_wal_is_not_taken_for_a_new_one(child_of: Child, tmp_path: Path) -> None:
+def test_an_emptied_database_beside_its_wal_is_not_taken_for_a_new_one(child_of: Child, tmp_path: Path) -> None:
     path = tmp_path / "store.db"
     fill(path, 1)
     with child_of(_HOLD_OPEN, path) as child:
@@ -493,7 +493,7 @@ with file_lock(Path(sys.argv[1]), 1):
 
 
 @pytest.mark.parametrize("text", ["", "12345\n"])
-def test_the_lock_file_that_a_killed_process_left_holds_nobody_up(
+def test_the_lock_file_of_a_killed_process_blocks_no_store(
     child_of: Child, tmp_path: Path, impatient: Settings, text: str
 ) -> None:
     path = tmp_path / "store.db"
@@ -506,7 +506,7 @@ def test_the_lock_file_that_a_killed_process_left_holds_nobody_up(
     Store.open(path, settings=impatient).close()
 
 
-def test_a_lock_file_that_cannot_be_one_is_unavailable_and_nothing_is_made(tmp_path: Path) -> None:
+def test_a_store_whose_lock_file_cannot_be_made_is_unavailable(tmp_path: Path) -> None:
     (tmp_path / "store.db.lock").mkdir()
 
     with pytest.raises(StoreUnavailable, match="lock file"):

@@ -97,7 +97,7 @@ FACTORIES: dict[type[Any], Any] = {
 
 
 @pytest.mark.parametrize("table", FACTORIES, ids=[table.__name__ for table in FACTORIES])
-def test_a_row_is_what_the_orm_reads(store: Store, table: type[Any]) -> None:
+def test_a_hot_select_returns_the_row_the_orm_reads(store: Store, table: type[Any]) -> None:
     with store.begin() as uow:
         FACTORIES[table].create(uow=uow)
     statement = HotRows(table, select(table))
@@ -114,7 +114,7 @@ def test_a_row_is_what_the_orm_reads(store: Store, table: type[Any]) -> None:
 
 
 @pytest.mark.parametrize("table", FACTORIES, ids=[table.__name__ for table in FACTORIES])
-def test_what_is_written_is_what_the_orm_writes(store: Store, table: type[Any]) -> None:
+def test_a_hot_insert_writes_what_the_orm_writes(store: Store, table: type[Any]) -> None:
     with store.begin() as uow:
         row = FACTORIES[table].create(uow=uow)
         values = row.model_dump()
@@ -140,7 +140,7 @@ def test_what_is_written_is_what_the_orm_writes(store: Store, table: type[Any]) 
     ],
     ids=["copy", "deepcopy", "pickle", "model_copy", "duplicate"],
 )
-def test_a_row_can_be_copied(store: Store, jam: Session, twin: Callable[[Session], Session]) -> None:
+def test_a_hot_row_can_be_copied(store: Store, jam: Session, twin: Callable[[Session], Session]) -> None:
     (row,) = store.query(SESSIONS.all, id=jam.id)
     other = twin(row)
 
@@ -149,7 +149,7 @@ def test_a_row_can_be_copied(store: Store, jam: Session, twin: Callable[[Session
     assert row.name == "before"
 
 
-def test_a_row_that_was_shown_can_be_given_to_a_unit_of_work(store: Store, other: Store, jam: Session) -> None:
+def test_a_hot_row_can_be_added_to_a_unit_of_work(store: Store, other: Store, jam: Session) -> None:
     (row,) = store.query(SESSIONS.all, id=jam.id)
     with store.begin() as uow:
         uow.add(row)
@@ -158,7 +158,7 @@ def test_a_row_that_was_shown_can_be_given_to_a_unit_of_work(store: Store, other
     assert other.query(sessions.get, jam.id).name == "after"
 
 
-def test_no_rows_are_an_empty_list_and_no_first_one(store: Store) -> None:
+def test_a_hot_select_without_rows_returns_an_empty_list_and_no_first(store: Store) -> None:
     assert store.query(SESSIONS.all, id="nowhere") == []
     assert store.query(SESSIONS.first, id="nowhere") is None
 
@@ -166,33 +166,33 @@ def test_no_rows_are_an_empty_list_and_no_first_one(store: Store) -> None:
 # --- one transaction with the session ----------------------------------------------------------------------------
 
 
-def test_what_was_written_is_seen_by_the_session(store: Store, jam: Session) -> None:
+def test_a_hot_write_is_seen_by_the_orm(store: Store, jam: Session) -> None:
     with store.begin() as uow:
         assert RENAME.count(uow, id=jam.id, to="after") == 1
         assert uow.exec(select(Session.name)).one() == "after"
 
 
-def test_what_the_session_wrote_is_seen(store: Store) -> None:
+def test_an_orm_write_is_seen_by_a_hot_select(store: Store) -> None:
     with store.begin() as uow:
         made = SessionFactory.create(uow=uow, name="fresh")
         assert NAMES.all(uow, id=made.id) == [("fresh",)]
 
 
-def test_an_edit_is_written_before_a_statement_looks(store: Store, jam: Session) -> None:
+def test_an_edit_of_a_row_is_flushed_before_a_hot_statement(store: Store, jam: Session) -> None:
     with store.begin() as uow:
         sessions.get(uow, jam.id).name = "edited"
         assert NAMES.all(uow, id=jam.id) == [("edited",)]
         assert SESSIONS.all(uow, id=jam.id)[0].name == "edited"
 
 
-def test_an_edit_of_a_row_is_written_when_the_block_ends(store: Store, other: Store, jam: Session) -> None:
+def test_an_edit_of_a_hot_row_is_written_when_the_block_ends(store: Store, other: Store, jam: Session) -> None:
     with store.begin() as uow:
         SESSIONS.all(uow, id=jam.id)[0].name = "after"
 
     assert other.query(sessions.get, jam.id).name == "after"
 
 
-def test_an_edit_of_a_row_that_was_written_is_written_too(store: Store, other: Store, jam: Session) -> None:
+def test_an_edit_of_a_hot_inserted_row_is_written(store: Store, other: Store, jam: Session) -> None:
     with store.begin() as uow:
         history.append(uow, jam.id, "before").action = "after"
 
@@ -200,7 +200,7 @@ def test_an_edit_of_a_row_that_was_written_is_written_too(store: Store, other: S
     assert entry.action == "after"
 
 
-def test_edits_of_however_many_rows_are_written(store: Store, other: Store, jam: Session) -> None:
+def test_edits_of_any_number_of_hot_rows_are_written(store: Store, other: Store, jam: Session) -> None:
     with store.begin() as uow:
         entries = [history.append(uow, jam.id, f"before {n}") for n in range(700)]
         for n, entry in enumerate(entries):
@@ -211,7 +211,7 @@ def test_edits_of_however_many_rows_are_written(store: Store, other: Store, jam:
     ]
 
 
-def test_rows_that_nobody_keeps_are_not_kept_by_the_unit_of_work(store: Store, jam: Session) -> None:
+def test_hot_rows_without_references_are_not_kept_by_the_unit_of_work(store: Store, jam: Session) -> None:
     with store.begin() as uow:
         first = history.append(uow, jam.id, "kept")
         gone = [weakref.ref(history.append(uow, jam.id, "let go")) for _ in range(2000)]
@@ -222,9 +222,7 @@ def test_rows_that_nobody_keeps_are_not_kept_by_the_unit_of_work(store: Store, j
     assert first.action == "edited"
 
 
-def test_a_row_that_is_looked_at_closer_is_in_the_session_with_those_that_came_with_it(
-    store: Store, jam: Session
-) -> None:
+def test_an_accessed_hot_row_joins_the_session_with_its_batch(store: Store, jam: Session) -> None:
     with store.begin() as uow:
         one, another = history.append(uow, jam.id, "one"), history.append(uow, jam.id, "another")
         assert object_session(one) is uow
@@ -235,7 +233,7 @@ def test_a_row_that_is_looked_at_closer_is_in_the_session_with_those_that_came_w
     assert [entry.action for entry in store.query(history.recent, jam.id)] == ["one"]
 
 
-def test_a_row_of_another_unit_of_work_is_none_of_this_one(store: Store, jam: Session) -> None:
+def test_a_hot_row_of_another_unit_of_work_is_not_attached(store: Store, jam: Session) -> None:
     with store.begin() as uow:
         elsewhere = history.append(uow, jam.id, "elsewhere")
     with store.begin() as uow:
@@ -244,14 +242,14 @@ def test_a_row_of_another_unit_of_work_is_none_of_this_one(store: Store, jam: Se
         assert object_session(here) is uow
 
 
-def test_an_edit_of_a_row_in_a_unit_of_work_that_reads_is_refused(store: Store, other: Store, jam: Session) -> None:
+def test_an_edit_of_a_hot_row_in_a_reading_unit_of_work_is_refused(store: Store, other: Store, jam: Session) -> None:
     with pytest.raises(InvalidInput, match="only reads"), store.read() as uow:
         SESSIONS.all(uow, id=jam.id)[0].name = "after"
 
     assert other.query(sessions.get, jam.id).name == "before"
 
 
-def test_a_row_is_one_object_in_a_unit_of_work_and_shows_what_it_is_now(store: Store, jam: Session) -> None:
+def test_a_hot_row_is_one_object_per_unit_of_work_with_current_values(store: Store, jam: Session) -> None:
     with store.begin() as uow:
         (first,) = SESSIONS.all(uow, id=jam.id)
         RENAME.count(uow, id=jam.id, to="after")
@@ -265,7 +263,7 @@ def test_a_row_is_one_object_in_a_unit_of_work_and_shows_what_it_is_now(store: S
     assert sa.inspect(first).detached
 
 
-def test_what_is_rolled_back_is_gone(store: Store, other: Store, jam: Session) -> None:
+def test_a_hot_write_is_rolled_back_with_its_unit_of_work(store: Store, other: Store, jam: Session) -> None:
     with pytest.raises(BoomError), store.begin() as uow:
         RENAME.count(uow, id=jam.id, to="after")
         raise BoomError
@@ -273,7 +271,7 @@ def test_what_is_rolled_back_is_gone(store: Store, other: Store, jam: Session) -
     assert other.query(sessions.get, jam.id).name == "before"
 
 
-def test_a_savepoint_undoes_what_was_written_in_it_and_no_more(store: Store, other: Store, jam: Session) -> None:
+def test_a_savepoint_rolls_back_only_its_hot_writes(store: Store, other: Store, jam: Session) -> None:
     with store.begin() as uow:
         kept = history.append(uow, jam.id, "kept")
         with pytest.raises(BoomError), uow.savepoint():
@@ -284,7 +282,7 @@ def test_a_savepoint_undoes_what_was_written_in_it_and_no_more(store: Store, oth
     assert (kept.action, gone.action) == ("kept", "gone")
 
 
-def test_a_savepoint_alone_undoes_a_statement_that_came_first_in_it(store: Store, other: Store, jam: Session) -> None:
+def test_a_savepoint_rolls_back_a_hot_statement_that_came_first_in_it(store: Store, other: Store, jam: Session) -> None:
     with store.begin() as uow, pytest.raises(BoomError), uow.savepoint():
         RENAME.count(uow, id=jam.id, to="after")
         raise BoomError
@@ -292,7 +290,7 @@ def test_a_savepoint_alone_undoes_a_statement_that_came_first_in_it(store: Store
     assert other.query(sessions.get, jam.id).name == "before"
 
 
-def test_what_was_held_in_a_savepoint_that_was_undone_is_held_anew(store: Store, jam: Session) -> None:
+def test_a_session_locked_in_a_rolled_back_savepoint_is_locked_again(store: Store, jam: Session) -> None:
     with store.begin() as uow:
         with pytest.raises(BoomError), uow.savepoint():
             history.append(uow, jam.id, "gone")
@@ -305,7 +303,7 @@ def test_what_was_held_in_a_savepoint_that_was_undone_is_held_anew(store: Store,
     assert sent == []
 
 
-def test_a_session_that_was_deleted_in_the_unit_of_work_is_not_taken_for_held(store: Store, other: Store) -> None:
+def test_a_session_deleted_in_the_unit_of_work_is_not_taken_for_locked(store: Store, other: Store) -> None:
     with store.begin() as uow:
         gone, kept = SessionFactory.create(uow=uow), SessionFactory.create(uow=uow)
         history.append(uow, gone.id, "before")
@@ -320,7 +318,7 @@ def test_a_session_that_was_deleted_in_the_unit_of_work_is_not_taken_for_held(st
 # --- what goes wrong ---------------------------------------------------------------------------------------------
 
 
-def test_a_value_that_is_refused_names_its_field_and_lets_the_unit_of_work_go_on(
+def test_a_value_refused_by_a_hot_insert_names_its_field_and_rolls_nothing_back(
     store: Store, other: Store, jam: Session
 ) -> None:
     with store.begin() as uow:
@@ -332,7 +330,7 @@ def test_a_value_that_is_refused_names_its_field_and_lets_the_unit_of_work_go_on
     assert len(other.query(markers.page, jam.id).items) == 1
 
 
-def test_a_key_that_is_taken_undoes_the_unit_of_work(store: Store, other: Store, jam: Session) -> None:
+def test_a_taken_key_in_a_hot_insert_rolls_the_unit_of_work_back(store: Store, other: Store, jam: Session) -> None:
     row = new_marker(jam.id)
     with pytest.raises(StoreError, match="savepoint"), store.begin() as uow:
         NEW_MARKERS.insert(uow, dict(row))
@@ -342,7 +340,7 @@ def test_a_key_that_is_taken_undoes_the_unit_of_work(store: Store, other: Store,
     assert other.query(markers.page, jam.id).items == []
 
 
-def test_a_key_that_is_taken_undoes_a_savepoint_alone(store: Store, other: Store, jam: Session) -> None:
+def test_a_taken_key_in_a_hot_insert_rolls_only_its_savepoint_back(store: Store, other: Store, jam: Session) -> None:
     row = new_marker(jam.id)
     with store.begin() as uow:
         NEW_MARKERS.insert(uow, dict(row))
@@ -352,7 +350,7 @@ def test_a_key_that_is_taken_undoes_a_savepoint_alone(store: Store, other: Store
     assert [marker.id for marker in other.query(markers.page, jam.id).items] == [row["id"]]
 
 
-def test_an_edit_that_cannot_be_written_before_a_statement_undoes_the_unit_of_work_though_it_was_swallowed(
+def test_a_failed_flush_before_a_hot_statement_rolls_back_even_if_swallowed(
     store: Store, other: Store, jam: Session
 ) -> None:
     with pytest.raises(StoreError, match="undid it"), store.begin() as uow:
@@ -366,26 +364,26 @@ def test_an_edit_that_cannot_be_written_before_a_statement_undoes_the_unit_of_wo
     assert other.query(sessions.get, jam.id) == jam
 
 
-def test_a_parent_that_is_missing_is_not_found(store: Store) -> None:
+def test_a_hot_insert_without_its_parent_is_not_found(store: Store) -> None:
     with pytest.raises(NotFound), store.begin() as uow:
         NEW_MARKERS.insert(uow, new_marker("nowhere"))
 
 
-def test_the_drivers_error_is_the_cause_of_ours(store: Store) -> None:
+def test_an_error_of_a_hot_statement_has_the_driver_error_as_its_cause(store: Store) -> None:
     with pytest.raises(StoreError) as failed:
         store.query(NONSENSE.all)
 
     assert type(failed.value.__cause__).__module__.split(".")[0] in {"sqlite3", "psycopg"}
 
 
-def test_a_write_is_refused_where_only_reading_is_allowed(store: Store, other: Store, jam: Session) -> None:
+def test_a_hot_write_in_a_reading_unit_of_work_is_refused(store: Store, other: Store, jam: Session) -> None:
     with pytest.raises(InvalidInput, match="only reads"):
         store.query(Hot(RENAME.statement).all, id=jam.id, to="after")
 
     assert other.query(sessions.get, jam.id).name == "before"
 
 
-def test_a_unit_of_work_that_has_ended_refuses_it(store: Store, jam: Session) -> None:
+def test_an_ended_unit_of_work_refuses_a_hot_statement(store: Store, jam: Session) -> None:
     with store.begin() as uow:
         pass
     with pytest.raises(StoreError, match="has ended"):
@@ -396,7 +394,7 @@ def test_a_unit_of_work_that_has_ended_refuses_it(store: Store, jam: Session) ->
 
 
 @pytest.mark.parametrize("count", [0, 1, 3, 5000])
-def test_among_a_list_of_any_length_is_one_statement(store: Store, count: int) -> None:
+def test_a_hot_select_among_any_number_of_values_is_one_statement(store: Store, count: int) -> None:
     with store.begin() as uow:
         made = [SessionFactory.create(uow=uow).id for _ in range(3)]
     wanted = [*made, *[f"other {number}" for number in range(5000)]][:count]
@@ -405,7 +403,7 @@ def test_among_a_list_of_any_length_is_one_statement(store: Store, count: int) -
     assert {key for (key,) in store.query(statement.all, ids=wanted)} == set(made[:count])
 
 
-def test_among_texts_that_look_like_sql_is_among_texts(store: Store) -> None:
+def test_a_hot_select_among_texts_that_look_like_sql_is_safe(store: Store) -> None:
     odd = ["it's", '"quoted"', "'); DROP TABLE sessions; --", "[]", "null", "ß 音"]
     with store.begin() as uow:
         for key in odd:
@@ -415,7 +413,7 @@ def test_among_texts_that_look_like_sql_is_among_texts(store: Store) -> None:
     assert sorted(key for (key,) in store.query(statement.all, ids=odd)) == sorted(odd)
 
 
-def test_who_listens_to_the_engine_hears_of_it(store: Store, jam: Session) -> None:
+def test_engine_listeners_see_hot_statements(store: Store, jam: Session) -> None:
     with recorded_statements(store) as sent:
         store.query(SESSIONS.all, id=jam.id)
         store.run(RENAME.count, id=jam.id, to="after")
@@ -423,7 +421,7 @@ def test_who_listens_to_the_engine_hears_of_it(store: Store, jam: Session) -> No
     assert [statement.split()[0] for statement in sent] == ["SELECT", "UPDATE"]
 
 
-def test_it_does_the_same_when_somebody_listens(store: Store, other: Store, jam: Session) -> None:
+def test_a_hot_statement_does_the_same_with_engine_listeners(store: Store, other: Store, jam: Session) -> None:
     with recorded_statements(store):
         with store.begin() as uow:
             SESSIONS.all(uow, id=jam.id)[0].name = "after"
@@ -442,7 +440,7 @@ def test_it_does_the_same_when_somebody_listens(store: Store, other: Store, jam:
 # --- at a glance -----------------------------------------------------------------------------------------------------
 
 
-def test_a_glance_shows_what_is_committed(database: str) -> None:
+def test_a_glance_shows_committed_rows(database: str) -> None:
     with Store.open(database) as one, Store.open(database) as another:
         jam = one.run(sessions.create, name="before")
         assert one.glance(NAMES, id=jam.id) == [("before",)]
@@ -453,21 +451,21 @@ def test_a_glance_shows_what_is_committed(database: str) -> None:
         assert one.glance(NAMES, id="nowhere") == []
 
 
-def test_a_glance_holds_nobody_up_and_no_connection(database: str) -> None:
+def test_a_glance_blocks_no_writer_and_keeps_no_connection(database: str) -> None:
     with Store.open(database) as store, store.begin() as uow:
         jam = sessions.create(uow, name="jam")
         assert store.glance(NAMES, id=jam.id) == []
         assert store._engines.in_use() == 1
 
 
-def test_a_glance_through_a_store_that_was_closed_is_refused(database: str) -> None:
+def test_a_glance_through_a_closed_store_is_refused(database: str) -> None:
     store = Store.open(database)
     store.close()
     with pytest.raises(StoreUnavailable, match="closed"):
         store.glance(NAMES, id="jam")
 
 
-def test_a_glance_at_a_file_that_was_replaced_is_refused(sqlite_path: Path) -> None:
+def test_a_glance_at_a_replaced_file_is_refused(sqlite_path: Path) -> None:
     with Store.open(sqlite_path) as store:
         jam = store.run(sessions.create, name="jam")
         sqlite_path.rename(sqlite_path.with_name("moved.db"))
@@ -475,14 +473,14 @@ def test_a_glance_at_a_file_that_was_replaced_is_refused(sqlite_path: Path) -> N
             store.glance(NAMES, id=jam.id)
 
 
-def test_a_glance_that_fails_is_a_typed_error(database: str) -> None:
+def test_a_failed_glance_is_a_typed_error(database: str) -> None:
     with Store.open(database) as store:
         with pytest.raises(StoreError):
             store.glance(NONSENSE)
         assert store.glance(NAMES, id="nowhere") == []
 
 
-def test_who_listens_hears_of_a_glance(database: str) -> None:
+def test_engine_listeners_see_a_glance(database: str) -> None:
     with Store.open(database) as store, recorded_statements(store) as sent:
         store.glance(NAMES, id="jam")
     assert len(sent) == 1
@@ -497,13 +495,13 @@ async def test_a_glance_can_be_awaited(database: str) -> None:
 # --- units of work -------------------------------------------------------------------------------------------------
 
 
-def test_a_unit_of_work_has_all_that_a_session_has(store: Store) -> None:
+def test_a_unit_of_work_has_all_methods_of_an_orm_session(store: Store) -> None:
     with store.begin() as uow:
         assert all(hasattr(uow, name) for name in vars(sqlmodel.Session()))
         assert not hasattr(uow, "anything_else")
 
 
-def test_no_two_units_of_work_share_what_can_be_changed(store: Store) -> None:
+def test_units_of_work_share_no_mutable_state(store: Store) -> None:
     seen: list[ReadUnitOfWork] = []
     with store.begin() as uow:
         seen.append(uow)
@@ -522,7 +520,7 @@ def test_no_two_units_of_work_share_what_can_be_changed(store: Store) -> None:
     assert shared == []
 
 
-def test_rules_that_are_added_move_the_revision_once(store: Store, jam: Session) -> None:
+def test_adding_rules_moves_their_revision_once(store: Store, jam: Session) -> None:
     def add(uow: UnitOfWork) -> None:
         rules.add_many(uow, jam.id, [rules.NewRule(triggers.Beat(divisor=4), actions.Notify(message="go"))] * 3)
 

@@ -56,7 +56,7 @@ def test_imports_go_down_only() -> None:
 
 
 @needs_shared_data
-def test_nothing_of_what_others_wrote_is_in_the_checkout() -> None:
+def test_the_checkout_contains_no_file_written_by_others() -> None:
     listed = subprocess.run(["git", "ls-files", "-z"], cwd=TOP, capture_output=True, check=True, text=True).stdout
     ours = {digest_of(TOP / name) for name in listed.split("\0") if name}
     others = [path for path in MUSIC.parent.rglob("*") if path.is_file() and path.stat().st_size]

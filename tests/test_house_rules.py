@@ -25,7 +25,7 @@ from tests.spawning import Processes
         ("line\n# Over 400 lines: too late\n" + "line\n" * 400, 1),
     ],
 )
-def test_a_module_of_over_400_lines_gives_its_reason_on_the_first(text: str, complaints: int) -> None:
+def test_a_module_of_over_400_lines_gives_its_reason_on_the_first_line(text: str, complaints: int) -> None:
     assert len(house.too_long(text)) == complaints
 
 
@@ -63,7 +63,7 @@ def test_a_module_of_over_400_lines_gives_its_reason_on_the_first(text: str, com
         "from vibeweaver_store.engine import create_engines as make\nmake(target, settings)",
     ],
 )
-def test_what_goes_behind_the_kernel_is_seen(line: str) -> None:
+def test_code_that_bypasses_the_kernel_is_found(line: str) -> None:
     assert len(house.goes_behind_the_kernel(line)) == 1
 
 
@@ -80,11 +80,11 @@ def test_what_goes_behind_the_kernel_is_seen(line: str) -> None:
         "'commit()'",
     ],
 )
-def test_what_uses_the_kernel_as_it_is_meant_is_left_alone(line: str) -> None:
+def test_code_that_uses_the_kernel_as_intended_passes(line: str) -> None:
     assert house.goes_behind_the_kernel(line) == []
 
 
-def test_the_kernel_is_read_from_the_layers() -> None:
+def test_the_kernel_is_read_from_the_import_layers() -> None:
     assert {"store", "unit_of_work", "engine", "schema", "errors"} <= house.kernel()
     assert not {"models", "services", "cli", "testing"} & house.kernel()
 
@@ -156,7 +156,7 @@ class _Private:
         ("def get():\n    _again()\ndef _again():\n    _again()", []),
     ],
 )
-def test_a_public_function_that_raises_and_does_not_say_so_is_seen(text: str, complaints: list[str]) -> None:
+def test_a_public_function_with_an_undocumented_error_is_found(text: str, complaints: list[str]) -> None:
     assert house.hides_what_it_raises(text) == complaints
 
 
@@ -174,7 +174,7 @@ def test_a_public_function_that_raises_and_does_not_say_so_is_seen(text: str, co
         ("name: str, *, uow: ReadUnitOfWork | None = None", 1),
     ],
 )
-def test_a_service_that_takes_its_unit_of_work_late_is_seen(signature: str, complaints: int) -> None:
+def test_a_service_whose_first_argument_is_not_a_unit_of_work_is_found(signature: str, complaints: int) -> None:
     assert len(house.takes_its_unit_of_work_late(f"def add({signature}): ...")) == complaints
 
 
@@ -202,14 +202,16 @@ def copied_package(tmp_path: Path) -> Path:
         ("cli/db.py", "from vibeweaver_store.testing import new_store"),
     ],
 )
-def test_an_import_that_goes_up_is_seen(processes: Processes, copied_package: Path, module: str, line: str) -> None:
+def test_an_import_of_a_higher_layer_is_found(
+    processes: Processes, copied_package: Path, module: str, line: str
+) -> None:
     with (copied_package / module).open("a") as spoilt:
         spoilt.write(f"\n{line}\n")
 
     assert "0 kept, 1 broken" in house.import_linter(copied_package.parent)
 
 
-def test_a_module_without_a_layer_is_seen(processes: Processes, copied_package: Path) -> None:
+def test_a_module_without_a_layer_is_found(processes: Processes, copied_package: Path) -> None:
     (copied_package / "elsewhere.py").touch()
 
     told = house.import_linter(copied_package.parent)

@@ -29,17 +29,17 @@ def driver_of(uow: ReadUnitOfWork) -> int:
     return id(uow._usable().driver)  # aiosqlite's own can be awaited, and is refused as what an operation returns
 
 
-def test_a_connection_is_handed_on_to_the_next_unit_of_work(store: Store) -> None:
+def test_a_kept_connection_is_reused_by_the_next_unit_of_work(store: Store) -> None:
     assert [store.run(driver_of) for _ in range(3)] == [store.run(driver_of)] * 3
     assert [store.query(driver_of) for _ in range(3)] == [store.query(driver_of)] * 3
 
 
-def test_those_that_write_and_those_that_read_have_connections_of_their_own(store: Store) -> None:
+def test_writing_and_reading_units_of_work_keep_separate_connections(store: Store) -> None:
     assert store.run(driver_of) != store.query(driver_of)
     assert len({store.run(driver_of), store.query(driver_of), store.run(driver_of), store.query(driver_of)}) == 2
 
 
-def test_a_unit_of_work_that_failed_hands_a_sound_connection_on(store: Store) -> None:
+def test_a_failed_unit_of_work_leaves_a_sound_connection(store: Store) -> None:
     with pytest.raises(ZeroDivisionError), store.begin() as uow:
         first = driver_of(uow)
         sessions.create(uow, name="lost")
@@ -49,7 +49,7 @@ def test_a_unit_of_work_that_failed_hands_a_sound_connection_on(store: Store) ->
     assert store.query(sessions.page).items == []
 
 
-def test_no_connection_is_in_use_between_units_of_work(store: Store) -> None:
+def test_connections_are_not_in_use_between_units_of_work(store: Store) -> None:
     store.run(sessions.create, name="jam")
     with store.read() as uow:
         sessions.page(uow)
@@ -57,7 +57,7 @@ def test_no_connection_is_in_use_between_units_of_work(store: Store) -> None:
     assert store._engines.in_use() == 0
 
 
-def test_a_store_that_was_closed_keeps_none(database: str) -> None:
+def test_a_closed_store_keeps_no_connection(database: str) -> None:
     store = Store.open(database)
     store.run(sessions.create, name="jam")
     store.close()
@@ -166,7 +166,7 @@ def test_a_glance_that_outlives_its_store_closes_its_connection(store: Store, mo
     assert [is_closed(kept) for kept in looked] == [True]
 
 
-def test_more_threads_than_there_are_connections_are_all_served(database: str) -> None:
+def test_a_store_serves_more_threads_than_it_has_connections(database: str) -> None:
     with Store.open(database, settings=Settings(pool_size=2)) as store, ThreadPoolExecutor(16) as threads:
         jam = store.run(sessions.create, name="jam")
 
@@ -181,7 +181,7 @@ def test_more_threads_than_there_are_connections_are_all_served(database: str) -
         assert store._engines.writers.idle <= 2
 
 
-def test_what_readers_keep_is_not_in_the_way_of_writers(database: str) -> None:
+def test_connections_kept_by_readers_do_not_block_writers(database: str) -> None:
     """On a server both draw from one pool, of four here."""
     with Store.open(database, settings=Settings(pool_size=2, busy_timeout_seconds=5)) as store:
         together = threading.Barrier(4, timeout=20)
@@ -199,7 +199,7 @@ def test_what_readers_keep_is_not_in_the_way_of_writers(database: str) -> None:
 
 
 @needs_postgres
-def test_a_connection_that_the_server_has_ended_is_not_handed_on(
+def test_a_connection_ended_by_the_server_is_not_reused(
     postgres_server: PostgresServer, postgres_template: str
 ) -> None:
     name = postgres_server.make(postgres_template)

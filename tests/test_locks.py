@@ -19,7 +19,7 @@ def nothing() -> None:
     pass
 
 
-def test_the_first_who_asks_is_given_the_turn_at_once() -> None:
+def test_the_writer_queue_grants_the_first_turn_at_once() -> None:
     granted: list[str] = []
 
     WriterQueue().enter(lambda: granted.append("first"), "first")
@@ -27,7 +27,7 @@ def test_the_first_who_asks_is_given_the_turn_at_once() -> None:
     assert granted == ["first"]
 
 
-def test_the_turn_is_handed_on_in_the_order_of_asking() -> None:
+def test_the_writer_queue_passes_the_turn_on_in_order_of_asking() -> None:
     queue = WriterQueue()
     granted: list[int] = []
     tickets = [queue.enter(lambda n=n: granted.append(n), n) for n in range(5)]  # type: ignore[misc]  # n is bound
@@ -38,7 +38,7 @@ def test_the_turn_is_handed_on_in_the_order_of_asking() -> None:
     assert granted == [0, 1, 2, 3, 4]
 
 
-def test_who_gives_up_waiting_is_passed_over() -> None:
+def test_the_writer_queue_skips_a_waiter_that_gave_up() -> None:
     queue = WriterQueue()
     granted: list[str] = []
     first = queue.enter(nothing, "first")
@@ -51,13 +51,13 @@ def test_who_gives_up_waiting_is_passed_over() -> None:
     assert granted == ["third"]
 
 
-def test_who_has_the_turn_cannot_wait_for_itself() -> None:
+def test_the_holder_of_a_writer_turn_cannot_wait_for_itself() -> None:
     queue = WriterQueue()
     with queue.turn(1), pytest.raises(StoreBusy, match="savepoint"), queue.turn(1):
         pass
 
 
-def test_a_turn_is_given_back_when_its_block_fails() -> None:
+def test_a_writer_turn_is_released_when_its_block_fails() -> None:
     queue = WriterQueue()
     with pytest.raises(ValueError, match="boom"), queue.turn(1):
         raise ValueError("boom")
@@ -66,15 +66,13 @@ def test_a_turn_is_given_back_when_its_block_fails() -> None:
         pass
 
 
-def test_one_file_has_one_queue_in_a_process() -> None:
+def test_a_file_has_one_writer_queue_per_process() -> None:
     assert writer_queue("a.db") is not writer_queue("b.db")
     held = writer_queue("a.db")
     assert writer_queue("a.db") is held
 
 
-def test_the_lock_on_a_file_holds_across_processes_and_goes_with_its_holder(
-    processes: Processes, tmp_path: Path
-) -> None:
+def test_a_file_lock_holds_across_processes_and_ends_with_its_holder(processes: Processes, tmp_path: Path) -> None:
     holder = processes.start(_HOLD, tmp_path / "a.db")
     assert holder.read_line() == "held"
     with pytest.raises(StoreBusy) as busy, file_lock(tmp_path / "a.db", 0.1):
@@ -97,7 +95,7 @@ with file_lock(Path(sys.argv[1]), 5):
 """
 
 
-def test_a_lock_file_that_was_left_behind_holds_nobody_up(tmp_path: Path) -> None:
+def test_a_leftover_lock_file_blocks_no_writer(tmp_path: Path) -> None:
     (tmp_path / "a.db.lock").write_text("stale")
 
     with file_lock(tmp_path / "a.db", 0):
@@ -111,7 +109,7 @@ def test_a_lock_file_that_cannot_be_made_is_a_typed_error(tmp_path: Path) -> Non
         pass
 
 
-def test_a_gate_with_nobody_inside_closes_at_once_and_keeps_others_out_until_it_opens() -> None:
+def test_an_empty_fork_gate_closes_at_once_and_keeps_others_out() -> None:
     gate = ForkGate()
     passed = threading.Event()
 
@@ -128,14 +126,14 @@ def test_a_gate_with_nobody_inside_closes_at_once_and_keeps_others_out_until_it_
     thread.join()
 
 
-def test_a_gate_closes_in_vain_when_its_own_thread_is_inside() -> None:
+def test_a_fork_gate_cannot_close_with_its_own_thread_inside() -> None:
     gate = ForkGate()
     with gate.passing():
         assert not gate.close(5)
         gate.open()
 
 
-def test_a_gate_waits_no_longer_than_it_is_told() -> None:
+def test_a_fork_gate_waits_no_longer_than_its_timeout() -> None:
     gate = ForkGate()
     inside, leave = threading.Event(), threading.Event()
 
@@ -167,7 +165,7 @@ with file_lock(Path(sys.argv[1]), 1):
 
 @pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() != 0, reason="only root can become another user")
 @pytest.mark.parametrize("there", [True, False])
-def test_what_root_locked_its_owner_can_lock_as_well(processes: Processes, there: bool) -> None:
+def test_a_file_locked_by_root_can_be_locked_by_its_owner(processes: Processes, there: bool) -> None:
     # Not under pytest's own folder, which other users may not enter.
     with tempfile.TemporaryDirectory() as name:
         folder, path = Path(name), Path(name) / "store.db"
@@ -184,7 +182,7 @@ def test_what_root_locked_its_owner_can_lock_as_well(processes: Processes, there
         assert path.with_name("store.db.lock").stat().st_mode & 0o777 == 0o600
 
 
-def test_while_a_fork_waits_no_further_task_of_a_loop_is_let_in() -> None:
+def test_a_waiting_fork_gate_admits_no_further_task_of_a_loop() -> None:
     gate = ForkGate()
     loop_thread: list[object] = []
 

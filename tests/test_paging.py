@@ -139,7 +139,7 @@ def forward(uow: ReadUnitOfWork, listing: Listing, key: str, limit: int) -> tupl
 
 @every_listing
 @given(at=spots, size=sizes)
-def test_next_pages_of_any_size_rebuild_the_list(store: Store, listing: Listing, at: list[int], size: int) -> None:
+def test_next_pages_of_any_size_rebuild_the_listing(store: Store, listing: Listing, at: list[int], size: int) -> None:
     key = new_session(store, listing, at)
     with store.read() as uow:
         found, _ = forward(uow, listing, key, size)
@@ -149,7 +149,7 @@ def test_next_pages_of_any_size_rebuild_the_list(store: Store, listing: Listing,
 
 @every_listing
 @given(at=spots, size=sizes, back_size=sizes)
-def test_previous_pages_of_any_size_rebuild_the_list_from_its_end(
+def test_previous_pages_of_any_size_rebuild_the_listing_from_its_end(
     store: Store, listing: Listing, at: list[int], size: int, back_size: int
 ) -> None:
     key = new_session(store, listing, at)
@@ -164,7 +164,7 @@ def test_previous_pages_of_any_size_rebuild_the_list_from_its_end(
 
 @every_listing
 @given(at=spots, size=sizes, steps=st.lists(st.booleans(), max_size=12))
-def test_a_walk_to_and_fro_always_shows_the_page_of_its_place(
+def test_a_walk_to_and_fro_shows_each_page_at_its_place(
     store: Store, listing: Listing, at: list[int], size: int, steps: list[bool]
 ) -> None:
     key = new_session(store, listing, at)
@@ -182,7 +182,7 @@ def test_a_walk_to_and_fro_always_shows_the_page_of_its_place(
 
 @every_listing
 @given(at=spots, size=sizes, added=st.lists(st.lists(st.integers(0, 3), max_size=3), max_size=4))
-def test_rows_added_between_pages_make_none_come_twice_and_none_go_missing(
+def test_rows_added_between_pages_neither_repeat_nor_hide_a_row(
     store: Store, listing: Listing, at: list[int], size: int, added: list[list[int]]
 ) -> None:
     key = new_session(store, listing, at)
@@ -205,7 +205,7 @@ def test_rows_added_between_pages_make_none_come_twice_and_none_go_missing(
 
 
 @given(at=spots, size=sizes, deleted=st.lists(st.integers(0, 11), max_size=6))
-def test_rows_deleted_between_pages_make_no_other_go_missing(
+def test_rows_deleted_between_pages_hide_no_other_row(
     store: Store, at: list[int], size: int, deleted: list[int]
 ) -> None:
     listing = LISTINGS["markers, by a number"]
@@ -232,7 +232,7 @@ def test_a_store_iterates_a_listing_page_by_page(store: Store, listing: Listing)
 
 
 @given(spaces=st.sets(st.text(st.characters(exclude_categories=["Cs", "Cc", "Zs", "Zl", "Zp"]), min_size=1)))
-def test_names_of_all_alphabets_are_paged_there_and_back(store: Store, spaces: set[str]) -> None:
+def test_pages_of_names_in_all_alphabets_go_forward_and_back(store: Store, spaces: set[str]) -> None:
     with store.begin() as uow:
         uow.execute(sa.text("DELETE FROM generation_stats"))
         for space in spaces:
@@ -250,7 +250,7 @@ def test_names_of_all_alphabets_are_paged_there_and_back(store: Store, spaces: s
 # Where a listing ends
 
 
-def test_the_first_page_leads_only_on_and_the_last_only_back(store: Store) -> None:
+def test_the_first_page_has_only_a_next_cursor_and_the_last_only_a_previous_one(store: Store) -> None:
     key = new_session(store, LISTINGS["history, by id rising"], [0] * 4)
     first = store.query(oldest_first, key, limit=2)
     last = store.query(oldest_first, key, limit=2, cursor=first.next_cursor)
@@ -267,7 +267,7 @@ def test_rows_added_at_the_end_are_found_from_the_last_page(store: Store) -> Non
 
 
 @every_listing
-def test_the_end_of_a_page_leads_on_whether_there_is_more_or_not(store: Store, listing: Listing) -> None:
+def test_the_end_cursor_of_a_page_leads_on_even_from_the_last_page(store: Store, listing: Listing) -> None:
     key = new_session(store, listing, [0, 1, 2, 3, 3])
     whole = store.query(listing.page, key, limit=5)
     first = store.query(listing.page, key, limit=2)
@@ -279,12 +279,12 @@ def test_the_end_of_a_page_leads_on_whether_there_is_more_or_not(store: Store, l
     assert (beyond.items, beyond.end_cursor) == ([], whole.end_cursor)
 
 
-def test_a_page_of_nothing_has_no_end_to_go_on_from(store: Store) -> None:
+def test_an_empty_page_has_no_end_cursor(store: Store) -> None:
     assert store.query(oldest_first, "nowhere").end_cursor is None
 
 
 @every_listing
-def test_where_all_beyond_a_cursor_was_deleted_the_page_is_empty_and_leads_back(store: Store, listing: Listing) -> None:
+def test_a_page_whose_rows_were_deleted_is_empty_and_leads_back(store: Store, listing: Listing) -> None:
     key = new_session(store, listing, [0, 1, 2, 3, 3])
     first = store.query(listing.page, key, limit=3)
     kept = [row.id for row in first.items]

@@ -63,7 +63,7 @@ def database(home: Path, sqlite_template: Path) -> Path:
     return make_database(home, sqlite_template)
 
 
-def test_a_backup_takes_the_place_of_the_database_which_is_kept(database: Path, backup: Path) -> None:
+def test_a_restore_replaces_the_database_and_keeps_the_old_one(database: Path, backup: Path) -> None:
     done = restore(backup, database)
 
     assert done == Restored(
@@ -82,7 +82,7 @@ def test_a_backup_takes_the_place_of_the_database_which_is_kept(database: Path, 
     assert backup.exists()
 
 
-def test_a_restore_can_be_undone_by_restoring_what_was_kept(database: Path, backup: Path) -> None:
+def test_a_restore_can_be_undone_by_restoring_the_kept_database(database: Path, backup: Path) -> None:
     kept = restore(backup, database).kept
     assert kept is not None
 
@@ -93,7 +93,7 @@ def test_a_restore_can_be_undone_by_restoring_what_was_kept(database: Path, back
 
 
 @pytest.mark.parametrize("compress", ["gzip", "zstd"])
-def test_a_compressed_backup_is_known_by_its_bytes_whatever_its_name(
+def test_a_restore_recognises_a_compressed_backup_by_its_bytes(
     database: Path, backup: Path, compress: Compression
 ) -> None:
     packed = back_up(backup, backup.with_name("backup.txt"), compress=compress).path
@@ -105,7 +105,7 @@ def test_a_compressed_backup_is_known_by_its_bytes_whatever_its_name(
     assert list(dict.fromkeys(told)) == ["decompressing", "checking", "waiting", "replacing"]
 
 
-def test_on_a_fresh_machine_nothing_is_kept_and_the_folder_is_made(tmp_path: Path, backup: Path) -> None:
+def test_a_restore_on_a_fresh_machine_makes_the_folder_and_keeps_no_database(tmp_path: Path, backup: Path) -> None:
     path = tmp_path / "data" / "vibeweaver" / "store.db"
 
     done = restore(str(backup), str(path))
@@ -116,7 +116,7 @@ def test_on_a_fresh_machine_nothing_is_kept_and_the_folder_is_made(tmp_path: Pat
     assert stat.S_IMODE(path.parent.stat().st_mode) == 0o700
 
 
-def test_an_older_backup_is_migrated_when_it_is_opened(database: Path, backup: Path) -> None:
+def test_a_restored_older_backup_is_migrated_when_it_is_opened(database: Path, backup: Path) -> None:
     schema.downgrade(backup, "0001")
 
     assert restore(backup, database).revision == "0001"
@@ -125,14 +125,14 @@ def test_an_older_backup_is_migrated_when_it_is_opened(database: Path, backup: P
     assert schema.current(database) == schema.head()
 
 
-def test_rows_without_their_parent_do_not_hinder(database: Path, backup: Path) -> None:
+def test_a_backup_with_rows_without_their_parent_is_restored(database: Path, backup: Path) -> None:
     orphan_rows(backup)
 
     assert restore(backup, database).rows["history"] == 500
     assert names(database) == []
 
 
-def test_a_backup_with_other_pages_is_restored(database: Path, backup: Path) -> None:
+def test_a_backup_with_another_page_size_is_restored(database: Path, backup: Path) -> None:
     with closing(sqlite3.connect(backup, isolation_level=None)) as connection:
         connection.execute("PRAGMA page_size = 8192")
         connection.execute("VACUUM")
@@ -141,7 +141,7 @@ def test_a_backup_with_other_pages_is_restored(database: Path, backup: Path) -> 
     assert names(database) == ["new"]
 
 
-def test_a_database_in_rollback_mode_stays_in_it(home: Path, backup: Path) -> None:
+def test_a_restored_database_in_rollback_mode_stays_in_it(home: Path, backup: Path) -> None:
     path = home / "rollback.db"
     with Store.open(path, settings=Settings(journal_mode="DELETE")) as store:
         store.run(sessions.create, name="old")
@@ -156,7 +156,7 @@ def test_a_database_in_rollback_mode_stays_in_it(home: Path, backup: Path) -> No
 
 
 @pytest.mark.parametrize("damaged", [False, True])
-def test_the_new_file_may_be_used_by_whoever_could_use_the_old_one(database: Path, backup: Path, damaged: bool) -> None:
+def test_a_restored_database_keeps_the_permissions_of_the_old_one(database: Path, backup: Path, damaged: bool) -> None:
     if damaged:
         overwrite_header(database)
     database.chmod(0o660)
@@ -170,7 +170,7 @@ def test_the_new_file_may_be_used_by_whoever_could_use_the_old_one(database: Pat
         assert (database.stat().st_uid, database.stat().st_gid) == (1234, 1235)
 
 
-def test_a_database_that_is_named_by_a_link_stays_a_link(database: Path, backup: Path, tmp_path: Path) -> None:
+def test_a_restore_through_a_link_keeps_the_link(database: Path, backup: Path, tmp_path: Path) -> None:
     link = tmp_path / "link.db"
     link.symlink_to(database)
 
@@ -180,7 +180,7 @@ def test_a_database_that_is_named_by_a_link_stays_a_link(database: Path, backup:
     assert names(database) == ["new"]
 
 
-def test_what_a_killed_process_left_in_the_wal_is_in_what_is_kept(database: Path, backup: Path) -> None:
+def test_the_database_kept_by_a_restore_includes_the_wal_of_a_killed_process(database: Path, backup: Path) -> None:
     unfinished(database)
 
     kept = restore(backup, database).kept
@@ -191,7 +191,7 @@ def test_what_a_killed_process_left_in_the_wal_is_in_what_is_kept(database: Path
     assert not list(database.parent.glob("*-wal"))
 
 
-def test_a_backup_that_is_a_live_database_is_restored_with_what_is_in_its_wal(database: Path, backup: Path) -> None:
+def test_a_live_database_is_restored_with_the_rows_in_its_wal(database: Path, backup: Path) -> None:
     with Store.open(backup) as store:
         store.run(sessions.create, name="new in the wal")
         restore(backup, database)
@@ -200,7 +200,7 @@ def test_a_backup_that_is_a_live_database_is_restored_with_what_is_in_its_wal(da
     assert names(database) == ["new", "new in the wal"]
 
 
-def test_a_file_in_wal_mode_is_restored_from_a_place_that_cannot_be_written(
+def test_a_backup_in_wal_mode_is_restored_from_a_read_only_place(
     processes: Processes, database: Path, backup: Path
 ) -> None:
     with closing(sqlite3.connect(backup)) as connection:
@@ -360,7 +360,7 @@ def make_archive(path: Path) -> None:
         (flip_zstd, CorruptData, "damaged"),
     ],
 )
-def test_what_is_no_sound_backup_is_refused_and_nothing_is_changed(
+def test_a_restore_refuses_an_unsound_backup_and_changes_nothing(
     database: Path, backup: Path, make: Callable[[Path], None], error: type[StoreError], says: str
 ) -> None:
     make(backup)
@@ -391,7 +391,7 @@ def test_what_is_no_sound_backup_is_refused_and_nothing_is_changed(
         (7, "not the path"),
     ],
 )
-def test_a_source_that_cannot_be_one_is_invalid_input(database: Path, source: object, says: str) -> None:
+def test_a_restore_from_an_invalid_source_is_invalid_input(database: Path, source: object, says: str) -> None:
     home = database.parent
     (home / "link.db").symlink_to(database)
     (home / "hard.db").hardlink_to(database)
@@ -403,7 +403,7 @@ def test_a_source_that_cannot_be_one_is_invalid_input(database: Path, source: ob
 
 
 @pytest.mark.parametrize("make", [make_foreign, make_marked_foreign, make_unfinished_foreign])
-def test_the_database_of_another_application_is_not_replaced(
+def test_a_restore_does_not_replace_a_database_of_another_application(
     database: Path, backup: Path, make: Callable[[Path], None]
 ) -> None:
     make(database)
@@ -415,7 +415,7 @@ def test_the_database_of_another_application_is_not_replaced(
     assert contents(database.parent) == before
 
 
-def test_the_damaged_database_of_another_application_is_not_replaced(database: Path, backup: Path) -> None:
+def test_a_restore_does_not_replace_a_damaged_database_of_another_application(database: Path, backup: Path) -> None:
     make_foreign(database)
     data = bytearray(database.read_bytes())
     data[100:4096] = b"\xff" * 3996
@@ -427,7 +427,7 @@ def test_the_damaged_database_of_another_application_is_not_replaced(database: P
     assert database.read_bytes() == bytes(data)
 
 
-def test_a_folder_is_not_replaced(tmp_path: Path, backup: Path) -> None:
+def test_a_restore_does_not_replace_a_folder(tmp_path: Path, backup: Path) -> None:
     with pytest.raises(StoreUnavailable, match="is a folder"):
         restore(backup, tmp_path)
 
@@ -446,7 +446,7 @@ def test_a_restore_to_postgresql_says_what_to_run_without_a_password(backup: Pat
 
 
 @needs_postgres
-def test_the_command_that_is_told_restores_an_archive(
+def test_the_printed_command_restores_a_postgresql_archive(
     processes: Processes, postgres_server: PostgresServer, tmp_path: Path
 ) -> None:
     if shutil.which("pg_dump") is None:
@@ -505,7 +505,7 @@ def held(processes: Processes) -> Held:
 
 
 @pytest.mark.parametrize("how", [("WAL", "idle"), ("WAL", "writing"), ("DELETE", "writing")])
-def test_while_another_process_has_it_open_a_restore_is_refused(
+def test_a_restore_of_a_database_open_in_another_process_is_refused(
     held: Held, database: Path, backup: Path, impatient: Settings, how: tuple[str, str]
 ) -> None:
     with held(database, *how):
@@ -519,9 +519,7 @@ def test_while_another_process_has_it_open_a_restore_is_refused(
     assert names(database) == ["new"]
 
 
-def test_while_a_store_of_this_process_has_it_open_a_restore_is_refused_at_once_and_the_store_goes_on(
-    database: Path, backup: Path
-) -> None:
+def test_a_restore_of_a_database_open_in_this_process_is_refused_at_once(database: Path, backup: Path) -> None:
     told: list[str] = []
     with Store.open(database) as store:
         with pytest.raises(StoreBusy, match="a store of this one"):
@@ -532,7 +530,7 @@ def test_while_a_store_of_this_process_has_it_open_a_restore_is_refused_at_once_
 
 
 @pytest.mark.parametrize("journal_mode", ["WAL", "DELETE"])
-def test_a_damaged_database_that_a_store_of_this_process_has_open_is_not_replaced(
+def test_a_restore_does_not_replace_a_damaged_database_open_in_this_process(
     database: Path, backup: Path, journal_mode: Literal["WAL", "DELETE"]
 ) -> None:
     with Store.open(database, settings=Settings(journal_mode=journal_mode)):
@@ -545,7 +543,7 @@ def test_a_damaged_database_that_a_store_of_this_process_has_open_is_not_replace
     assert restore(backup, database).kept is not None
 
 
-def test_a_damaged_database_that_another_process_has_open_is_not_replaced(
+def test_a_restore_does_not_replace_a_damaged_database_open_in_another_process(
     held: Held, database: Path, backup: Path, impatient: Settings
 ) -> None:
     with held(database, "WAL", "idle"):
@@ -556,7 +554,7 @@ def test_a_damaged_database_that_another_process_has_open_is_not_replaced(
     assert kept_in(database.parent) == []
 
 
-def test_while_another_process_migrates_it_a_restore_is_refused(
+def test_a_restore_during_a_migration_by_another_process_is_refused(
     database: Path, backup: Path, impatient: Settings
 ) -> None:
     import filelock
@@ -582,7 +580,7 @@ DAMAGES = [
 
 @pytest.mark.parametrize("damage", DAMAGES)
 @pytest.mark.parametrize("beside", ["nothing", "a wal"])
-def test_a_damaged_database_is_replaced_and_kept_with_its_wal(
+def test_a_restore_replaces_a_damaged_database_and_keeps_it_with_its_wal(
     database: Path, backup: Path, damage: Callable[[Path], None], beside: str
 ) -> None:
     add(database, "older", entries=200)
@@ -602,7 +600,7 @@ def test_a_damaged_database_is_replaced_and_kept_with_its_wal(
         assert (kept.read_bytes(), kept_wal.read_bytes() if kept_wal.exists() else None) == before
 
 
-def test_what_lies_beside_a_database_that_is_gone_is_not_played_into_the_new_one(database: Path, backup: Path) -> None:
+def test_a_restore_does_not_replay_the_wal_of_a_missing_database(database: Path, backup: Path) -> None:
     unfinished(database)
     wal = database.with_name("store.db-wal").read_bytes()
     database.unlink()
@@ -626,7 +624,7 @@ with store.begin() as uow:
 """
 
 
-def test_a_journal_of_the_old_database_is_not_played_into_the_new_one(
+def test_a_restore_does_not_replay_the_journal_of_the_old_database(
     processes: Processes, home: Path, backup: Path
 ) -> None:
     path = home / "store.db"
@@ -646,7 +644,7 @@ def test_a_journal_of_the_old_database_is_not_played_into_the_new_one(
 
 
 @pytest.mark.parametrize("call", ["link", "replace"])
-def test_what_fails_as_a_damaged_file_is_exchanged_is_taken_back(
+def test_a_restore_that_fails_to_exchange_a_damaged_file_is_undone(
     database: Path, backup: Path, monkeypatch: pytest.MonkeyPatch, call: str
 ) -> None:
     unfinished(database)
@@ -671,7 +669,7 @@ def test_what_fails_as_a_damaged_file_is_exchanged_is_taken_back(
 @pytest.mark.parametrize(
     ("compress", "amid"), [(None, "copying"), ("gzip", "decompressing"), (None, "waiting"), (None, "replacing")]
 )
-def test_on_a_full_disk_the_old_database_stays(
+def test_a_restore_on_a_full_disk_leaves_the_old_database(
     processes: Processes, home: Path, backup: Path, sqlite_template: Path, *, compress: Compression | None, amid: str
 ) -> None:
     old, new = sqlite_template.stat().st_size, backup.stat().st_size
@@ -696,7 +694,7 @@ def test_on_a_full_disk_the_old_database_stays(
 
 
 @pytest.mark.parametrize("amid", ["copying", "checking", "waiting", "replacing"])
-def test_ctrl_c_leaves_the_old_database_and_nothing_else(
+def test_ctrl_c_during_a_restore_leaves_only_the_old_database(
     database: Path, backup: Path, monkeypatch: pytest.MonkeyPatch, amid: str
 ) -> None:
     monkeypatch.setattr(sqlite_copy, "_PAGES_A_STEP", 7)
@@ -727,7 +725,7 @@ def interrupting(amid: str, step: int) -> Progress:
 
 @pytest.mark.parametrize("journal_mode", ["wal", "delete"])
 @pytest.mark.parametrize("pages", [7, 1000])
-def test_ctrl_c_at_any_step_leaves_the_old_database_or_keeps_it_beside(
+def test_ctrl_c_at_any_step_of_a_restore_leaves_or_keeps_the_old_database(
     database: Path, backup: Path, monkeypatch: pytest.MonkeyPatch, pages: int, journal_mode: str
 ) -> None:
     monkeypatch.setattr(sqlite_copy, "_PAGES_A_STEP", pages)
@@ -748,7 +746,7 @@ def test_ctrl_c_at_any_step_leaves_the_old_database_or_keeps_it_beside(
     assert names(kept) == ["old"]
 
 
-def test_on_a_network_file_system_it_is_refused_as_opening_is(
+def test_a_restore_on_a_network_file_system_is_refused(
     database: Path, backup: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     mounts = tmp_path / "mounts"

@@ -22,7 +22,7 @@ def databases(postgres_server: PostgresServer, postgres_template: str) -> Iterat
     made.drop()
 
 
-def test_it_is_empty_and_counts_from_the_start_though_somebody_was_amid_a_unit_of_work(
+def test_a_reused_test_database_is_empty_even_after_an_open_unit_of_work(
     databases: ReusedDatabases,
 ) -> None:
     with databases.database() as first:
@@ -52,14 +52,14 @@ def test_it_is_empty_and_counts_from_the_start_though_somebody_was_amid_a_unit_o
         "DO $$ BEGIN EXECUTE format('ALTER DATABASE %I SET jit = off', current_database()); END $$",
     ],
 )
-def test_what_was_changed_is_not_reused(databases: ReusedDatabases, change: str) -> None:
+def test_a_changed_test_database_is_not_reused(databases: ReusedDatabases, change: str) -> None:
     with databases.database() as first, Store.open(first) as store, store.begin() as uow:
         uow.execute(sa.text(change))
     with databases.database() as second:
         assert second != first
 
 
-def test_two_at_once_are_two_and_a_new_one_was_nobody_s(databases: ReusedDatabases) -> None:
+def test_concurrent_test_databases_are_distinct_and_a_new_one_is_unused(databases: ReusedDatabases) -> None:
     with databases.database() as one, databases.database() as two:
         assert one != two
     with databases.database(new=True) as third:

@@ -82,14 +82,14 @@ def rows_of(database: str) -> dict[str, int]:
         }
 
 
-def test_every_table_has_a_row_in_these_tests(database: str) -> None:
+def test_migration_tests_have_a_row_in_every_table(database: str) -> None:
     with Store.open(database) as store:
         fill(store)
 
     assert set(rows_of(database).values()) == {1}
 
 
-def test_up_down_and_up_again_with_rows_in_the_tables(empty_database: str) -> None:
+def test_migrations_go_up_down_and_up_again_with_rows_in_the_tables(empty_database: str) -> None:
     assert schema.upgrade(empty_database).after == schema.head()
     for revision in reversed(["base", *[each.number for each in schema.history()[:-1]]]):
         with Store.open(empty_database) as store:
@@ -106,7 +106,7 @@ def test_each_migration_can_be_taken_back_alone(empty_database: str) -> None:
         assert schema.upgrade(empty_database, revision.number).after == revision.number
 
 
-def test_the_migrations_make_what_the_table_classes_say(empty_database: str) -> None:
+def test_the_migrations_make_the_schema_of_the_table_classes(empty_database: str) -> None:
     schema.upgrade(empty_database)
 
     assert drift(empty_database) == []
@@ -128,7 +128,7 @@ def ddl_of(path: Path) -> dict[str, str]:
     return {name: " ".join(sql.split()) for name, sql in rows if name != VERSION_TABLE}
 
 
-def test_on_sqlite_the_migrations_make_every_check_and_every_strict_of_the_table_classes(tmp_path: Path) -> None:
+def test_the_migrations_on_sqlite_make_every_check_and_strict_of_the_table_classes(tmp_path: Path) -> None:
     schema.upgrade(tmp_path / "migrated.db")
 
     found, wanted = ddl_of(tmp_path / "migrated.db"), declared_statements()
@@ -145,7 +145,7 @@ def checks_of(store: Store) -> dict[str, str]:
 
 
 @needs_postgres
-def test_on_postgresql_the_migrations_make_every_constraint_of_the_table_classes(
+def test_the_migrations_on_postgresql_make_every_constraint_of_the_table_classes(
     postgres_server: PostgresServer,
 ) -> None:
     name = postgres_server.make()
@@ -161,7 +161,7 @@ def test_on_postgresql_the_migrations_make_every_constraint_of_the_table_classes
         postgres_server.drop(name)
 
 
-def test_on_sqlite_every_constraint_and_index_has_a_name_from_the_convention(sqlite_path: Path) -> None:
+def test_every_constraint_and_index_on_sqlite_has_a_conventional_name(sqlite_path: Path) -> None:
     made = ddl_of(sqlite_path)
     for table in METADATA.tables:
         # An autoincrement key can only be written at its column, where it has no name.
@@ -176,7 +176,7 @@ def test_on_sqlite_every_constraint_and_index_has_a_name_from_the_convention(sql
 
 
 @needs_postgres
-def test_on_postgresql_every_constraint_and_index_has_a_name_from_the_convention(
+def test_every_constraint_and_index_on_postgresql_has_a_conventional_name(
     postgres_server: PostgresServer, postgres_template: str
 ) -> None:
     with Store.open(postgres_server.url_of(postgres_template)) as store, store.read() as uow:
@@ -202,7 +202,7 @@ def test_a_revision_is_read_by_its_number_and_its_title() -> None:
         assert f'revision = "{revision.number}"' in text
 
 
-def test_sessions_from_before_they_had_a_status_machine_get_what_it_asks_for(empty_database: str) -> None:
+def test_a_migration_gives_old_sessions_a_valid_status(empty_database: str) -> None:
     schema.upgrade(empty_database, "0002")
     insert = sa.text(
         "INSERT INTO sessions (id, kind, name, tempo_bpm, status, created_at, updated_at, rules_rev) "
@@ -222,7 +222,7 @@ def test_sessions_from_before_they_had_a_status_machine_get_what_it_asks_for(emp
     assert [each.attributes for each in found] == [{}, {}]
 
 
-def test_a_table_that_a_view_shows_can_be_rebuilt(sqlite_path: Path) -> None:
+def test_a_migration_can_rebuild_a_table_a_view_depends_on(sqlite_path: Path) -> None:
     settings = Settings()
     with schema.migrating(resolve(sqlite_path, settings), settings) as run:
         operations = Operations(MigrationContext.configure(run.connection))
@@ -234,7 +234,7 @@ def test_a_table_that_a_view_shows_can_be_rebuilt(sqlite_path: Path) -> None:
 
 
 @pytest.mark.parametrize("backend_name", ["sqlite", "postgresql"])
-def test_the_sql_of_the_migrations_can_be_read_without_a_database(backend_name: str) -> None:
+def test_the_sql_of_the_migrations_is_printed_without_a_database(backend_name: str) -> None:
     text = schema.sql(backend_name)
 
     assert "CREATE TABLE rules" in text
@@ -251,7 +251,7 @@ def test_a_revision_that_does_not_exist_is_invalid_input(tmp_path: Path, revisio
 
 
 @pytest.mark.parametrize("steps", ["+9", "-9"])
-def test_more_steps_than_there_are_is_invalid_input(database: str, steps: str) -> None:
+def test_migrating_more_steps_than_exist_is_invalid_input(database: str, steps: str) -> None:
     move = schema.upgrade if steps.startswith("+") else schema.downgrade
 
     with pytest.raises(InvalidInput, match=re.escape(steps)):
@@ -261,7 +261,7 @@ def test_more_steps_than_there_are_is_invalid_input(database: str, steps: str) -
 
 
 @pytest.mark.parametrize("revisions", [":", "+1:-1", "9999", "base:9999", "0002:0001", "head:base", "head:0001"])
-def test_a_range_that_does_not_exist_has_no_sql(revisions: str) -> None:
+def test_a_range_of_missing_revisions_has_no_sql(revisions: str) -> None:
     with pytest.raises(InvalidInput):
         schema.sql("sqlite", revisions)
 
@@ -271,7 +271,7 @@ def test_an_in_memory_store_cannot_be_migrated_from_outside() -> None:
         schema.upgrade(":memory:")
 
 
-def test_an_older_file_is_migrated_when_it_is_opened(tmp_path: Path) -> None:
+def test_an_older_database_is_migrated_when_it_is_opened(tmp_path: Path) -> None:
     path = tmp_path / "a.db"
     schema.upgrade(path)
     schema.downgrade(path, "base")
@@ -281,7 +281,7 @@ def test_an_older_file_is_migrated_when_it_is_opened(tmp_path: Path) -> None:
     assert schema.current(path) == schema.head()
 
 
-def test_before_a_file_with_data_is_changed_it_is_copied_beside(sqlite_path: Path) -> None:
+def test_a_migration_copies_a_file_with_data_first(sqlite_path: Path) -> None:
     with Store.open(sqlite_path) as store:
         session_id = fill(store)
 
@@ -298,7 +298,7 @@ def test_before_a_file_with_data_is_changed_it_is_copied_beside(sqlite_path: Pat
 
 @pytest.mark.parametrize("revision", ["head", schema.head()])
 @pytest.mark.parametrize("move", [schema.upgrade, schema.downgrade])
-def test_where_there_is_nothing_to_migrate_nothing_is_copied(
+def test_a_migration_without_steps_copies_no_file(
     sqlite_path: Path, move: Callable[..., schema.Migration], revision: str
 ) -> None:
     with Store.open(sqlite_path) as store:
@@ -308,7 +308,7 @@ def test_where_there_is_nothing_to_migrate_nothing_is_copied(
     assert list(sqlite_path.parent.glob("*.backup")) == []
 
 
-def test_a_file_without_data_is_not_copied(tmp_path: Path) -> None:
+def test_a_migration_does_not_copy_a_file_without_data(tmp_path: Path) -> None:
     schema.upgrade(tmp_path / "a.db")
 
     assert schema.downgrade(tmp_path / "a.db", "base").backup is None
@@ -320,7 +320,7 @@ def test_opening_a_database_at_head_takes_no_lock(sqlite_path: Path) -> None:
     assert not sqlite_path.with_name("store.db.lock").exists()
 
 
-def test_opening_at_head_does_not_even_import_alembic(processes: Processes, sqlite_path: Path) -> None:
+def test_opening_a_database_at_head_does_not_import_alembic(processes: Processes, sqlite_path: Path) -> None:
     script = (
         "import sys; from vibeweaver_store import Store; Store.open(sys.argv[1]); assert 'alembic' not in sys.modules"
     )
@@ -365,7 +365,7 @@ def test_threads_that_open_one_fresh_database_migrate_it_once(empty_database: st
     assert schema.current(empty_database) == schema.head()
 
 
-def test_a_migration_that_another_process_holds_up_is_store_busy(tmp_path: Path, impatient: Settings) -> None:
+def test_a_migration_blocked_by_another_process_is_store_busy(tmp_path: Path, impatient: Settings) -> None:
     import filelock
 
     lock = filelock.FileLock(tmp_path / "a.db.lock")
@@ -375,7 +375,7 @@ def test_a_migration_that_another_process_holds_up_is_store_busy(tmp_path: Path,
     assert not (tmp_path / "a.db").exists()
 
 
-def test_the_applications_logging_is_left_alone(tmp_path: Path) -> None:
+def test_a_migration_leaves_the_logging_of_the_application_alone(tmp_path: Path) -> None:
     root = logging.getLogger()
     before = (root.level, list(root.handlers), logging.getLogger("alembic").level, logging.root.manager.disable)
     mine = logging.getLogger("mine")
@@ -386,7 +386,7 @@ def test_the_applications_logging_is_left_alone(tmp_path: Path) -> None:
     assert not mine.disabled
 
 
-def test_migrating_prints_nothing(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+def test_a_migration_prints_nothing(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     Store.open(tmp_path / "a.db").close()
 
     assert capfd.readouterr() == ("", "")
@@ -434,7 +434,7 @@ def with_migration(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, body: str) -
         ('op.execute("SELECT * FROM nowhere")', "nowhere"),
     ],
 )
-def test_a_migration_that_fails_is_rolled_back_whole(
+def test_a_failed_migration_is_rolled_back_whole(
     database: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, body: str, says: str
 ) -> None:
     with Store.open(database) as store:
@@ -456,7 +456,7 @@ def test_a_migration_that_fails_is_rolled_back_whole(
         ('op.execute("DELETE FROM sessions")', "without their parent"),
     ],
 )
-def test_on_sqlite_a_migration_that_loses_rows_or_parents_is_rolled_back(
+def test_a_migration_on_sqlite_that_loses_rows_or_parents_is_rolled_back(
     sqlite_path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, body: str, says: str
 ) -> None:
     with Store.open(sqlite_path) as store:
@@ -470,7 +470,7 @@ def test_on_sqlite_a_migration_that_loses_rows_or_parents_is_rolled_back(
     assert rows_of(str(sqlite_path)) == before
 
 
-def test_on_sqlite_a_table_can_be_rebuilt_without_losing_what_belongs_to_it(
+def test_a_migration_on_sqlite_rebuilds_a_table_without_losing_child_rows(
     sqlite_path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with Store.open(sqlite_path) as store:
@@ -493,7 +493,7 @@ def alembic(processes: Processes, *arguments: str, **environment: str) -> Ended:
     return processes.run_module("alembic", *arguments, folder=TOP, environment={**os.environ, **environment})
 
 
-def test_alembics_own_commands_go_the_same_way(processes: Processes, empty_database: str) -> None:
+def test_alembics_own_commands_migrate_the_same_way(processes: Processes, empty_database: str) -> None:
     done = alembic(processes, "-x", f"database={empty_database}", "upgrade", "head")
     assert done.returncode == 0, done.stderr
     assert schema.current(empty_database) == schema.head()
@@ -502,15 +502,13 @@ def test_alembics_own_commands_go_the_same_way(processes: Processes, empty_datab
     assert checked.returncode == 0, checked.stdout + checked.stderr
 
 
-def test_a_change_of_the_table_classes_without_a_migration_fails_alembic_check(
-    processes: Processes, database: str
-) -> None:
+def test_a_table_class_change_without_a_migration_fails_alembic_check(processes: Processes, database: str) -> None:
     schema.downgrade(database, "base")
 
     assert alembic(processes, "check", VIBEWEAVER_DATABASE=database).returncode != 0
 
 
-def test_a_database_that_says_it_is_at_several_revisions_is_corrupt(database: str) -> None:
+def test_a_database_at_several_revisions_is_corrupt(database: str) -> None:
     with Store.open(database) as store, store.begin() as uow:
         uow.execute(sa.text(f"INSERT INTO {VERSION_TABLE} (version_num) VALUES ('0001')"))
 

@@ -40,7 +40,7 @@ def contents(folder: Path) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
-def test_a_missing_file_is_made_for_this_user_only_with_its_folders(tmp_path: Path) -> None:
+def test_opening_makes_a_missing_file_and_its_folders_for_this_user_only(tmp_path: Path) -> None:
     path = tmp_path / "deep" / "er" / "late-set.db"
 
     Store.open(path).close()
@@ -49,7 +49,7 @@ def test_a_missing_file_is_made_for_this_user_only_with_its_folders(tmp_path: Pa
     assert mode_of(path.parent) == mode_of(path.parent.parent) == 0o700
 
 
-def test_a_new_file_is_marked_as_ours_in_its_header(tmp_path: Path) -> None:
+def test_a_new_database_file_is_marked_as_a_store_in_its_header(tmp_path: Path) -> None:
     path = tmp_path / "a.db"
 
     Store.open(path).close()
@@ -57,7 +57,7 @@ def test_a_new_file_is_marked_as_ours_in_its_header(tmp_path: Path) -> None:
     assert int.from_bytes(path.read_bytes()[68:72], "big") == sqlite_file.APPLICATION_ID
 
 
-def test_an_empty_file_is_taken_as_a_new_database(tmp_path: Path) -> None:
+def test_opening_an_empty_file_makes_a_new_database(tmp_path: Path) -> None:
     path = tmp_path / "a.db"
     path.touch()
 
@@ -66,7 +66,7 @@ def test_an_empty_file_is_taken_as_a_new_database(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("given", ["path", "text", "url", "sqlalchemy driver"])
-def test_a_file_may_be_named_by_path_by_text_or_by_url(tmp_path: Path, given: str) -> None:
+def test_a_database_file_may_be_named_by_path_text_or_url(tmp_path: Path, given: str) -> None:
     path = tmp_path / "a b%20ü.db"
     spellings: dict[str, str | Path] = {
         "path": path,
@@ -80,7 +80,7 @@ def test_a_file_may_be_named_by_path_by_text_or_by_url(tmp_path: Path, given: st
     assert path.is_file()
 
 
-def test_nothing_named_means_the_environment_then_the_users_own_file(
+def test_a_store_opens_the_environments_or_the_users_own_database_by_default(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
@@ -148,7 +148,7 @@ def make_newer_database(path: Path) -> None:
         (make_newer_database, SchemaMismatch, "upgrade the package"),
     ],
 )
-def test_what_is_not_ours_is_refused_and_left_as_it_was(
+def test_opening_a_file_that_is_not_a_store_is_refused_and_leaves_it(
     tmp_path: Path, make: Callable[[Path], None], error: type[StoreError], says: str
 ) -> None:
     path = tmp_path / "thing.db"
@@ -163,7 +163,7 @@ def test_what_is_not_ours_is_refused_and_left_as_it_was(
     assert sorted(entry.name for entry in tmp_path.iterdir()) == ["thing.db"]
 
 
-def test_a_newer_schema_says_what_was_found_and_what_is_known(tmp_path: Path) -> None:
+def test_opening_a_newer_schema_names_the_found_and_the_known_revision(tmp_path: Path) -> None:
     path = tmp_path / "a.db"
     make_newer_database(path)
 
@@ -173,7 +173,7 @@ def test_a_newer_schema_says_what_was_found_and_what_is_known(tmp_path: Path) ->
     assert (caught.value.found, caught.value.expected) == ("9999", schema.head())
 
 
-def test_a_damaged_file_is_corrupt_data(sqlite_path: Path) -> None:
+def test_opening_a_damaged_file_is_corrupt_data(sqlite_path: Path) -> None:
     damaged = bytearray(sqlite_path.read_bytes())
     damaged[100:4096] = b"\xff" * 3996
     sqlite_path.write_bytes(damaged)
@@ -196,12 +196,12 @@ def test_a_damaged_file_is_corrupt_data(sqlite_path: Path) -> None:
         ("a\x00b.db", "not the path"),
     ],
 )
-def test_a_name_that_is_no_database_is_invalid_input(database: str, says: str) -> None:
+def test_opening_an_invalid_database_name_is_invalid_input(database: str, says: str) -> None:
     with pytest.raises(InvalidInput, match=says):
         Store.open(database)
 
 
-def test_a_part_of_the_path_that_is_a_file_is_refused(tmp_path: Path) -> None:
+def test_opening_a_path_through_a_file_is_refused(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
 
     with pytest.raises(StoreUnavailable, match="a file, not a folder"):
@@ -229,7 +229,7 @@ except StoreUnavailable as error:
         (0o777, 0o000, "cannot be read and written"),
     ],
 )
-def test_a_place_without_the_right_to_write_is_refused(
+def test_opening_without_write_permission_is_refused(
     processes: Processes, sqlite_template: Path, *, folder_mode: int, file_mode: int | None, says: str
 ) -> None:
     # Not under pytest's own folder, which other users may not enter.
@@ -250,14 +250,14 @@ def test_a_place_without_the_right_to_write_is_refused(
         assert sorted(entry.name for entry in folder.iterdir()) == before
 
 
-def test_with_migrate_false_nothing_is_made(tmp_path: Path) -> None:
+def test_opening_with_migrate_false_makes_no_file(tmp_path: Path) -> None:
     with pytest.raises(StoreUnavailable, match="db init"):
         Store.open(tmp_path / "a.db", migrate=False)
 
     assert list(tmp_path.iterdir()) == []
 
 
-def test_with_migrate_false_an_older_schema_is_refused_with_the_command_to_run(tmp_path: Path) -> None:
+def test_opening_an_older_schema_with_migrate_false_names_the_command_to_run(tmp_path: Path) -> None:
     path = tmp_path / "a.db"
     schema.upgrade(path)
     schema.downgrade(path, "base")
@@ -274,19 +274,19 @@ def mounts(tmp_path: Path) -> Path:
     return table
 
 
-def test_wal_on_a_network_file_system_is_refused_with_what_to_do(tmp_path: Path, mounts: Path) -> None:
+def test_opening_in_wal_mode_on_a_network_file_system_is_refused_with_advice(tmp_path: Path, mounts: Path) -> None:
     with pytest.raises(StoreUnavailable, match=r"nfs4.*VIBEWEAVER_JOURNAL_MODE=DELETE.*VIBEWEAVER_FORCE_WAL=1"):
         sqlite_file.check_file_system(tmp_path / "share a" / "store.db", Settings(), mounts)
 
 
 @pytest.mark.parametrize("settings", [Settings(force_wal=True), Settings(journal_mode="DELETE")])
-def test_a_network_file_system_is_warned_about(tmp_path: Path, mounts: Path, settings: Settings) -> None:
+def test_opening_on_a_network_file_system_warns(tmp_path: Path, mounts: Path, settings: Settings) -> None:
     with pytest.warns(NetworkFileSystemWarning, match="nfs4"):
         sqlite_file.check_file_system(tmp_path / "share a" / "store.db", settings, mounts)
 
 
 @pytest.mark.parametrize("use", [Store.open, schema.upgrade, schema.downgrade])
-def test_a_database_on_a_network_file_system_is_neither_opened_nor_made(
+def test_a_refused_network_file_system_gets_no_database_file(
     tmp_path: Path, mounts: Path, monkeypatch: pytest.MonkeyPatch, use: Callable[[Path], object]
 ) -> None:
     (tmp_path / "share a").mkdir()
@@ -298,11 +298,11 @@ def test_a_database_on_a_network_file_system_is_neither_opened_nor_made(
     assert list((tmp_path / "share a").iterdir()) == []
 
 
-def test_a_local_disk_is_not_warned_about(tmp_path: Path, mounts: Path) -> None:
+def test_opening_on_a_local_disk_does_not_warn(tmp_path: Path, mounts: Path) -> None:
     sqlite_file.check_file_system(tmp_path / "store.db", Settings(), mounts)  # a warning would be an error here
 
 
-def test_where_the_system_tells_no_file_systems_there_is_no_warning(tmp_path: Path) -> None:
+def test_opening_does_not_warn_if_the_file_system_is_unknown(tmp_path: Path) -> None:
     assert sqlite_file.file_system(tmp_path, tmp_path / "absent") is None
 
 
@@ -319,7 +319,7 @@ def test_a_memory_store_is_one_database_for_all_threads() -> None:
         assert {jam.name for jam in store.query(sessions.page).items} == {f"jam {n}" for n in range(16)}
 
 
-def test_two_memory_stores_share_nothing() -> None:
+def test_memory_stores_share_no_data() -> None:
     with Store.open(":memory:") as one, Store.open(":memory:") as two:
         one.run(sessions.create, name="jam")
 
@@ -343,7 +343,7 @@ def test_a_memory_store_leaves_nothing_behind_when_closed() -> None:
     assert not folder.exists()
 
 
-def test_a_closed_store_is_unavailable_and_may_be_closed_again(sqlite_path: Path) -> None:
+def test_a_closed_store_is_unavailable_and_can_be_closed_again(sqlite_path: Path) -> None:
     store = Store.open(sqlite_path)
     store.close()
     store.close()
@@ -353,7 +353,7 @@ def test_a_closed_store_is_unavailable_and_may_be_closed_again(sqlite_path: Path
 
 
 @needs_postgres
-def test_a_postgresql_database_is_not_migrated_by_opening_it(postgres_server: PostgresServer) -> None:
+def test_opening_a_postgresql_database_does_not_migrate_it(postgres_server: PostgresServer) -> None:
     name = postgres_server.make()
     try:
         with pytest.raises(SchemaMismatch, match=r"vibeweaver-store --db '.*' db upgrade"):
@@ -371,7 +371,7 @@ def test_a_postgresql_database_is_not_migrated_by_opening_it(postgres_server: Po
         pytest.param("postgresql://vibe:s3cret@{server}/no_such_database", marks=needs_postgres),
     ],
 )
-def test_a_server_that_does_not_answer_is_unavailable_and_no_password_is_told(
+def test_opening_an_unreachable_server_is_unavailable_without_a_password(
     url: str, request: pytest.FixtureRequest
 ) -> None:
     if "{server}" in url:
@@ -384,7 +384,7 @@ def test_a_server_that_does_not_answer_is_unavailable_and_no_password_is_told(
     assert "s3cret" not in str(caught.value)
 
 
-def test_a_setting_of_the_environment_that_cannot_be_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_invalid_setting_of_the_environment_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("VIBEWEAVER_BUSY_TIMEOUT_SECONDS", "soon")
 
     with pytest.raises(InvalidInput, match="VIBEWEAVER_BUSY_TIMEOUT_SECONDS"):
@@ -402,9 +402,7 @@ os._exit(0)
 """
 
 
-def test_the_unfinished_transaction_of_another_application_is_not_taken_back(
-    processes: Processes, tmp_path: Path
-) -> None:
+def test_opening_does_not_roll_back_a_hot_journal_of_another_application(processes: Processes, tmp_path: Path) -> None:
     path = tmp_path / "f.db"
     processes.start(_CRASH_AMID_A_TRANSACTION, path).finish()
     before = contents(tmp_path)
@@ -416,7 +414,7 @@ def test_the_unfinished_transaction_of_another_application_is_not_taken_back(
     assert contents(tmp_path) == before
 
 
-def test_a_file_that_another_process_keeps_to_itself_is_store_busy(sqlite_path: Path, impatient: Settings) -> None:
+def test_opening_a_file_locked_by_another_process_is_store_busy(sqlite_path: Path, impatient: Settings) -> None:
     with sqlite3.connect(sqlite_path, isolation_level=None) as holder:
         holder.execute("PRAGMA locking_mode = EXCLUSIVE")
         holder.execute("PRAGMA journal_mode = DELETE")
@@ -429,7 +427,7 @@ def test_a_file_that_another_process_keeps_to_itself_is_store_busy(sqlite_path: 
 
 
 @pytest.mark.parametrize("again", [None, "another store"])
-def test_a_file_that_is_deleted_or_replaced_under_an_open_store_is_unavailable_and_not_made_anew(
+def test_a_file_deleted_or_replaced_under_an_open_store_is_not_recreated(
     tmp_path: Path, sqlite_path: Path, sqlite_template: Path, again: str | None
 ) -> None:
     with Store.open(sqlite_path) as store:
@@ -446,7 +444,7 @@ def test_a_file_that_is_deleted_or_replaced_under_an_open_store_is_unavailable_a
     assert sqlite_path.exists() == bool(again)
 
 
-def test_a_name_that_is_no_unicode_can_be_opened_twice(tmp_path: Path) -> None:
+def test_a_database_name_that_is_not_unicode_can_be_opened_twice(tmp_path: Path) -> None:
     path = Path(os.fsdecode(bytes(tmp_path) + b"/caf\xe9.db"))
     Store.open(path).close()
 
@@ -455,14 +453,14 @@ def test_a_name_that_is_no_unicode_can_be_opened_twice(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("url", ["postgresql://h:s3cret/x", "postgresql://u@127.0.0.1:1/x?password=s3cret"])
-def test_no_password_is_told_wherever_it_stands_in_a_url(url: str) -> None:
+def test_errors_of_opening_hide_a_password_anywhere_in_the_url(url: str) -> None:
     with pytest.raises(StoreError) as caught:
         Store.open(url)
 
     assert "s3cret" not in str(caught.value)
 
 
-def test_opening_many_times_leaves_no_descriptor_open(sqlite_path: Path) -> None:
+def test_opening_a_store_many_times_leaves_no_descriptor_open(sqlite_path: Path) -> None:
     folder = Path("/proc/self/fd")
     if not folder.is_dir():
         pytest.skip("this system does not list descriptors")
@@ -475,7 +473,7 @@ def test_opening_many_times_leaves_no_descriptor_open(sqlite_path: Path) -> None
     assert len(list(folder.iterdir())) <= before + 1
 
 
-def test_closing_amid_use_closes_what_is_in_use_when_it_ends(sqlite_path: Path) -> None:
+def test_closing_a_store_in_use_closes_its_connections_when_their_use_ends(sqlite_path: Path) -> None:
     store = Store.open(sqlite_path)
     with store.read() as uow:
         sessions.page(uow)

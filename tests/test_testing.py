@@ -44,21 +44,21 @@ NOON = datetime(2026, 1, 1, 12, 0, tzinfo=UTC)
 # --- the clock -------------------------------------------------------------------------------------------------
 
 
-def test_the_clock_stands_still() -> None:
+def test_the_settable_clock_stands_still() -> None:
     clock = SettableClock()
 
     assert clock() == NOON
     assert clock() == NOON
 
 
-def test_the_clock_goes_on_when_it_is_told_to() -> None:
+def test_the_settable_clock_advances_when_told_to() -> None:
     clock = SettableClock()
 
     assert clock.advance(hours=1, seconds=0.5) == NOON + timedelta(hours=1, seconds=0.5)
     assert clock.advance(hours=-1) == clock() == NOON + timedelta(seconds=0.5)
 
 
-def test_the_clock_shows_what_it_is_set_to() -> None:
+def test_the_settable_clock_shows_the_instant_it_is_set_to() -> None:
     clock = SettableClock(datetime(1999, 12, 31, tzinfo=UTC))
     assert clock().year == 1999
 
@@ -66,14 +66,14 @@ def test_the_clock_shows_what_it_is_set_to() -> None:
     assert clock.set(there) == clock() == there
 
 
-def test_a_store_takes_its_time_from_the_clock(store: Store, clock: SettableClock) -> None:
+def test_a_store_takes_its_time_from_the_settable_clock(store: Store, clock: SettableClock) -> None:
     clock.set(datetime(2030, 1, 1, tzinfo=timezone(timedelta(hours=2))))
 
     assert store.run(sessions.create, name="late set").created_at == datetime(2029, 12, 31, 22, 0, tzinfo=UTC)
 
 
 @pytest.mark.parametrize("instant", [datetime(2026, 1, 1), "2026-01-01", None, 0])  # noqa: DTZ001 - naive on purpose
-def test_what_is_no_instant_is_refused_and_the_clock_stays(instant: Any) -> None:
+def test_the_settable_clock_refuses_an_invalid_instant(instant: Any) -> None:
     clock = SettableClock()
 
     with pytest.raises(InvalidInput, match="aware datetime"):
@@ -85,7 +85,7 @@ def test_what_is_no_instant_is_refused_and_the_clock_stays(instant: Any) -> None
 
 
 @pytest.mark.parametrize("delta", [{"beats": 4}, {"days": "one"}, {"days": 10**9}, {"seconds": float("nan")}])
-def test_what_is_no_span_of_time_is_refused_and_the_clock_stays(delta: dict[str, Any]) -> None:
+def test_the_settable_clock_refuses_an_invalid_duration(delta: dict[str, Any]) -> None:
     clock = SettableClock()
 
     with pytest.raises(InvalidInput, match="cannot be advanced"):
@@ -97,7 +97,7 @@ def test_what_is_no_span_of_time_is_refused_and_the_clock_stays(delta: dict[str,
 # --- the template ----------------------------------------------------------------------------------------------
 
 
-def test_the_template_is_at_head_and_has_nothing_beside_it() -> None:
+def test_the_template_database_is_at_head_with_no_file_beside_it() -> None:
     made = template()
 
     assert schema.current(made) == schema.head()
@@ -105,7 +105,7 @@ def test_the_template_is_at_head_and_has_nothing_beside_it() -> None:
     assert {entry.name for entry in made.parent.iterdir()} <= {made.name, f"{made.name}.lock"}
 
 
-def test_threads_that_ask_together_get_one_template(processes: Processes) -> None:
+def test_threads_that_ask_together_get_one_template_database(processes: Processes) -> None:
     script = """
 import threading
 from vibeweaver_store import schema
@@ -120,7 +120,7 @@ print(len(paths), len(calls))
     assert processes.run(script).stdout == "1 1\n"
 
 
-def test_a_template_that_was_deleted_is_made_again(processes: Processes) -> None:
+def test_a_deleted_template_database_is_made_again(processes: Processes) -> None:
     script = """
 import shutil
 from vibeweaver_store.testing import new_store, template
@@ -131,7 +131,7 @@ print(template().exists())
     assert processes.run(script).stdout == "True\n"
 
 
-def test_without_a_place_for_temporary_files_the_template_is_unavailable(processes: Processes) -> None:
+def test_the_template_database_without_a_temporary_folder_is_unavailable(processes: Processes) -> None:
     script = """
 import tempfile
 from vibeweaver_store import StoreUnavailable
@@ -148,7 +148,7 @@ except StoreUnavailable as error:
 # --- new stores ------------------------------------------------------------------------------------------------
 
 
-def test_a_new_store_in_memory_is_empty_and_a_world_of_its_own() -> None:
+def test_new_store_in_memory_is_empty_and_isolated() -> None:
     with new_store() as one, new_store() as two:
         one.run(sessions.create, name="late set")
 
@@ -157,7 +157,7 @@ def test_a_new_store_in_memory_is_empty_and_a_world_of_its_own() -> None:
         assert two.query(sessions.page).items == []
 
 
-def test_a_new_store_in_memory_leaves_nothing_behind() -> None:
+def test_new_store_in_memory_leaves_nothing_behind() -> None:
     store = new_store()
     folder = store._target.file.parent
     assert stat.S_IMODE(folder.stat().st_mode) == 0o700
@@ -166,7 +166,7 @@ def test_a_new_store_in_memory_leaves_nothing_behind() -> None:
     assert not folder.exists()
 
 
-def test_a_new_store_is_what_opening_makes_of_a_missing_file(tmp_path: Path) -> None:
+def test_new_store_equals_a_store_opened_on_a_missing_file(tmp_path: Path) -> None:
     with new_store(tmp_path / "copied.db"), Store.open(tmp_path / "opened.db"):
         pass
 
@@ -175,13 +175,13 @@ def test_a_new_store_is_what_opening_makes_of_a_missing_file(tmp_path: Path) -> 
     assert (tmp_path / "copied.db").stat().st_size == (tmp_path / "opened.db").stat().st_size
 
 
-def test_a_new_store_takes_its_clock_and_its_settings(clock: SettableClock, impatient: Settings) -> None:
+def test_new_store_takes_a_clock_and_settings(clock: SettableClock, impatient: Settings) -> None:
     with new_store(clock=clock, settings=impatient) as store:
         assert store.run(sessions.create, name="late set").created_at == clock()
         assert store._settings is impatient
 
 
-def test_a_new_store_takes_under_five_milliseconds() -> None:
+def test_new_store_takes_under_five_milliseconds() -> None:
     template()
     spent = []
     for _ in range(50):
@@ -194,21 +194,21 @@ def test_a_new_store_takes_under_five_milliseconds() -> None:
 
 
 @pytest.mark.parametrize("name", ["naïve ♫.db", "a b.db", "100% #1?.db", "new/folder/a.db", ".hidden"])
-def test_a_new_file_may_have_any_name(tmp_path: Path, name: str) -> None:
+def test_new_file_takes_any_name(tmp_path: Path, name: str) -> None:
     assert new_file(tmp_path / name) == tmp_path / name
 
     with Store.open(tmp_path / name, migrate=False) as store:
         store.run(sessions.create, name="late set")
 
 
-def test_a_path_may_be_text(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_new_file_takes_a_path_as_text(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
 
     assert new_file("store.db") == tmp_path / "store.db"
 
 
 @pytest.mark.parametrize("taken", ["store.db", "store.db-wal", "store.db-journal"])
-def test_nothing_is_overwritten(tmp_path: Path, taken: str) -> None:
+def test_new_file_and_new_store_overwrite_no_file(tmp_path: Path, taken: str) -> None:
     (tmp_path / taken).write_bytes(b"precious")
 
     with pytest.raises(AlreadyExists, match=taken):
@@ -220,7 +220,7 @@ def test_nothing_is_overwritten(tmp_path: Path, taken: str) -> None:
     assert (tmp_path / taken).read_bytes() == b"precious"
 
 
-def test_of_threads_that_make_one_file_one_has_it(tmp_path: Path) -> None:
+def test_new_file_called_concurrently_makes_one_file(tmp_path: Path) -> None:
     template()
     made: list[object] = []
 
@@ -240,12 +240,12 @@ def test_of_threads_that_make_one_file_one_has_it(tmp_path: Path) -> None:
     assert len(made) == 8
 
 
-def test_a_folder_is_no_place_for_a_file(tmp_path: Path) -> None:
+def test_new_file_refuses_a_folder(tmp_path: Path) -> None:
     with pytest.raises(AlreadyExists):
         new_file(tmp_path)
 
 
-def test_a_file_is_no_folder(tmp_path: Path) -> None:
+def test_new_file_refuses_a_path_through_a_file(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
 
     with pytest.raises(StoreUnavailable, match="file"):
@@ -253,17 +253,17 @@ def test_a_file_is_no_folder(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("path", ["", "  ", "a\x00b", "mysql://host/name", "postgresql://host/name"])
-def test_what_is_no_path_of_a_file_is_refused(path: str) -> None:
+def test_new_store_refuses_an_invalid_path(path: str) -> None:
     with pytest.raises(InvalidInput):
         new_store(path)
 
 
-def test_a_new_file_is_never_the_users_own() -> None:
+def test_new_file_without_a_name_is_refused() -> None:
     with pytest.raises(InvalidInput, match="name the file"):
         new_file(None)  # type: ignore[arg-type]
 
 
-def test_on_a_full_disk_no_part_of_a_file_is_left(processes: Processes, tmp_path: Path) -> None:
+def test_new_file_on_a_full_disk_leaves_no_partial_file(processes: Processes, tmp_path: Path) -> None:
     # A limit on the size of files ends a write as a full disk does, and needs no rights.
     script = """
 import resource, signal, sys
@@ -291,7 +291,7 @@ for make in (lambda: new_file(sys.argv[1]), new_store):
 
 
 @needs_postgres
-def test_a_database_on_postgresql_is_copied_and_dropped(
+def test_a_postgresql_test_database_is_copied_and_dropped(
     postgres_server: PostgresServer, postgres_template: str, clock: SettableClock
 ) -> None:
     with postgres_server.database(postgres_template) as url, Store.open(url, clock=clock) as store:
@@ -302,7 +302,7 @@ def test_a_database_on_postgresql_is_copied_and_dropped(
 
 
 @needs_postgres
-def test_a_database_on_postgresql_is_dropped_though_the_test_failed_and_a_store_is_open(
+def test_a_postgresql_test_database_is_dropped_despite_a_failed_test_and_an_open_store(
     postgres_server: PostgresServer, postgres_template: str
 ) -> None:
     with pytest.raises(ZeroDivisionError), postgres_server.database(postgres_template) as url:
@@ -316,18 +316,18 @@ def test_a_database_on_postgresql_is_dropped_though_the_test_failed_and_a_store_
 
 
 @needs_postgres
-def test_a_template_that_is_not_there_is_told(postgres_server: PostgresServer) -> None:
+def test_a_missing_postgresql_template_is_reported(postgres_server: PostgresServer) -> None:
     with pytest.raises(StoreUnavailable, match="no_such_template"):
         postgres_server.make("no_such_template")
 
 
 @pytest.mark.parametrize("url", ["store.db", ":memory:", "sqlite:///store.db"])
-def test_what_is_no_postgresql_server_is_refused(url: str) -> None:
+def test_an_invalid_postgresql_server_url_is_refused(url: str) -> None:
     with pytest.raises(InvalidInput, match="no PostgreSQL server"):
         PostgresServer(url)
 
 
-def test_a_server_that_does_not_answer_is_unavailable_and_its_password_is_not_told() -> None:
+def test_an_unreachable_postgresql_test_server_is_unavailable_without_a_password() -> None:
     server = PostgresServer("postgresql://vibe:s3cret@127.0.0.1:1/postgres")
 
     with pytest.raises(StoreUnavailable) as caught:
@@ -340,14 +340,14 @@ def test_a_server_that_does_not_answer_is_unavailable_and_its_password_is_not_to
 
 
 @pytest.mark.parametrize("factory", FACTORIES)
-def test_a_factory_makes_rows_that_the_table_takes(store: Store, factory: type[RowFactory[Any]]) -> None:
+def test_a_factory_makes_rows_its_table_accepts(store: Store, factory: type[RowFactory[Any]]) -> None:
     with store.begin() as uow:
         made = factory.create_batch(3, uow=uow)
 
     assert len({str(columns_of(row)) for row in made}) == 3
 
 
-def test_stats_of_several_samples_are_whole(store: Store, other: Store) -> None:
+def test_a_stats_factory_of_several_samples_is_consistent(store: Store, other: Store) -> None:
     with store.begin() as uow:
         made = GenerationStatsFactory.create(uow=uow, sample_count=4, last_ms=100)
 
@@ -369,7 +369,7 @@ def test_a_factory_builds_valid_rows_without_a_database(factory: type[RowFactory
     assert columns_of(type(built).build(**columns_of(built))) == columns_of(built)
 
 
-def test_a_value_that_cannot_be_is_refused_by_its_name() -> None:
+def test_a_factory_names_the_field_of_an_invalid_value() -> None:
     with pytest.raises(InvalidInput, match="beat"):
         MarkerFactory.build(beat="soon")
 
@@ -428,19 +428,21 @@ def run_application(processes: Processes, tmp_path: Path) -> RunApplication:
         "from vibeweaver_store.testing import *",
     ],
 )
-def test_an_application_activates_the_fixtures_in_its_conftest(run_application: RunApplication, conftest: str) -> None:
+def test_an_application_activates_the_pytest_fixtures_in_its_conftest(
+    run_application: RunApplication, conftest: str
+) -> None:
     told = run_application(conftest)
 
     assert "3 passed, 1 skipped" in told
     assert "VIBEWEAVER_TEST_POSTGRES_URL is not set" in told
 
 
-def test_workers_do_not_meet(run_application: RunApplication) -> None:
+def test_the_pytest_fixtures_isolate_xdist_workers(run_application: RunApplication) -> None:
     assert "3 passed, 1 skipped" in run_application(ACTIVATED, "-n", "2")
 
 
 @needs_postgres
-def test_an_application_may_name_its_server_in_a_fixture(
+def test_an_application_may_name_its_postgresql_server_in_a_fixture(
     run_application: RunApplication, postgres_server: PostgresServer
 ) -> None:
     url = postgres_server.url.render_as_string(hide_password=False)
@@ -450,11 +452,11 @@ def test_an_application_may_name_its_server_in_a_fixture(
     assert "4 passed" in run_application(ACTIVATED, url=url)
 
 
-def test_nothing_is_registered_with_pytest_unasked(run_application: RunApplication) -> None:
+def test_the_package_registers_no_pytest_plugin_unasked(run_application: RunApplication) -> None:
     assert "fixture 'store' not found" in run_application("")
 
 
-def test_the_package_itself_imports_nothing_of_it(processes: Processes) -> None:
+def test_the_package_does_not_import_its_testing_module(processes: Processes) -> None:
     script = (
         "import sys, vibeweaver_store.cli; print({'pytest', 'factory', 'vibeweaver_store.testing'} & {*sys.modules})"
     )
@@ -463,7 +465,9 @@ def test_the_package_itself_imports_nothing_of_it(processes: Processes) -> None:
 
 
 @pytest.mark.parametrize("missing", ["pytest", "factory"])
-def test_without_the_extra_the_import_says_what_to_install(processes: Processes, missing: str) -> None:
+def test_importing_the_testing_module_without_its_extra_says_what_to_install(
+    processes: Processes, missing: str
+) -> None:
     script = f"import sys; sys.modules[{missing!r}] = None; import vibeweaver_store.testing"
 
     told = processes.call(sys.executable, "-c", script).stderr.splitlines()[-1]

@@ -48,7 +48,7 @@ def comes_soon(path: Path) -> bool:
     return came
 
 
-def test_a_turn_that_another_process_has_comes_as_that_leaves_it(holder: Process, wal: Path) -> None:
+def test_a_file_turn_held_by_another_process_comes_when_released(holder: Process, wal: Path) -> None:
     turn = FileTurn(str(wal))
     assert not turn.take()
     threading.Timer(0.2, holder.write_line).start()
@@ -60,7 +60,7 @@ def test_a_turn_that_another_process_has_comes_as_that_leaves_it(holder: Process
     holder.kill()
 
 
-def test_a_turn_goes_with_the_process_that_had_it(holder: Process, wal: Path) -> None:
+def test_a_file_turn_ends_with_the_process_that_held_it(holder: Process, wal: Path) -> None:
     turn = FileTurn(str(wal))
     killer = threading.Timer(0.2, holder.kill)
     killer.start()
@@ -71,9 +71,7 @@ def test_a_turn_goes_with_the_process_that_had_it(holder: Process, wal: Path) ->
     killer.join()
 
 
-def test_who_waits_too_long_for_a_turn_goes_on_and_keeps_it_from_nobody_when_it_comes(
-    holder: Process, wal: Path
-) -> None:
+def test_a_file_turn_granted_after_the_timeout_is_passed_on(holder: Process, wal: Path) -> None:
     turn = FileTurn(str(wal))
     turn.wait(0.1)
     assert not turn.take()
@@ -83,7 +81,7 @@ def test_who_waits_too_long_for_a_turn_goes_on_and_keeps_it_from_nobody_when_it_
     holder.kill()
 
 
-def test_who_gives_up_in_another_thread_keeps_a_turn_from_nobody(holder: Process, wal: Path) -> None:
+def test_a_file_turn_given_up_by_another_thread_is_passed_on(holder: Process, wal: Path) -> None:
     turn = FileTurn(str(wal))
     assert not turn.take()
     waiter = threading.Thread(target=turn.wait, args=[30])
@@ -97,7 +95,7 @@ def test_who_gives_up_in_another_thread_keeps_a_turn_from_nobody(holder: Process
     waiter.join()
 
 
-def test_a_turn_that_was_left_is_free(wal: Path) -> None:
+def test_a_released_file_turn_is_free(wal: Path) -> None:
     one, other = FileTurn(str(wal)), FileTurn(str(wal))
     assert one.take()
     assert not other.take()
@@ -107,7 +105,7 @@ def test_a_turn_that_was_left_is_free(wal: Path) -> None:
         turn.close()
 
 
-def test_where_there_is_no_file_there_is_nothing_to_wait_for(tmp_path: Path) -> None:
+def test_a_file_turn_without_a_file_is_granted_at_once(tmp_path: Path) -> None:
     turn = FileTurn(str(tmp_path / "store.db-wal"))
 
     assert turn.take()
@@ -115,16 +113,14 @@ def test_where_there_is_no_file_there_is_nothing_to_wait_for(tmp_path: Path) -> 
     turn.close()
 
 
-def test_a_store_that_was_closed_has_no_turn(sqlite_path: Path) -> None:
+def test_a_closed_store_has_no_file_turn(sqlite_path: Path) -> None:
     with Store.open(sqlite_path) as store, store.begin():
         assert not FileTurn(f"{sqlite_path}-wal").take()
     assert store._turn is not None
     assert store._turn._descriptor is None
 
 
-def test_turns_that_are_waited_for_are_waited_for_by_one_thread_that_ends_when_its_file_is_closed(
-    holder: Process, wal: Path
-) -> None:
+def test_a_file_turn_waits_in_one_thread_that_ends_when_its_file_is_closed(holder: Process, wal: Path) -> None:
     def waiters() -> list[threading.Thread]:
         return [thread for thread in threading.enumerate() if thread.name == "vibeweaver turn"]
 
@@ -141,14 +137,14 @@ def test_turns_that_are_waited_for_are_waited_for_by_one_thread_that_ends_when_i
     assert len(waiters()) == before
 
 
-def test_a_turn_that_nobody_closed_gives_its_file_back(wal: Path) -> None:
+def test_an_unclosed_file_turn_gives_its_file_back(wal: Path) -> None:
     turn = FileTurn(str(wal))
     assert turn.take()
     del turn
     assert FileTurn(str(wal)).take()
 
 
-def test_a_turn_that_comes_after_its_file_was_closed_frees_no_other_file_that_has_its_number(
+def test_a_file_turn_granted_after_closing_does_not_unlock_a_reused_descriptor(
     holder: Process, wal: Path, tmp_path: Path
 ) -> None:
     turn = FileTurn(str(wal))
@@ -169,7 +165,7 @@ def test_a_turn_that_comes_after_its_file_was_closed_frees_no_other_file_that_ha
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux has locks of byte ranges that belong to opened files")
-def test_nobody_comes_before_who_is_next(wal: Path) -> None:
+def test_a_newcomer_does_not_overtake_the_next_waiter_of_a_file_turn(wal: Path) -> None:
     first, following, newcomer = (FileTurn(str(wal)) for _ in range(3))
     assert first.take()
     assert not following.take()
@@ -181,7 +177,7 @@ def test_nobody_comes_before_who_is_next(wal: Path) -> None:
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux has locks of byte ranges that belong to opened files")
-def test_who_has_had_the_turn_may_take_it_again_for_a_moment_and_then_is_behind_who_is_next(wal: Path) -> None:
+def test_the_last_holder_of_a_file_turn_may_retake_it_only_within_its_grace_period(wal: Path) -> None:
     first, following = FileTurn(str(wal)), FileTurn(str(wal))
     assert first.take()
     assert not following.take()
@@ -197,7 +193,7 @@ def test_who_has_had_the_turn_may_take_it_again_for_a_moment_and_then_is_behind_
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux has locks of byte ranges that belong to opened files")
-def test_those_who_wait_are_served_in_the_order_in_which_they_came(wal: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_waiters_for_a_file_turn_are_served_in_order(wal: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(turns, "_PATIENCE_SECONDS", 60.0)  # nobody looks past the others
     holder = FileTurn(str(wal))
     assert holder.take()

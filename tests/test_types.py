@@ -57,7 +57,7 @@ def said(processes_of_module: Processes, tmp_path_factory: pytest.TempPathFactor
     return lines
 
 
-def test_a_correct_use_has_no_complaint(said: list[str]) -> None:
+def test_correct_use_of_the_package_type_checks(said: list[str]) -> None:
     assert not [line for line in said if "good.py" in line]
 
 

@@ -43,7 +43,7 @@ def drive(request: pytest.FixtureRequest) -> str:
     return name
 
 
-def test_a_block_that_ends_is_committed(store: Store, other: Store) -> None:
+def test_a_unit_of_work_commits_when_its_block_ends(store: Store, other: Store) -> None:
     with store.begin() as uow:
         jam = sessions.create(uow, name="late set")
         assert other.query(sessions.find, jam.id) is None
@@ -52,7 +52,7 @@ def test_a_block_that_ends_is_committed(store: Store, other: Store) -> None:
 
 
 @pytest.mark.parametrize("error", [BoomError, KeyboardInterrupt, GeneratorExit])
-def test_a_block_that_raises_is_rolled_back_and_the_error_goes_on(
+def test_a_unit_of_work_rolls_back_and_reraises_when_its_block_raises(
     store: Store, other: Store, error: type[BaseException]
 ) -> None:
     with pytest.raises(error), store.begin() as uow:
@@ -62,13 +62,13 @@ def test_a_block_that_raises_is_rolled_back_and_the_error_goes_on(
     assert other.query(sessions.find, jam.id) is None
 
 
-def test_what_a_unit_of_work_returned_is_readable_after_it_ended(store: Store) -> None:
+def test_rows_of_a_unit_of_work_are_readable_after_it_ended(store: Store) -> None:
     jam = store.run(sessions.create, name="late set", vibe="dub")
 
     assert (jam.name, jam.vibe, jam.tempo_bpm) == ("late set", "dub", 120.0)
 
 
-def test_a_row_read_again_shows_what_statements_have_changed(store: Store) -> None:
+def test_a_row_read_again_shows_changes_made_by_statements(store: Store) -> None:
     with store.begin() as uow:
         jam = sessions.create(uow, name="before")
         uow.exec(sa.update(Session).values(name="after").execution_options(synchronize_session=False))
@@ -76,7 +76,7 @@ def test_a_row_read_again_shows_what_statements_have_changed(store: Store) -> No
         assert sessions.get(uow, jam.id).name == "after"
 
 
-def test_reading_refuses_a_statement_that_writes(store: Store, other: Store) -> None:
+def test_a_reading_unit_of_work_refuses_a_statement_that_writes(store: Store, other: Store) -> None:
     jam = store.run(sessions.create, name="late set")
 
     with pytest.raises(InvalidInput, match="only reads"), store.read() as uow:
@@ -85,14 +85,14 @@ def test_reading_refuses_a_statement_that_writes(store: Store, other: Store) -> 
     assert other.query(sessions.get, jam.id) == jam
 
 
-def test_reading_refuses_a_row_that_is_added(store: Store, other: Store) -> None:
+def test_a_reading_unit_of_work_refuses_an_added_row(store: Store, other: Store) -> None:
     with pytest.raises(InvalidInput, match="only reads"), store.read() as uow:
         uow.add(SessionFactory.build())
 
     assert other.query(sessions.page).items == []
 
 
-def test_reading_refuses_a_service_that_writes(store: Store) -> None:
+def test_a_reading_unit_of_work_refuses_a_service_that_writes(store: Store) -> None:
     with pytest.raises(InvalidInput, match="only reads"):
         store.query(sessions.create, name="jam")  # type: ignore[arg-type]
 
@@ -105,7 +105,7 @@ def test_query_refuses_an_operation_that_writes(store: Store) -> None:
         store.query(write)
 
 
-def test_reading_sees_one_snapshot_whatever_is_committed_meanwhile(store: Store, other: Store) -> None:
+def test_a_reading_unit_of_work_sees_one_snapshot(store: Store, other: Store) -> None:
     with store.read() as uow:
         assert sessions.page(uow).items == []
         other.run(sessions.create, name="meanwhile")
@@ -115,7 +115,7 @@ def test_reading_sees_one_snapshot_whatever_is_committed_meanwhile(store: Store,
     assert len(store.query(sessions.page).items) == 1
 
 
-def test_a_savepoint_undoes_its_block_alone(store: Store, other: Store) -> None:
+def test_a_savepoint_rolls_back_only_its_block(store: Store, other: Store) -> None:
     with store.begin() as uow:
         jam = sessions.create(uow, name="kept")
         with pytest.raises(BoomError), uow.savepoint():
@@ -136,7 +136,7 @@ def test_savepoints_nest(store: Store, other: Store) -> None:
     assert [each.name for each in other.query(sessions.page).items] == ["outer"]
 
 
-def test_what_a_savepoint_touched_is_readable_after_the_unit_of_work(store: Store) -> None:
+def test_rows_touched_by_a_savepoint_are_readable_after_the_unit_of_work(store: Store) -> None:
     with store.begin() as uow:
         jam = sessions.create(uow, name="kept")
         with pytest.raises(BoomError), uow.savepoint():
@@ -147,7 +147,7 @@ def test_what_a_savepoint_touched_is_readable_after_the_unit_of_work(store: Stor
     assert jam.name == "kept"
 
 
-def test_a_failed_insert_in_a_savepoint_lets_the_unit_of_work_go_on(store: Store, other: Store) -> None:
+def test_a_failed_insert_in_a_savepoint_leaves_the_unit_of_work_usable(store: Store, other: Store) -> None:
     taken = store.run(sessions.create, name="first").id
     with store.begin() as uow:
         with pytest.raises(AlreadyExists), uow.savepoint():
@@ -157,7 +157,7 @@ def test_a_failed_insert_in_a_savepoint_lets_the_unit_of_work_go_on(store: Store
     assert {jam.id for jam in other.query(sessions.page).items} == {taken, second.id}
 
 
-def test_a_failed_insert_that_is_swallowed_does_not_commit_half(store: Store, other: Store) -> None:
+def test_a_swallowed_failed_insert_does_not_commit_half(store: Store, other: Store) -> None:
     taken = store.run(sessions.create, name="first").id
     with pytest.raises(StoreError, match="savepoint"), store.begin() as uow:
         sessions.create(uow, name="second")
@@ -167,7 +167,7 @@ def test_a_failed_insert_that_is_swallowed_does_not_commit_half(store: Store, ot
     assert [jam.name for jam in other.query(sessions.page).items] == ["first"]
 
 
-def test_a_unit_of_work_that_was_undone_says_so_when_it_is_used_on(store: Store) -> None:
+def test_a_rolled_back_unit_of_work_says_so_when_used_again(store: Store) -> None:
     taken = store.run(sessions.create, name="first").id
     with pytest.raises(StoreError, match="undid it"), store.begin() as uow:
         with pytest.raises(AlreadyExists):
@@ -176,7 +176,7 @@ def test_a_unit_of_work_that_was_undone_says_so_when_it_is_used_on(store: Store)
             sessions.get(uow, taken)
 
 
-def test_an_error_found_before_writing_lets_the_unit_of_work_go_on(store: Store, other: Store) -> None:
+def test_an_error_before_any_write_leaves_the_unit_of_work_usable(store: Store, other: Store) -> None:
     with store.begin() as uow:
         jam = sessions.create(uow, name="kept")
         with pytest.raises(NotFound):
@@ -195,7 +195,7 @@ def test_a_service_can_neither_commit_nor_roll_back(store: Store, method: str) -
         getattr(uow, method)()
 
 
-def test_now_is_one_instant_in_a_unit_of_work(store: Store, clock: SettableClock) -> None:
+def test_now_of_a_unit_of_work_is_one_instant(store: Store, clock: SettableClock) -> None:
     with store.begin() as uow:
         first = uow.now()
         clock.advance(seconds=5)
@@ -206,7 +206,7 @@ def test_now_is_one_instant_in_a_unit_of_work(store: Store, clock: SettableClock
         assert uow.now() == first + timedelta(seconds=5)
 
 
-def test_now_is_in_utc_whatever_zone_the_clock_is_in(database: str) -> None:
+def test_now_of_a_unit_of_work_is_in_utc_whatever_the_zone_of_the_clock(database: str) -> None:
     there = datetime(2026, 6, 1, 2, 0, tzinfo=timezone(timedelta(hours=9)))
 
     with Store.open(database, clock=lambda: there) as store, store.read() as uow:
@@ -228,7 +228,7 @@ def test_an_edit_of_a_row_is_written_when_the_block_ends(store: Store, other: St
     assert other.query(sessions.get, jam.id).name == "after"
 
 
-def test_a_row_that_breaks_a_rule_of_its_table_is_invalid_input(store: Store, other: Store) -> None:
+def test_a_row_that_violates_a_check_is_invalid_input(store: Store, other: Store) -> None:
     jam = store.run(sessions.create, name="jam")
 
     with pytest.raises(InvalidInput, match="sessions_tempo_bpm"), store.begin() as uow:
@@ -237,7 +237,7 @@ def test_a_row_that_breaks_a_rule_of_its_table_is_invalid_input(store: Store, ot
     assert other.query(sessions.get, jam.id) == jam
 
 
-def test_a_value_of_a_wrong_type_is_refused_by_the_table_too(store: Store) -> None:
+def test_a_table_refuses_a_value_of_a_wrong_type(store: Store) -> None:
     jam = store.run(sessions.create, name="jam")
 
     with pytest.raises(InvalidInput), store.begin() as uow:
@@ -258,7 +258,9 @@ def test_a_second_unit_of_work_in_one_thread_is_refused_at_once(sqlite_path: Pat
             assert time.monotonic() - started < 5
 
 
-def test_a_thread_that_waits_too_long_for_its_turn_is_told_how_long(sqlite_path: Path, impatient: Settings) -> None:
+def test_a_thread_that_waits_too_long_for_the_write_turn_is_told_how_long(
+    sqlite_path: Path, impatient: Settings
+) -> None:
     held, done = threading.Event(), threading.Event()
 
     def hold() -> None:
@@ -287,7 +289,7 @@ sys.stdin.read()
 """
 
 
-def test_another_process_that_writes_for_too_long_is_store_busy_with_the_wait(
+def test_a_write_blocked_by_another_process_is_store_busy_with_the_wait(
     processes: Processes, sqlite_path: Path, impatient: Settings
 ) -> None:
     holder = processes.start(_HOLD, sqlite_path)
@@ -299,14 +301,14 @@ def test_another_process_that_writes_for_too_long_is_store_busy_with_the_wait(
     assert caught.value.waited >= 0.2
 
 
-def test_readers_do_not_wait_for_a_writer(store: Store) -> None:
+def test_reading_units_of_work_do_not_wait_for_a_writer(store: Store) -> None:
     with store.begin() as uow:
         sessions.create(uow, name="jam")
 
         assert store.query(sessions.page).items == []
 
 
-def test_threads_are_given_their_turns_in_the_order_they_asked(sqlite_path: Path) -> None:
+def test_threads_get_the_write_turn_in_the_order_they_asked(sqlite_path: Path) -> None:
     order: list[int] = []
     threads = []
 
@@ -336,7 +338,7 @@ def test_an_open_unit_of_work_is_rolled_back_when_its_block_is_dropped(store: St
     assert store.run(sessions.create, name="next").name == "next"
 
 
-def test_a_transient_failure_is_run_again(store: Store, other: Store) -> None:
+def test_an_operation_that_fails_transiently_is_run_again(store: Store, other: Store) -> None:
     attempts: list[int] = []
 
     def stumble(uow: UnitOfWork) -> Session:
@@ -350,7 +352,7 @@ def test_a_transient_failure_is_run_again(store: Store, other: Store) -> None:
     assert [jam.name for jam in other.query(sessions.page).items] == ["attempt 3"]
 
 
-def test_an_operation_is_not_run_again_with_an_iterator_that_the_first_attempt_used_up(store: Store) -> None:
+def test_an_operation_with_a_used_up_iterator_is_not_run_again(store: Store) -> None:
     attempts: list[list[str]] = []
 
     def stumble(uow: UnitOfWork, names: Iterable[str]) -> None:
@@ -365,7 +367,7 @@ def test_an_operation_is_not_run_again_with_an_iterator_that_the_first_attempt_u
     assert attempts == [["a", "b"]] * 2
 
 
-def test_repeats_end(store: Store) -> None:
+def test_a_transient_failure_is_run_again_only_a_limited_number_of_times(store: Store) -> None:
     attempts: list[int] = []
 
     def fail(uow: ReadUnitOfWork) -> None:
@@ -378,7 +380,7 @@ def test_repeats_end(store: Store) -> None:
     assert len(attempts) == 1 + Settings().retries
 
 
-def test_a_failure_that_is_not_transient_is_not_run_again(store: Store) -> None:
+def test_a_permanent_failure_is_not_run_again(store: Store) -> None:
     attempts: list[int] = []
 
     def fail(uow: UnitOfWork) -> None:
@@ -391,14 +393,14 @@ def test_a_failure_that_is_not_transient_is_not_run_again(store: Store) -> None:
     assert len(attempts) == 1
 
 
-def test_the_drivers_exception_is_the_cause_of_ours(store: Store) -> None:
+def test_a_store_error_has_the_driver_exception_as_its_cause(store: Store) -> None:
     with pytest.raises(InvalidInput) as caught, store.begin() as uow:
         uow.exec(select(HistoryEntry).where(col(HistoryEntry.id) == 2**70)).all()
 
     assert caught.value.__cause__ is not None
 
 
-def test_when_the_disk_is_full_nothing_of_the_unit_of_work_remains_though_the_error_was_swallowed(
+def test_a_unit_of_work_on_a_full_disk_rolls_back_even_if_the_error_is_swallowed(
     sqlite_path: Path,
 ) -> None:
     with Store.open(sqlite_path) as store:
@@ -415,7 +417,7 @@ def test_when_the_disk_is_full_nothing_of_the_unit_of_work_remains_though_the_er
         assert store.query(history.count, jam.id) == 0
 
 
-def test_a_row_that_is_gone_when_its_edit_is_written_is_a_typed_error(store: Store) -> None:
+def test_an_edit_of_a_deleted_row_is_a_typed_error(store: Store) -> None:
     jam = store.run(sessions.create, name="jam")
 
     with pytest.raises(StoreError, match="failed"), store.begin() as uow:
@@ -440,7 +442,7 @@ AFTER_THE_END: dict[str, Callable[[UnitOfWork], object]] = {
 
 
 @pytest.mark.parametrize("use", AFTER_THE_END.values(), ids=AFTER_THE_END)
-def test_a_unit_of_work_that_has_ended_refuses_all_use_and_holds_nobody_up(
+def test_an_ended_unit_of_work_refuses_all_use_and_blocks_no_other(
     store: Store, other: Store, use: Callable[[UnitOfWork], object]
 ) -> None:
     with store.begin() as uow:
@@ -454,7 +456,7 @@ def test_a_unit_of_work_that_has_ended_refuses_all_use_and_holds_nobody_up(
 
 
 @pytest.mark.parametrize("method", ["close", "reset", "invalidate", "begin", "begin_nested"])
-def test_what_runs_in_a_unit_of_work_cannot_end_it(store: Store, other: Store, method: str) -> None:
+def test_code_in_a_unit_of_work_cannot_end_it(store: Store, other: Store, method: str) -> None:
     with store.begin() as uow:
         sessions.create(uow, name="kept")
         with pytest.raises(StoreError, match="savepoint"):
@@ -463,9 +465,7 @@ def test_what_runs_in_a_unit_of_work_cannot_end_it(store: Store, other: Store, m
     assert len(other.query(sessions.page).items) == 1
 
 
-def test_a_failed_statement_that_is_swallowed_does_not_commit_half_on_either_backend(
-    store: Store, other: Store
-) -> None:
+def test_a_swallowed_failed_statement_does_not_commit_half_on_either_backend(store: Store, other: Store) -> None:
     taken = store.run(sessions.create, name="first")
     with pytest.raises(StoreError, match="undid it"), store.begin() as uow:
         sessions.create(uow, name="second")
@@ -475,7 +475,7 @@ def test_a_failed_statement_that_is_swallowed_does_not_commit_half_on_either_bac
     assert [jam.name for jam in other.query(sessions.page).items] == ["first"]
 
 
-def test_an_error_swallowed_within_a_savepoint_undoes_it_and_no_more(store: Store, other: Store) -> None:
+def test_an_error_swallowed_within_a_savepoint_rolls_back_only_the_savepoint(store: Store, other: Store) -> None:
     taken = store.run(sessions.create, name="first").id
     with store.begin() as uow:
         sessions.create(uow, name="second")
@@ -488,9 +488,7 @@ def test_an_error_swallowed_within_a_savepoint_undoes_it_and_no_more(store: Stor
     assert {jam.name for jam in other.query(sessions.page).items} == {"first", "second", "third"}
 
 
-def test_a_thread_that_left_a_unit_of_work_open_and_died_is_not_taken_for_another(
-    sqlite_path: Path, impatient: Settings
-) -> None:
+def test_a_thread_that_died_in_a_unit_of_work_is_not_taken_for_another(sqlite_path: Path, impatient: Settings) -> None:
     left: list[object] = []
 
     def leave() -> None:
@@ -517,9 +515,7 @@ def test_a_thread_that_left_a_unit_of_work_open_and_died_is_not_taken_for_anothe
 
 
 @pytest.mark.parametrize("method", ["execute", "exec", "scalar", "scalars"])
-def test_a_failed_statement_undoes_the_unit_of_work_by_whatever_method_it_was_sent(
-    store: Store, other: Store, method: str
-) -> None:
+def test_a_failed_statement_rolls_the_unit_of_work_back_by_any_method(store: Store, other: Store, method: str) -> None:
     with pytest.raises(StoreError, match="undid it"), store.begin() as uow:
         sessions.create(uow, name="lost")
         with pytest.raises(StoreError):
@@ -528,7 +524,7 @@ def test_a_failed_statement_undoes_the_unit_of_work_by_whatever_method_it_was_se
     assert other.query(sessions.page).items == []
 
 
-def test_a_row_is_readable_after_a_savepoint_in_which_a_statement_failed(store: Store) -> None:
+def test_a_row_is_readable_after_a_failed_statement_in_a_savepoint(store: Store) -> None:
     taken = store.run(sessions.create, name="jam")
     with store.begin() as uow:
         found = sessions.get(uow, taken.id)
@@ -541,7 +537,7 @@ def test_a_row_is_readable_after_a_savepoint_in_which_a_statement_failed(store: 
 
 
 @pytest.mark.parametrize("drive", ["sync"])  # an event loop cancels its task instead
-def test_ctrl_c_amid_a_statement_goes_on_as_it_is_and_leaves_nothing_locked(store: Store, other: Store) -> None:
+def test_ctrl_c_amid_a_statement_is_reraised_and_leaves_no_lock(store: Store, other: Store) -> None:
     calls: list[int] = []
 
     def slow(uow: UnitOfWork) -> None:
@@ -567,7 +563,7 @@ def test_ctrl_c_amid_a_statement_goes_on_as_it_is_and_leaves_nothing_locked(stor
 
 
 @pytest.mark.parametrize("begin", ["begin", "read"])
-def test_a_block_is_entered_once(database: str, begin: str) -> None:
+def test_the_block_of_a_unit_of_work_is_entered_once(database: str, begin: str) -> None:
     with Store.open(database) as store:
         block = getattr(store, begin)()
         with block:

@@ -104,14 +104,14 @@ def told(store: Store, session_id: str) -> list[str]:
 # What a handler returns, or raises
 
 
-def test_a_job_is_completed_with_what_its_handler_returns(store: Store) -> None:
+def test_a_worker_completes_a_job_with_the_result_of_its_handler(store: Store) -> None:
     job = enqueue(store, {"bar": 7})
     worker = drain(store, lambda lease: {"rendered": lease.job.data["bar"]})
     found = store.query(jobs.get, job.id)
     assert (found.status, found.result, found.worker_id) == (JobStatus.COMPLETED, {"rendered": 7}, worker.worker_id)
 
 
-def test_a_handler_that_is_a_coroutine_function_runs_on_an_event_loop(store: Store) -> None:
+def test_a_worker_runs_a_coroutine_handler_on_an_event_loop(store: Store) -> None:
     jam = store.run(sessions.create, name="jam")
     job = enqueue(store, session_id=jam.id)
 
@@ -126,7 +126,7 @@ def test_a_handler_that_is_a_coroutine_function_runs_on_an_event_loop(store: Sto
     assert told(store, jam.id) == ["rendered"]
 
 
-def test_a_job_whose_handler_raises_is_tried_again_until_its_attempts_are_used_up(store: Store) -> None:
+def test_a_worker_retries_a_job_whose_handler_raises_until_attempts_run_out(store: Store) -> None:
     job = enqueue(store, max_attempts=3)
     tried = []
 
@@ -141,7 +141,7 @@ def test_a_job_whose_handler_raises_is_tried_again_until_its_attempts_are_used_u
     assert [each.error for each in store.query(jobs.attempts, job.id)] == ["RuntimeError: the string broke"] * 3
 
 
-def test_a_failed_job_waits_for_its_backoff(store: Store) -> None:
+def test_a_worker_waits_for_the_backoff_of_a_failed_job(store: Store) -> None:
     job = enqueue(store)
 
     def render(_lease: jobs.Lease) -> None:
@@ -153,7 +153,7 @@ def test_a_failed_job_waits_for_its_backoff(store: Store) -> None:
     assert found.scheduled_at - found.updated_at >= timedelta(seconds=500)
 
 
-def test_a_handler_may_give_a_job_up(store: Store) -> None:
+def test_a_handler_can_fail_its_job_for_good(store: Store) -> None:
     job = enqueue(store, max_attempts=5)
 
     def render(_lease: jobs.Lease) -> None:
@@ -164,7 +164,7 @@ def test_a_handler_may_give_a_job_up(store: Store) -> None:
     assert (found.status, found.attempts, found.error) == (JobStatus.FAILED, 1, "GiveUp: there is no such song")
 
 
-def test_what_a_handler_says_of_its_failure_is_kept_as_a_column_takes_it(store: Store) -> None:
+def test_the_error_text_of_a_handler_is_fitted_to_its_column(store: Store) -> None:
     job = enqueue(store, max_attempts=1)
 
     def render(_lease: jobs.Lease) -> None:
@@ -177,7 +177,7 @@ def test_what_a_handler_says_of_its_failure_is_kept_as_a_column_takes_it(store: 
     assert len(error) == 10_000
 
 
-def test_a_job_whose_handler_returns_what_is_no_json_fails(store: Store) -> None:
+def test_a_job_whose_handler_returns_a_value_outside_json_fails(store: Store) -> None:
     job = enqueue(store, max_attempts=5)
     drain(store, lambda _lease: object())
     found = store.query(jobs.get, job.id)
@@ -192,7 +192,7 @@ class NotAnException(BaseException):
 
 @pytest.mark.parametrize("raised", [SystemExit(3), KeyboardInterrupt(), NotAnException(), asyncio.CancelledError()])
 @pytest.mark.parametrize("kind", ["a function", "a coroutine function"])
-def test_a_job_fails_of_whatever_its_handler_raises(store: Store, raised: BaseException, kind: str) -> None:
+def test_a_job_fails_of_any_exception_of_its_handler(store: Store, raised: BaseException, kind: str) -> None:
     job = enqueue(store, max_attempts=1)
 
     def render(_lease: jobs.Lease) -> None:
@@ -207,7 +207,7 @@ def test_a_job_fails_of_whatever_its_handler_raises(store: Store, raised: BaseEx
     assert (found.error or "").startswith(type(raised).__name__)
 
 
-def test_what_a_handler_did_is_kept_where_the_database_is_away_as_it_ends(
+def test_a_worker_completes_a_job_despite_a_passing_outage_of_the_database(
     store: Store, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     job = enqueue(store)
@@ -226,7 +226,7 @@ def test_what_a_handler_did_is_kept_where_the_database_is_away_as_it_ends(
     assert "is not ended yet: gone for a moment" in caplog.text
 
 
-def test_a_handler_may_complete_its_job_together_with_what_it_writes(store: Store) -> None:
+def test_a_handler_can_complete_its_job_in_the_unit_of_work_of_its_writes(store: Store) -> None:
     jam = store.run(sessions.create, name="jam")
     job = enqueue(store, session_id=jam.id)
 
@@ -241,7 +241,7 @@ def test_a_handler_may_complete_its_job_together_with_what_it_writes(store: Stor
     assert told(store, jam.id) == ["rendered"]
 
 
-def test_what_a_handler_wrote_before_it_failed_is_undone_with_its_unit_of_work(store: Store) -> None:
+def test_the_writes_of_a_failed_handler_roll_back_with_its_unit_of_work(store: Store) -> None:
     jam = store.run(sessions.create, name="jam")
     enqueue(store, session_id=jam.id, max_attempts=1)
 
@@ -257,7 +257,7 @@ def test_what_a_handler_wrote_before_it_failed_is_undone_with_its_unit_of_work(s
 # Which jobs, how many, when
 
 
-def test_jobs_of_types_that_it_has_no_handler_for_are_left_to_others(store: Store) -> None:
+def test_a_worker_leaves_jobs_without_a_handler_to_others(store: Store) -> None:
     other = store.run(jobs.enqueue, "mix").job
     mine = enqueue(store)
     drain(store, lambda _lease: None)
@@ -265,7 +265,7 @@ def test_jobs_of_types_that_it_has_no_handler_for_are_left_to_others(store: Stor
     assert status_of(store, other) is JobStatus.PENDING
 
 
-def test_it_runs_as_many_at_a_time_as_it_is_told(store: Store) -> None:
+def test_a_worker_runs_as_many_jobs_at_a_time_as_its_concurrency(store: Store) -> None:
     for n in range(8):
         enqueue(store, n)
     together = threading.Barrier(4, timeout=SOON_SECONDS)
@@ -274,7 +274,7 @@ def test_it_runs_as_many_at_a_time_as_it_is_told(store: Store) -> None:
         assert jobs.count(uow, status="completed") == 8
 
 
-def test_an_idle_worker_takes_what_is_enqueued(store: Store) -> None:
+def test_an_idle_worker_takes_an_enqueued_job(store: Store) -> None:
     with at_work(store, {"render": lambda _lease: None}):
         first = enqueue(store)
         wait_until(lambda: status_of(store, first) is JobStatus.COMPLETED)
@@ -282,7 +282,7 @@ def test_an_idle_worker_takes_what_is_enqueued(store: Store) -> None:
         wait_until(lambda: status_of(store, second) is JobStatus.COMPLETED)
 
 
-def test_an_idle_worker_takes_what_becomes_due(store: Store) -> None:
+def test_an_idle_worker_takes_a_job_that_becomes_due(store: Store) -> None:
     began = []
     with at_work(store, {"render": lambda _lease: began.append(datetime.now(UTC))}):
         job = enqueue(store, delay=timedelta(seconds=0.5))
@@ -290,14 +290,14 @@ def test_an_idle_worker_takes_what_becomes_due(store: Store) -> None:
     assert began[0] >= job.scheduled_at
 
 
-def test_an_idle_worker_writes_nothing_and_looks_once(store: Store) -> None:
+def test_an_idle_worker_writes_nothing_and_polls_once(store: Store) -> None:
     with recorded_statements(store) as sent, at_work(store, {"render": lambda _lease: None}):
         time.sleep(1.0)
     assert not [each for each in sent if not each.startswith(("SELECT", "WITH"))]
     assert len(sent) <= 3
 
 
-def test_it_goes_on_where_the_database_is_busy_for_a_while(
+def test_a_worker_continues_after_a_passing_outage_of_the_database(
     store: Store, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     job = enqueue(store)
@@ -316,7 +316,7 @@ def test_it_goes_on_where_the_database_is_busy_for_a_while(
     assert "gone for a moment; trying again" in caplog.text
 
 
-def test_it_ends_with_an_error_where_its_store_was_closed(database: str) -> None:
+def test_a_worker_ends_with_an_error_if_its_store_is_closed(database: str) -> None:
     store = Store.open(database)
     worker = Worker(store, {"render": lambda _lease: None})
     store.close()
@@ -327,14 +327,14 @@ def test_it_ends_with_an_error_where_its_store_was_closed(database: str) -> None
 # Leases
 
 
-def test_a_lease_is_kept_alive_while_its_handler_runs(store: Store) -> None:
+def test_a_worker_keeps_a_lease_alive_while_its_handler_runs(store: Store) -> None:
     job = enqueue(store)
     drain(store, lambda _lease: time.sleep(1.5), lease_seconds=0.6)
     found = store.query(jobs.get, job.id)
     assert (found.status, found.attempts) == (JobStatus.COMPLETED, 1)
 
 
-def test_a_handler_whose_job_was_cancelled_is_told_and_lands_nothing(store: Store) -> None:
+def test_a_handler_of_a_cancelled_job_is_told_and_writes_nothing(store: Store) -> None:
     jam = store.run(sessions.create, name="jam")
     job = enqueue(store, session_id=jam.id)
     lost: list[type[Exception]] = []
@@ -355,7 +355,7 @@ def test_a_handler_whose_job_was_cancelled_is_told_and_lands_nothing(store: Stor
     assert told(store, jam.id) == []
 
 
-def test_a_task_whose_job_was_cancelled_is_cancelled(store: Store) -> None:
+def test_a_worker_cancels_the_task_of_a_cancelled_job(store: Store) -> None:
     job = enqueue(store)
     ended = []
 
@@ -375,7 +375,7 @@ def test_a_task_whose_job_was_cancelled_is_cancelled(store: Store) -> None:
 # The end
 
 
-def test_told_to_stop_it_lets_its_handlers_finish(store: Store) -> None:
+def test_a_stopped_worker_lets_its_handlers_finish(store: Store) -> None:
     job, begun, go_on = enqueue(store), threading.Event(), threading.Event()
     later = enqueue(store)
 
@@ -394,7 +394,7 @@ def test_told_to_stop_it_lets_its_handlers_finish(store: Store) -> None:
     assert status_of(store, later) is JobStatus.PENDING
 
 
-def test_a_handler_that_does_not_finish_in_time_loses_its_job_to_others(store: Store) -> None:
+def test_a_stopped_worker_hands_back_the_job_of_a_slow_handler(store: Store) -> None:
     jam = store.run(sessions.create, name="jam")
     job, begun, go_on, over = enqueue(store, session_id=jam.id), threading.Event(), threading.Event(), threading.Event()
 
@@ -417,7 +417,7 @@ def test_a_handler_that_does_not_finish_in_time_loses_its_job_to_others(store: S
     assert told(store, jam.id) == []
 
 
-def test_a_task_that_does_not_finish_in_time_is_cancelled_and_its_job_handed_back(store: Store) -> None:
+def test_a_stopped_worker_cancels_a_slow_task_and_hands_its_job_back(store: Store) -> None:
     job, begun = enqueue(store), threading.Event()
     ended = []
 
@@ -435,7 +435,7 @@ def test_a_task_that_does_not_finish_in_time_is_cancelled_and_its_job_handed_bac
     assert (found.status, found.attempts) == (JobStatus.PENDING, 1)
 
 
-def test_it_ends_though_what_it_holds_cannot_be_handed_back(
+def test_a_stopped_worker_ends_even_if_it_cannot_hand_a_job_back(
     store: Store, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     job, begun, go_on = enqueue(store), threading.Event(), threading.Event()
@@ -502,7 +502,7 @@ def test_a_task_that_refuses_to_be_cancelled_keeps_no_store_from_being_closed(
     assert (async_store._engines.readers.idle, async_store._engines.writers.idle) == (0, 0)
 
 
-def test_without_a_driver_for_asyncio_nothing_is_claimed(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_worker_without_an_asyncio_driver_claims_no_job(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     job = enqueue(store)
 
     async def for_asyncio(_store: Store) -> None:
@@ -517,13 +517,13 @@ def test_without_a_driver_for_asyncio_nothing_is_claimed(store: Store, monkeypat
     assert store.query(jobs.get, job.id).attempts == 0
 
 
-def test_it_runs_once(store: Store) -> None:
+def test_a_worker_runs_only_once(store: Store) -> None:
     worker = drain(store, lambda _lease: None)
     with pytest.raises(StoreError, match="runs once"):
         worker.run()
 
 
-def test_told_twice_it_does_not_wait_for_its_handlers(store: Store) -> None:
+def test_a_worker_stopped_twice_does_not_wait_for_its_handlers(store: Store) -> None:
     job, begun, go_on = enqueue(store), threading.Event(), threading.Event()
 
     def render(_lease: jobs.Lease) -> None:
@@ -540,7 +540,7 @@ def test_told_twice_it_does_not_wait_for_its_handlers(store: Store) -> None:
 # What it tells
 
 
-def test_it_tells_of_each_job_that_ended_with_the_firings(store: Store) -> None:
+def test_a_worker_reports_each_ended_job_with_its_firings(store: Store) -> None:
     jam = store.run(sessions.create, name="jam")
     job = enqueue(store, session_id=jam.id)
     rule = store.run(rules.add, jam.id, triggers.JobComplete(job_id=job.id), actions.Play())
@@ -549,7 +549,7 @@ def test_it_tells_of_each_job_that_ended_with_the_firings(store: Store) -> None:
     assert [(each.job.id, [firing.rule.id for firing in each.firings]) for each in ended] == [(job.id, [rule.id])]
 
 
-def test_it_tells_of_a_job_that_its_handler_completed_with_the_firings(store: Store) -> None:
+def test_a_worker_reports_a_job_completed_by_its_handler_with_its_firings(store: Store) -> None:
     jam = store.run(sessions.create, name="jam")
     job = enqueue(store, session_id=jam.id)
     rule = store.run(rules.add, jam.id, triggers.JobComplete(job_id=job.id), actions.Play())
@@ -563,7 +563,7 @@ def test_it_tells_of_a_job_that_its_handler_completed_with_the_firings(store: St
     assert [(each.job.id, [firing.rule.id for firing in each.firings]) for each in ended] == [(job.id, [rule.id])]
 
 
-def test_it_tells_of_jobs_that_their_workers_died_of(store: Store) -> None:
+def test_a_worker_reports_jobs_that_failed_as_their_leases_expired(store: Store) -> None:
     job = enqueue(store, max_attempts=1)
     store.run(jobs.claim, None, "dead", lease_seconds=0.01)
     time.sleep(0.05)
@@ -572,7 +572,7 @@ def test_it_tells_of_jobs_that_their_workers_died_of(store: Store) -> None:
     assert [(each.job.id, each.job.status) for each in ended] == [(job.id, JobStatus.FAILED)]
 
 
-def test_it_goes_on_where_who_is_told_fails(store: Store, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_worker_continues_if_its_on_end_callback_fails(store: Store, caplog: pytest.LogCaptureFixture) -> None:
     enqueue(store)
     enqueue(store)
 
@@ -585,7 +585,7 @@ def test_it_goes_on_where_who_is_told_fails(store: Store, caplog: pytest.LogCapt
         assert jobs.count(uow, status="completed") == 2
 
 
-def test_nothing_of_a_job_is_done_twice_however_many_workers_there_are(store: Store) -> None:
+def test_concurrent_workers_do_no_job_twice(store: Store) -> None:
     jam = store.run(sessions.create, name="jam")
     for n in range(40):
         enqueue(store, n, session_id=jam.id)
@@ -625,6 +625,6 @@ def test_nothing_of_a_job_is_done_twice_however_many_workers_there_are(store: St
         pytest.param({"render": print}, {"worker_id": " "}, id="a blank name"),
     ],
 )
-def test_it_refuses_what_it_cannot_work_with(handlers: Any, options: dict[str, Any], tmp_path: Any) -> None:
+def test_a_worker_refuses_invalid_handlers_and_options(handlers: Any, options: dict[str, Any], tmp_path: Any) -> None:
     with Store.open(tmp_path / "store.db") as store, pytest.raises(InvalidInput):
         Worker(store, handlers, **options)

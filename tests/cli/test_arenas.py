@@ -28,7 +28,7 @@ def race(look: Store) -> arenas.WholeArena:
         return arenas.get(uow, "race")
 
 
-def test_an_arena_is_made_and_its_id_printed(line: Line, look: Store, tmp_path: Path) -> None:
+def test_arenas_create_prints_the_id(line: Line, look: Store, tmp_path: Path) -> None:
     done = line(
         *("arenas", "create", "debate", "Which key?", "--workspace", tmp_path, "--name", "keys", "--model", "opus"),
         *("--runtime", "claude", "--runtime", "codex", "--timeout", 90, "--preserve-worktrees"),
@@ -42,7 +42,7 @@ def test_an_arena_is_made_and_its_id_printed(line: Line, look: Store, tmp_path: 
     assert made.session.workspace_id == getattr(look.query(workspaces.find_by_path, tmp_path), "id", None)
 
 
-def test_an_arena_is_made_of_little(line_on_both: Line) -> None:
+def test_arenas_create_needs_only_a_kind_and_a_task(line_on_both: Line) -> None:
     document = line_on_both("arenas", "create", "ensemble", "Write\nit", "--id", "mine", "--json").document
 
     assert set(document) == {"session", "arena", "instances", "runtimes"}
@@ -52,12 +52,12 @@ def test_an_arena_is_made_of_little(line_on_both: Line) -> None:
 
 
 @pytest.mark.parametrize("words", [["jam", "x"], ["duel", "x"], ["debate", " "], ["debate", "x", "--timeout", "-1"]])
-def test_an_arena_that_cannot_be_is_refused(line: Line, look: Store, words: list[str]) -> None:
+def test_arenas_create_refuses_an_invalid_arena(line: Line, look: Store, words: list[str]) -> None:
     assert line("arenas", "create", "--", *words).code in {2, 4}
     assert look.query(sessions.page).items == []
 
 
-def test_instances_are_added_and_their_numbers_printed(line_on_both: Line) -> None:
+def test_arenas_add_instance_prints_the_number(line_on_both: Line) -> None:
     line_on_both("arenas", "create", "debate", "Which key?", "--id", "race")
     words = ["arenas", "add-instance", "race", "--agent", "bass player", "--worktree", "/srv/0", "--branch", "take-0"]
     first = line_on_both(*words)
@@ -69,7 +69,7 @@ def test_instances_are_added_and_their_numbers_printed(line_on_both: Line) -> No
     assert (second["worktree_path"], second["branch"]) == ("/srv/0", "take-0")
 
 
-def test_an_instance_is_moved_and_shown(line: Line, race: arenas.WholeArena) -> None:
+def test_arenas_set_instance_status_moves_and_shows_an_instance(line: Line, race: arenas.WholeArena) -> None:
     paused = line("arenas", "set-instance-status", "race", 0, "paused", "--json").document
     done = line("arenas", "set-instance-status", "race", 0, "active")
 
@@ -79,21 +79,21 @@ def test_an_instance_is_moved_and_shown(line: Line, race: arenas.WholeArena) -> 
     assert "agent     agent 0\n" in done.out
 
 
-def test_an_instance_that_cannot_move_there_is_told_where_it_can(line: Line, race: arenas.WholeArena) -> None:
+def test_arenas_set_instance_status_lists_the_legal_moves_of_a_refused_one(line: Line, race: arenas.WholeArena) -> None:
     done = line("arenas", "set-instance-status", "race", 1, "paused")
 
     assert done.code == 4
     assert "is completed and cannot become paused; it may become running" in done.error
 
 
-def test_a_diff_is_recorded_and_shown(line: Line, race: arenas.WholeArena) -> None:
+def test_arenas_record_diff_records_and_shows_a_diff(line: Line, race: arenas.WholeArena) -> None:
     done = line("arenas", "record-diff", "race", 0, "--files", 2, "--added", 1500, "--deleted", 0)
 
     assert (done.code, done.err) == (0, "")
     assert "files     2\nlines     +1,500 -0\n" in done.out
 
 
-def test_an_arena_is_shown_with_a_table_of_its_instances(line: Line, race: arenas.WholeArena) -> None:
+def test_arenas_show_prints_a_table_of_instances(line: Line, race: arenas.WholeArena) -> None:
     done = line("arenas", "show", "race")
 
     head, table = done.out.split("\n\n")
@@ -108,7 +108,7 @@ def test_an_arena_is_shown_with_a_table_of_its_instances(line: Line, race: arena
     ]
 
 
-def test_an_arena_is_shown_whole_as_one_document(line: Line, race: arenas.WholeArena) -> None:
+def test_arenas_show_prints_the_whole_arena_as_one_json_document(line: Line, race: arenas.WholeArena) -> None:
     document = line("arenas", "show", "race", "--json").document
 
     assert document["session"]["status"] == "running"
@@ -117,7 +117,7 @@ def test_an_arena_is_shown_whole_as_one_document(line: Line, race: arenas.WholeA
     assert document["runtimes"] == ["claude"]
 
 
-def test_an_arena_without_instances_hints_at_the_way_on(line: Line) -> None:
+def test_arenas_show_of_an_arena_without_instances_hints_at_the_next_step(line: Line) -> None:
     line("arenas", "create", "debate", "Which key?", "--id", "race")
     done = line("arenas", "show", "race")
 
@@ -125,7 +125,7 @@ def test_an_arena_without_instances_hints_at_the_way_on(line: Line) -> None:
     assert "add-instance" in done.err
 
 
-def test_finishing_an_arena_sums_it_up_and_stars_the_winner(line: Line, race: arenas.WholeArena) -> None:
+def test_arenas_finish_sums_up_and_stars_the_winner(line: Line, race: arenas.WholeArena) -> None:
     line("arenas", "set-instance-status", "race", 0, "failed")
     done = line("arenas", "finish", "race", "--winner", 1)
 
@@ -136,7 +136,7 @@ def test_finishing_an_arena_sums_it_up_and_stars_the_winner(line: Line, race: ar
     assert [row.split()[0] for row in done.out.split("\n\n")[1].splitlines()] == ["N", "0", "★"]
 
 
-def test_an_arena_may_end_without_being_done(line: Line, race: arenas.WholeArena) -> None:
+def test_arenas_finish_can_fail_an_arena(line: Line, race: arenas.WholeArena) -> None:
     line("arenas", "set-instance-status", "race", 0, "failed")
     document = line("arenas", "finish", "race", "--failed", "--json").document
 
@@ -147,7 +147,7 @@ def test_an_arena_may_end_without_being_done(line: Line, race: arenas.WholeArena
 @pytest.mark.parametrize(
     ("words", "told"), [([], "number 0 is running"), (["--winner", 2], "2 is no instance of this arena")]
 )
-def test_an_arena_that_cannot_be_finished_is_refused(
+def test_arenas_finish_refuses_an_arena_that_cannot_be_finished(
     line: Line, look: Store, race: arenas.WholeArena, words: list[object], told: str
 ) -> None:
     done = line("arenas", "finish", "race", *words)
@@ -169,7 +169,9 @@ def test_an_arena_that_cannot_be_finished_is_refused(
     ids=lambda words: words[0],
 )
 @pytest.mark.parametrize("session", ["nobody", "jam"])
-def test_what_has_no_arena_exits_3(line: Line, jam: Session, words: list[object], session: str) -> None:
+def test_arenas_commands_on_a_session_without_an_arena_exit_3(
+    line: Line, jam: Session, words: list[object], session: str
+) -> None:
     done = line("arenas", words[0], session, *words[1:])
 
     assert done.code == 3

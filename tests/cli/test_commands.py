@@ -56,7 +56,7 @@ def test_help_and_version_need_no_database_and_no_command(processes: Processes, 
     assert commands_in(imported) == set()
 
 
-def test_completing_the_name_of_a_command_needs_neither(processes: Processes) -> None:
+def test_completing_a_command_name_needs_no_database_or_command_module(processes: Processes) -> None:
     completing = {"COMP_WORDS": "vibeweaver-store s", "COMP_CWORD": "1"}
     imported = imported_by(processes, _VIBEWEAVER_STORE_COMPLETE="complete_bash", **completing)
 
@@ -71,7 +71,7 @@ def test_a_group_imports_its_own_module_when_its_help_is_asked_for(processes: Pr
 # --- what it says ----------------------------------------------------------------------------------------------
 
 
-def test_the_list_names_each_module_that_has_commands_once() -> None:
+def test_the_command_list_names_each_command_module_once() -> None:
     found = [path.stem for path in Path(cli.__file__).parent.glob("*.py") if has_commands(path)]
 
     assert sorted(found) == MODULES
@@ -87,7 +87,7 @@ def has_commands(path: Path) -> bool:
 
 
 @pytest.mark.parametrize(("name", "entry"), COMMANDS.items(), ids=COMMANDS)
-def test_a_command_is_listed_as_what_it_says_of_itself(name: str, entry: Entry) -> None:
+def test_a_command_is_listed_with_its_own_summary(name: str, entry: Entry) -> None:
     command = root().commands[name].loaded
 
     assert command.name == name
@@ -95,7 +95,7 @@ def test_a_command_is_listed_as_what_it_says_of_itself(name: str, entry: Entry) 
 
 
 @pytest.mark.parametrize("entry", COMMANDS.values(), ids=COMMANDS)
-def test_the_modules_of_a_command_have_one_group(entry: Entry) -> None:
+def test_modules_of_one_command_share_one_group(entry: Entry) -> None:
     groups = {id(import_module(f"vibeweaver_store.cli.{module}").group) for module in entry.modules}
 
     assert len(groups) == 1
@@ -107,7 +107,7 @@ def help_of(command: Any, capsys: pytest.CaptureFixture[str]) -> str:
     return capsys.readouterr().out
 
 
-def test_the_list_looks_as_that_of_the_commands_themselves(capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_command_list_looks_like_that_of_the_loaded_commands(capsys: pytest.CaptureFixture[str]) -> None:
     listing, listing_all = root(), root()
     listing_all.commands = {name: command.loaded for name, command in listing.commands.items()}
 

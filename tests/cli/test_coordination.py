@@ -45,12 +45,12 @@ def events(look: Store) -> None:
     ],
     ids=str,
 )
-def test_events_are_listed_by_what_is_true_of_them(line: Line, words: list[object], found: list[int]) -> None:
+def test_coordination_list_filters_events(line: Line, words: list[object], found: list[int]) -> None:
     assert [each["id"] for each in line("coordination", "list", *words, "--json").documents] == found
 
 
 @pytest.mark.usefixtures("events")
-def test_list_shows_what_each_is_about(line: Line) -> None:
+def test_coordination_list_shows_the_subject_of_each_event(line: Line) -> None:
     done = line("coordination", "list")
 
     title, *rows = done.out.splitlines()
@@ -66,7 +66,7 @@ def test_list_shows_what_each_is_about(line: Line) -> None:
 
 
 @pytest.mark.usefixtures("events")
-def test_a_list_goes_on_from_its_cursor(line: Line) -> None:
+def test_coordination_list_continues_from_its_cursor(line: Line) -> None:
     first = line("coordination", "list", "--json", "--limit", 3)
     (cursor,) = re.findall(r"^next cursor: (.+)$", first.err, re.MULTILINE)
     second = line("coordination", "list", "--json", "--limit", 3, "--cursor", cursor)
@@ -74,20 +74,20 @@ def test_a_list_goes_on_from_its_cursor(line: Line) -> None:
     assert [each["id"] for each in [*first.documents, *second.documents]] == [1, 2, 3, 4]
 
 
-def test_an_empty_list_says_so(line: Line) -> None:
+def test_an_empty_coordination_list_says_so(line: Line) -> None:
     done = line("coordination", "list")
 
     assert (done.code, done.out, done.err) == (0, "", "no such events\n")
 
 
-def test_a_project_that_is_not_there_is_no_empty_list(line: Line) -> None:
+def test_coordination_list_of_a_missing_project_exits_3(line: Line) -> None:
     done = line("coordination", "list", "--project", "nobody")
 
     assert (done.code, done.error) == (3, "no project 'nobody'")
 
 
 @pytest.mark.usefixtures("events")
-def test_take_gives_each_event_once_and_in_order(line: Line, look: Store) -> None:
+def test_coordination_take_gives_each_event_once_and_in_order(line: Line, look: Store) -> None:
     first = line("coordination", "take", "--limit", 2, "--json")
     second = line("coordination", "take")
     none = line("coordination", "take")
@@ -98,7 +98,7 @@ def test_take_gives_each_event_once_and_in_order(line: Line, look: Store) -> Non
     assert look.query(coordination.unprocessed).items == []
 
 
-def test_a_worker_that_ends_is_told_of_once(line_on_both: Line) -> None:
+def test_coordination_take_gives_the_end_of_a_worker_once(line_on_both: Line) -> None:
     line_on_both("projects", "create", SONG, "/srv/song")
     line_on_both("worker-types", "create", SONG, "writer", "--prompt", "x")
     line_on_both("workers", "register", "w-1", SONG, "writer")
@@ -111,7 +111,7 @@ def test_a_worker_that_ends_is_told_of_once(line_on_both: Line) -> None:
 
 
 @pytest.mark.usefixtures("events")
-def test_mark_processed_says_how_many_were_not_yet(line: Line) -> None:
+def test_coordination_mark_processed_counts_newly_marked_events(line: Line) -> None:
     done = line("coordination", "mark-processed", 1, 2, 99)
 
     assert (done.code, done.out, done.err) == (0, "", "marked 1 event\n")
@@ -128,7 +128,7 @@ def test_mark_processed_says_how_many_were_not_yet(line: Line) -> None:
     ],
     ids=str,
 )
-def test_what_cannot_be_is_refused(line: Line, words: list[object], code: int, told: str) -> None:
+def test_coordination_commands_refuse_invalid_values(line: Line, words: list[object], code: int, told: str) -> None:
     done = line("coordination", *words)
 
     assert done.code == code

@@ -30,9 +30,7 @@ def names(path: Path) -> list[str]:
         return [jam.name for jam in store.query(sessions.page).items]
 
 
-def test_backup_prints_the_name_of_the_file_and_says_on_the_side_what_is_in_it(
-    line: Line, jam: Session, tmp_path: Path
-) -> None:
+def test_db_backup_prints_the_file_name_and_summarises_on_stderr(line: Line, jam: Session, tmp_path: Path) -> None:
     done = line("db", "backup", tmp_path / "a.db")
 
     assert (done.code, done.out) == (0, f"{tmp_path / 'a.db'}\n")
@@ -42,7 +40,7 @@ def test_backup_prints_the_name_of_the_file_and_says_on_the_side_what_is_in_it(
     assert names(tmp_path / "a.db") == ["late set"]
 
 
-def test_backup_into_a_folder_finds_a_name(line: Line, tmp_path: Path) -> None:
+def test_db_backup_into_a_folder_chooses_a_name(line: Line, tmp_path: Path) -> None:
     (tmp_path / "backups").mkdir()
     done = line("db", "backup", tmp_path / "backups", "--compress", "gzip")
 
@@ -50,7 +48,7 @@ def test_backup_into_a_folder_finds_a_name(line: Line, tmp_path: Path) -> None:
     assert Path(done.out.strip()).is_file()
 
 
-def test_backup_tells_programs_what_it_did(line: Line, jam: Session, tmp_path: Path, sqlite_path: Path) -> None:
+def test_db_backup_reports_in_json(line: Line, jam: Session, tmp_path: Path, sqlite_path: Path) -> None:
     done = line("db", "backup", tmp_path / "a.db.zst", "--compress", "zstd", "--json")
 
     assert (done.code, done.err) == (0, "")
@@ -64,7 +62,7 @@ def test_backup_tells_programs_what_it_did(line: Line, jam: Session, tmp_path: P
     }
 
 
-def test_backup_overwrites_only_with_force(line: Line, jam: Session, tmp_path: Path) -> None:
+def test_db_backup_overwrites_only_with_force(line: Line, jam: Session, tmp_path: Path) -> None:
     (tmp_path / "a.db").write_text("dear diary")
 
     refused = line("db", "backup", tmp_path / "a.db")
@@ -85,21 +83,23 @@ def test_backup_overwrites_only_with_force(line: Line, jam: Session, tmp_path: P
         ([], 2, "DEST"),
     ],
 )
-def test_backup_refuses_what_cannot_be(line: Line, tmp_path: Path, words: list[str], code: int, says: str) -> None:
+def test_db_backup_refuses_invalid_options(line: Line, tmp_path: Path, words: list[str], code: int, says: str) -> None:
     done = line("db", "backup", *[word.replace("{folder}", str(tmp_path)) for word in words])
 
     assert done.code == code
     assert says in done.error
 
 
-def test_backup_of_no_file_makes_none(tmp_path: Path) -> None:
+def test_db_backup_of_a_missing_file_makes_none(tmp_path: Path) -> None:
     done = run_line(["--db", tmp_path / "none.db", "db", "backup", tmp_path / "a.db"])
 
     assert done.code == 6
     assert list(tmp_path.iterdir()) == []
 
 
-def test_backup_works_on_both(processes: Processes, line_on_both: Line, backend: str, tmp_path: Path) -> None:
+def test_db_backup_works_on_both_backends(
+    processes: Processes, line_on_both: Line, backend: str, tmp_path: Path
+) -> None:
     if backend == "postgresql" and shutil.which("pg_dump") is None:
         pytest.skip("pg_dump is not installed")
     line_on_both("sessions", "create", "late set")
@@ -111,7 +111,7 @@ def test_backup_works_on_both(processes: Processes, line_on_both: Line, backend:
     assert Path(document["path"]).suffix == {"sqlite": ".db", "postgresql": ".dump"}[backend]
 
 
-def test_restore_puts_a_backup_in_place_and_tells_where_the_old_one_is(
+def test_db_restore_replaces_the_database_and_prints_where_the_old_one_is(
     line: Line, sqlite_path: Path, backup: Path
 ) -> None:
     done = line("db", "restore", backup, "--yes")
@@ -123,7 +123,7 @@ def test_restore_puts_a_backup_in_place_and_tells_where_the_old_one_is(
     assert (names(sqlite_path), names(kept)) == (["new"], [])
 
 
-def test_restore_tells_programs_what_it_did(line: Line, sqlite_path: Path, backup: Path) -> None:
+def test_db_restore_reports_in_json(line: Line, sqlite_path: Path, backup: Path) -> None:
     done = line("db", "restore", backup, "--yes", "--json")
 
     assert done.document["place"] == str(sqlite_path)
@@ -133,7 +133,7 @@ def test_restore_tells_programs_what_it_did(line: Line, sqlite_path: Path, backu
     assert Path(done.document["kept"]).is_file()
 
 
-def test_restore_does_nothing_unasked(line: Line, sqlite_path: Path, backup: Path) -> None:
+def test_db_restore_needs_confirmation(line: Line, sqlite_path: Path, backup: Path) -> None:
     done = line("db", "restore", backup)
 
     assert done.code == 2
@@ -142,14 +142,14 @@ def test_restore_does_nothing_unasked(line: Line, sqlite_path: Path, backup: Pat
     assert names(sqlite_path) == []
 
 
-def test_restore_to_a_fresh_machine_asks_nothing(tmp_path: Path, backup: Path) -> None:
+def test_db_restore_to_a_fresh_machine_needs_no_confirmation(tmp_path: Path, backup: Path) -> None:
     done = run_line(["--db", tmp_path / "data" / "fresh.db", "db", "restore", backup])
 
     assert (done.code, done.err) == (0, "")
     assert names(tmp_path / "data" / "fresh.db") == ["new"]
 
 
-def test_restore_of_an_older_backup_says_that_it_will_be_migrated(line: Line, backup: Path) -> None:
+def test_db_restore_of_an_older_backup_says_it_will_be_migrated(line: Line, backup: Path) -> None:
     schema.downgrade(backup, "0001")
 
     done = line("db", "restore", backup, "--yes")
@@ -158,21 +158,21 @@ def test_restore_of_an_older_backup_says_that_it_will_be_migrated(line: Line, ba
     assert f"it is brought to {schema.head()} when a store opens it" in done.err
 
 
-def test_restore_of_what_is_no_backup_is_refused(line: Line, tmp_path: Path) -> None:
+def test_db_restore_of_a_file_that_is_not_a_backup_is_refused(line: Line, tmp_path: Path) -> None:
     (tmp_path / "notes.txt").write_text("a shopping list\n" * 100)
 
     assert line("db", "restore", tmp_path / "notes.txt", "--yes").code == 6
     assert line("db", "restore", tmp_path / "none.db", "--yes").code == 4
 
 
-def test_a_backup_that_is_not_there_is_told_before_anything_is_asked(line: Line, tmp_path: Path) -> None:
+def test_db_restore_reports_a_missing_backup_before_it_asks(line: Line, tmp_path: Path) -> None:
     done = line("db", "restore", tmp_path / "none.db")
 
     assert done.code == 4
     assert "there is no such file" in done.error
 
 
-def test_restore_while_it_is_open_is_busy(
+def test_db_restore_of_an_open_database_is_busy(
     line: Line, look: Store, jam: Session, backup: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("VIBEWEAVER_BUSY_TIMEOUT_SECONDS", "0.2")
@@ -182,7 +182,7 @@ def test_restore_while_it_is_open_is_busy(
     assert "has the database open" in done.error
 
 
-def test_restore_on_postgresql_says_what_to_run_and_no_password(backup: Path) -> None:
+def test_db_restore_on_postgresql_says_what_to_run_without_a_password(backup: Path) -> None:
     done = run_line(["--db", "postgresql://vibe:s3cret@server/late", "db", "restore", backup])
 
     assert done.code == 4
@@ -199,7 +199,7 @@ def fill(path: Path) -> None:
         history.append_many(uow, jam.id, [history.NewEntry("x", params=os.urandom(2000).hex()) for _ in range(5000)])
 
 
-def test_at_a_terminal_a_bar_is_shown_and_taken_away(
+def test_db_backup_at_a_terminal_shows_and_removes_a_progress_bar(
     sqlite_path: Path, tmp_path: Path, run_at_terminal: RunAtTerminal
 ) -> None:
     fill(sqlite_path)
@@ -212,7 +212,7 @@ def test_at_a_terminal_a_bar_is_shown_and_taken_away(
 
 
 @pytest.mark.parametrize(("answer", "code", "left"), [("y\n", 0, ["new"]), ("n\n", 1, [])])
-def test_restore_asks_at_a_terminal(
+def test_db_restore_asks_at_a_terminal(
     sqlite_path: Path, backup: Path, run_at_terminal: RunAtTerminal, answer: str, *, code: int, left: list[str]
 ) -> None:
     ended, shown = run_at_terminal("--db", sqlite_path, "db", "restore", backup, answer=answer)
@@ -221,7 +221,7 @@ def test_restore_asks_at_a_terminal(
     assert f"keep that as {sqlite_path.name}.before-restore-TIME? [y/N]" in shown
 
 
-def test_in_a_pipe_there_is_no_bar(sqlite_path: Path, tmp_path: Path, run_process: Line) -> None:
+def test_db_backup_in_a_pipe_shows_no_progress_bar(sqlite_path: Path, tmp_path: Path, run_process: Line) -> None:
     done = run_process("--db", sqlite_path, "db", "backup", tmp_path / "a.db")
 
     assert done.code == 0

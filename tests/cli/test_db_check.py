@@ -14,7 +14,7 @@ from tests.cli.conftest import Line, RunAtTerminal, run_line
 from vibeweaver_store import Session, Store, history, schema, sessions
 
 
-def test_a_sound_database_passes(line_on_both: Line, database: str) -> None:
+def test_db_check_passes_a_sound_database(line_on_both: Line, database: str) -> None:
     done = line_on_both("db", "check")
 
     assert (done.code, done.err) == (0, "")
@@ -22,7 +22,7 @@ def test_a_sound_database_passes(line_on_both: Line, database: str) -> None:
     assert "nothing is broken" in done.out.splitlines()[-1]
 
 
-def test_programs_are_told_every_finding_in_one_document(line_on_both: Line) -> None:
+def test_db_check_reports_every_finding_in_one_json_document(line_on_both: Line) -> None:
     done = line_on_both("db", "check", "--json")
 
     assert done.code == 0
@@ -37,7 +37,7 @@ def test_programs_are_told_every_finding_in_one_document(line_on_both: Line) -> 
 
 
 @pytest.mark.parametrize("option", [[], ["--json"]])
-def test_what_is_broken_is_named_and_fails(line_on_both: Line, database: str, option: list[str]) -> None:
+def test_db_check_names_a_broken_finding_and_fails(line_on_both: Line, database: str, option: list[str]) -> None:
     with Store.open(database) as store, store.begin() as uow:
         uow.execute(sa.text("DROP INDEX ix_markers_by_beat"))
     done = line_on_both("db", "check", *option)
@@ -50,7 +50,7 @@ def test_what_is_broken_is_named_and_fails(line_on_both: Line, database: str, op
         assert "broken: drift" in done.out.splitlines()[-1]
 
 
-def test_a_warning_passes_unless_it_is_said_to_be_strict(line: Line, sqlite_path: Path) -> None:
+def test_db_check_fails_on_a_warning_only_if_strict(line: Line, sqlite_path: Path) -> None:
     sqlite_path.chmod(0o644)
 
     assert line("db", "check").code == 0
@@ -61,7 +61,7 @@ def test_a_warning_passes_unless_it_is_said_to_be_strict(line: Line, sqlite_path
     assert "warning" in done.out.splitlines()[-1]
 
 
-def test_no_file_fails_and_none_is_made(tmp_path: Path) -> None:
+def test_db_check_of_a_missing_file_fails_and_makes_none(tmp_path: Path) -> None:
     done = run_line(["--db", tmp_path / "none.db", "db", "check"])
 
     assert done.code == 6
@@ -69,33 +69,33 @@ def test_no_file_fails_and_none_is_made(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-def test_what_cannot_be_checked_is_refused(tmp_path: Path) -> None:
+def test_db_check_and_maintain_refuse_an_in_memory_database(tmp_path: Path) -> None:
     assert "in-memory" in run_line(["--db", ":memory:", "db", "check"]).error
     assert "in-memory" in run_line(["--db", ":memory:", "db", "maintain"]).error
 
 
-def test_a_server_that_is_not_there_fails_and_no_password_is_told() -> None:
+def test_db_check_of_an_unreachable_server_fails_without_a_password() -> None:
     done = run_line(["--db", "postgresql://vibe:s3cret@127.0.0.1:1/nothing", "db", "check", "--json"])
 
     assert done.code == 6
     assert "s3cret" not in done.out + done.err
 
 
-def test_at_a_terminal_long_findings_are_folded(sqlite_path: Path, run_at_terminal: RunAtTerminal) -> None:
+def test_db_check_at_a_terminal_folds_long_findings(sqlite_path: Path, run_at_terminal: RunAtTerminal) -> None:
     code, shown = run_at_terminal("--db", sqlite_path, "db", "check")
 
     assert code == 0
     assert max(len(line) for line in shown.splitlines() if str(sqlite_path) not in line) <= 120
 
 
-def test_a_name_that_is_no_unicode_can_be_checked(tmp_path: Path, run_process: Line) -> None:
+def test_db_check_takes_a_name_that_is_not_unicode(tmp_path: Path, run_process: Line) -> None:
     path = os.fsdecode(bytes(tmp_path) + b"/caf\xe9.db")
     Store.open(path).close()
 
     assert run_process("--db", path, "db", "check").code == 0
 
 
-def test_maintain_says_what_it_gained(line: Line, look: Store) -> None:
+def test_db_maintain_says_what_it_gained(line: Line, look: Store) -> None:
     fill_and_empty(look)
     done = line("db", "maintain")
 
@@ -106,7 +106,7 @@ def test_maintain_says_what_it_gained(line: Line, look: Store) -> None:
     assert line("db", "maintain").out.splitlines()[3].split() == ["freed", "0", "pages,", "0", "left", "empty"]
 
 
-def test_maintain_tells_programs_in_one_document(line_on_both: Line) -> None:
+def test_db_maintain_reports_in_one_json_document(line_on_both: Line) -> None:
     done = line_on_both("db", "maintain", "--json")
 
     assert (done.code, done.err) == (0, "")
@@ -120,7 +120,7 @@ def fill_and_empty(store: Store) -> None:
     store.run(sessions.delete, "jam")
 
 
-def test_maintain_hints_at_who_held_it_up(line: Line, look: Store, jam: Session) -> None:
+def test_db_maintain_hints_at_readers_that_held_it_up(line: Line, look: Store, jam: Session) -> None:
     with look.read() as reader:
         sessions.page(reader)
         look.run(history.append, jam.id, "later")
@@ -130,7 +130,7 @@ def test_maintain_hints_at_who_held_it_up(line: Line, look: Store, jam: Session)
     assert "run it again later" in done.err
 
 
-def test_maintain_hints_at_a_file_that_cannot_shrink(line: Line, sqlite_path: Path) -> None:
+def test_db_maintain_hints_at_a_file_that_cannot_shrink(line: Line, sqlite_path: Path) -> None:
     with closing(sqlite3.connect(sqlite_path, isolation_level=None)) as connection:
         connection.execute("PRAGMA auto_vacuum = NONE")
         connection.execute("VACUUM")
@@ -142,7 +142,7 @@ def test_maintain_hints_at_a_file_that_cannot_shrink(line: Line, sqlite_path: Pa
     assert "VACUUM" in done.err
 
 
-def test_maintain_makes_no_file(tmp_path: Path) -> None:
+def test_db_maintain_makes_no_file(tmp_path: Path) -> None:
     done = run_line(["--db", tmp_path / "none.db", "db", "maintain"])
 
     assert done.code == 6

@@ -77,14 +77,14 @@ def test_an_error_is_one_line_and_an_exit_code(
     assert (done.code, done.error) == (code, error.message)
 
 
-def test_a_class_that_derives_from_an_error_has_its_code() -> None:
+def test_a_subclass_of_an_error_has_its_exit_code() -> None:
     class TooLong(InvalidInput):
         pass
 
     assert exit_code(TooLong("what")) == 4
 
 
-def test_the_unexpected_exits_1_and_says_how_to_see_more(line: Line, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_unexpected_error_exits_1_and_says_how_to_see_more(line: Line, monkeypatch: pytest.MonkeyPatch) -> None:
     raising(monkeypatch, RuntimeError("out\nof order"))
 
     done = line("sessions", "list")
@@ -92,13 +92,13 @@ def test_the_unexpected_exits_1_and_says_how_to_see_more(line: Line, monkeypatch
     assert (done.code, done.error) == (1, "RuntimeError: out of order (a bug; --debug shows where)")
 
 
-def test_an_error_of_the_system_is_told_in_its_words(line: Line, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_os_error_is_reported_in_its_own_words(line: Line, monkeypatch: pytest.MonkeyPatch) -> None:
     raising(monkeypatch, PermissionError(13, "Permission denied", "/secret/place"))
 
     assert line("sessions", "list").error == "/secret/place: Permission denied"
 
 
-def test_ctrl_c_exits_130_quietly(line: Line, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_ctrl_c_exits_a_command_with_130_quietly(line: Line, monkeypatch: pytest.MonkeyPatch) -> None:
     raising(monkeypatch, KeyboardInterrupt())
 
     done = line("sessions", "list")
@@ -106,7 +106,7 @@ def test_ctrl_c_exits_130_quietly(line: Line, monkeypatch: pytest.MonkeyPatch) -
     assert (done.code, done.out, done.err) == (130, "", "")
 
 
-def test_a_reader_who_has_gone_is_no_error(line: Line, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_broken_pipe_is_no_error_of_a_command(line: Line, monkeypatch: pytest.MonkeyPatch) -> None:
     raising(monkeypatch, BrokenPipeError(32, "Broken pipe"))
 
     done = line("sessions", "list")
@@ -114,18 +114,18 @@ def test_a_reader_who_has_gone_is_no_error(line: Line, monkeypatch: pytest.Monke
     assert (done.code, done.out, done.err) == (0, "", "")
 
 
-def test_a_message_cannot_move_the_cursor_or_take_two_lines(line: Line) -> None:
+def test_an_error_message_cannot_move_the_cursor_or_take_two_lines(line: Line) -> None:
     assert line("sessions", "show", "a\nb\x1b[2J").error == "no session 'a\\nb\\x1b[2J'"
 
 
-def test_a_name_that_is_no_text_is_refused_and_can_be_told(line: Line) -> None:
+def test_a_name_that_is_not_text_is_refused_with_a_printable_message(line: Line) -> None:
     done = line("sessions", "create", "\udce9")
 
     assert done.code == 4
     assert "surrogate" in done.error
 
 
-def test_a_warning_is_one_line_and_no_error(sqlite_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_python_warning_is_one_line_and_no_error(sqlite_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def warn(*_: object) -> None:
         warnings.warn("it lies on a network file system", NetworkFileSystemWarning, stacklevel=1)
 
@@ -141,24 +141,24 @@ def test_a_warning_is_one_line_and_no_error(sqlite_path: Path, monkeypatch: pyte
 # --- real ones -------------------------------------------------------------------------------------------------
 
 
-def test_a_folder_is_no_database(tmp_path: Path) -> None:
+def test_a_folder_as_a_database_is_one_error_line(tmp_path: Path) -> None:
     done = run_line(["--db", tmp_path, "sessions", "list"])
 
     assert done.code == 6
     assert "is a folder" in done.error
 
 
-def test_a_file_that_is_no_database_is_refused(tmp_path: Path) -> None:
+def test_a_file_that_is_not_a_database_is_one_error_line(tmp_path: Path) -> None:
     (tmp_path / "notes.txt").write_text("not a database, only notes" * 100)
 
     assert run_line(["--db", tmp_path / "notes.txt", "sessions", "list"]).code == 6
 
 
-def test_a_backend_that_is_not_known_is_refused() -> None:
+def test_an_unknown_backend_is_refused() -> None:
     assert run_line(["--db", "mysql://u@h/d", "sessions", "list"]).code == 4
 
 
-def test_a_database_that_another_holds_is_busy(line: Line, look: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_database_locked_by_another_process_is_busy(line: Line, look: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("VIBEWEAVER_BUSY_TIMEOUT_SECONDS", "0.1")
     with look.begin():
         done = line("sessions", "create", "late set")
@@ -220,11 +220,11 @@ def test_a_password_is_in_no_description(postgres_server: PostgresServer) -> Non
         ("nothing to hide", "late-set.db", "nothing to hide"),
     ],
 )
-def test_passwords_are_hidden_wherever_they_stand(text: str, database: str | None, hidden: str) -> None:
+def test_passwords_are_hidden_anywhere_in_a_message(text: str, database: str | None, hidden: str) -> None:
     assert without_passwords(text, database) == hidden
 
 
-def test_the_password_of_the_environment_is_hidden_too(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_password_of_the_environment_is_hidden(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("VIBEWEAVER_DATABASE", f"postgresql://me:{PASSWORD}@h/d")
 
     assert without_passwords(f"psycopg said {PASSWORD}") == "psycopg said ***"

@@ -47,7 +47,7 @@ def lulu(tmp_path: Path) -> Path:
 # --- databases -------------------------------------------------------------------------------------------------
 
 
-def test_a_database_of_each_application_comes_in(line: Line, look: Store, tmp_path: Path, lulu: Path) -> None:
+def test_import_brings_in_a_database_of_each_application(line: Line, look: Store, tmp_path: Path, lulu: Path) -> None:
     jams = whole_jam(tmp_path / "vibeweaver.db")
     prompt = '{"type":"user","message":{"content":"Go."}}'
     events = [{"uuid": "e1", "memva_session_id": "two", "data": prompt}]
@@ -64,7 +64,7 @@ def test_a_database_of_each_application_comes_in(line: Line, look: Store, tmp_pa
     }
 
 
-def test_the_report_is_a_card(line: Line, lulu: Path) -> None:
+def test_import_of_a_database_prints_its_report_as_a_card(line: Line, lulu: Path) -> None:
     done = line("import", "lulu", lulu)
 
     told = dict(row.split(maxsplit=1) for row in done.out.splitlines() if not row.startswith("left out"))
@@ -74,7 +74,7 @@ def test_the_report_is_a_card(line: Line, lulu: Path) -> None:
     assert told["imports"] == "1"
 
 
-def test_the_report_is_one_json_document(line_on_both: Line, lulu: Path) -> None:
+def test_import_of_a_database_prints_its_report_as_one_json_document(line_on_both: Line, lulu: Path) -> None:
     first = line_on_both("import", "lulu", lulu, "--json")
     again = line_on_both("import", "lulu", lulu, "--json")
 
@@ -83,7 +83,7 @@ def test_the_report_is_one_json_document(line_on_both: Line, lulu: Path) -> None
     assert (again.document["new"], again.document["duplicate"], again.document["imports"]) == (0, 3, [])
 
 
-def test_what_is_left_out_is_told_and_the_code_is_4(line: Line, look: Store, tmp_path: Path) -> None:
+def test_import_of_a_database_reports_rejected_rows_and_exits_4(line: Line, look: Store, tmp_path: Path) -> None:
     said = [{"id": "m1", "session_id": "one", "role": "tool"}, {"id": "m2", "session_id": "one"}]
     file = lulu_database(tmp_path / "lulu.db", sessions=[{"id": "one"}], messages=said)
 
@@ -96,7 +96,7 @@ def test_what_is_left_out_is_told_and_the_code_is_4(line: Line, look: Store, tmp
     assert len(look.query(messages.page, "one").items) == 1
 
 
-def test_a_dry_run_writes_nothing(line: Line, look: Store, lulu: Path) -> None:
+def test_a_dry_run_of_a_database_import_writes_nothing(line: Line, look: Store, lulu: Path) -> None:
     done = line("import", "lulu", lulu, "--dry-run", "--json")
 
     assert (done.code, done.document["new"], done.document["dry_run"]) == (0, 3, True)
@@ -104,7 +104,7 @@ def test_a_dry_run_writes_nothing(line: Line, look: Store, lulu: Path) -> None:
     assert ids(look) == set()
 
 
-def test_what_was_brought_in_can_be_undone(line: Line, look: Store, lulu: Path) -> None:
+def test_import_undo_removes_an_imported_database(line: Line, look: Store, lulu: Path) -> None:
     (import_id,) = line("import", "lulu", lulu, "--json").document["imports"]
 
     assert line("import", "undo", import_id, "--yes").code == 0
@@ -112,7 +112,7 @@ def test_what_was_brought_in_can_be_undone(line: Line, look: Store, lulu: Path) 
 
 
 @pytest.mark.parametrize("name", ["vibeweaver", "lulu", "memva", "vibe-ensemble"])
-def test_a_database_of_another_kind_is_one_error(line: Line, tmp_path: Path, name: str) -> None:
+def test_importing_a_database_of_another_kind_is_one_error(line: Line, tmp_path: Path, name: str) -> None:
     file = tmp_path / "notes.txt"
     file.write_text("not a database " * 100)
 
@@ -121,7 +121,7 @@ def test_a_database_of_another_kind_is_one_error(line: Line, tmp_path: Path, nam
     assert (done.code, done.error) == (4, f"{file}: this is no SQLite database")
 
 
-def test_the_store_itself_is_refused(line: Line, sqlite_path: Path) -> None:
+def test_importing_the_store_itself_is_refused(line: Line, sqlite_path: Path) -> None:
     done = line("import", "lulu", sqlite_path)
 
     assert done.code == 4
@@ -155,20 +155,24 @@ def with_secrets(tmp_path: Path) -> dict[str, list[Any]]:
 
 
 @pytest.mark.parametrize("name", ["ait42", "vibeweaver", "lulu", "memva", "vibe-ensemble"])
-def test_secrets_are_kept_only_when_told_to(line: Line, with_secrets: dict[str, list[Any]], name: str) -> None:
+def test_import_of_a_database_redacts_secrets_by_default(
+    line: Line, with_secrets: dict[str, list[Any]], name: str
+) -> None:
     words = ["import", *with_secrets[name], "--json"]
 
     assert line(*words, "--dry-run").document["redacted"] == 1
     assert line(*words, "--no-redact").document["redacted"] == 0
 
 
-def test_a_secret_that_is_kept_is_kept_as_it_is(line: Line, look: Store, with_secrets: dict[str, list[Any]]) -> None:
+def test_import_with_no_redact_keeps_a_secret_verbatim(
+    line: Line, look: Store, with_secrets: dict[str, list[Any]]
+) -> None:
     assert line("import", *with_secrets["lulu"], "--no-redact").code == 0
 
     assert look.query(messages.page, "one").items[0].content == SECRET
 
 
-def test_a_dry_run_on_a_store_that_is_not_there_makes_none(line: Line, tmp_path: Path, lulu: Path) -> None:
+def test_a_dry_run_of_a_database_import_makes_no_store(line: Line, tmp_path: Path, lulu: Path) -> None:
     new = tmp_path / "new.db"
 
     tried = line("--db", new, "import", "lulu", lulu, "--dry-run", "--json")
@@ -179,7 +183,7 @@ def test_a_dry_run_on_a_store_that_is_not_there_makes_none(line: Line, tmp_path:
     assert new.exists()
 
 
-def test_nothing_but_the_report_is_shown_at_a_terminal(
+def test_import_of_a_database_shows_only_its_report_at_a_terminal(
     sqlite_path: Path, lulu: Path, run_at_terminal: RunAtTerminal
 ) -> None:
     code, shown = run_at_terminal("--db", sqlite_path, "import", "lulu", lulu, "--json")
@@ -189,14 +193,14 @@ def test_nothing_but_the_report_is_shown_at_a_terminal(
 
 
 @pytest.mark.parametrize("name", ["ait42", "vibeweaver", "lulu", "memva", "vibe-ensemble"])
-def test_no_file_is_wrong_usage(line: Line, name: str) -> None:
+def test_import_of_a_database_without_a_file_is_wrong_usage(line: Line, name: str) -> None:
     assert line("import", name).code == 2
 
 
 # --- vibe-ensemble ---------------------------------------------------------------------------------------------
 
 
-def test_an_ensemble_is_brought_in_again_and_taken_out(line_on_both: Line, tmp_path: Path, database: str) -> None:
+def test_an_ensemble_can_be_imported_again_and_undone(line_on_both: Line, tmp_path: Path, database: str) -> None:
     file = whole_ensemble(tmp_path / "ensemble.db")
 
     tried = line_on_both("import", "vibe-ensemble", file, "--dry-run", "--json")
@@ -217,7 +221,7 @@ def test_an_ensemble_is_brought_in_again_and_taken_out(line_on_both: Line, tmp_p
         assert not any(content(store).values())
 
 
-def test_of_an_ensemble_it_is_told_what_was_left_out_and_what_is_kept(line: Line, look: Store, tmp_path: Path) -> None:
+def test_import_of_an_ensemble_reports_rejected_and_kept_rows(line: Line, look: Store, tmp_path: Path) -> None:
     file = whole_ensemble(tmp_path / "ensemble.db")
     broken = {"ticket_id": "T-2", "execution_plan": '["writer","writer"]'}
     write_rows(file, OF_VIBE_ENSEMBLE, tickets=[broken], comments=[{"ticket_id": "T-2", "content": "a"}])
@@ -237,14 +241,16 @@ def test_of_an_ensemble_it_is_told_what_was_left_out_and_what_is_kept(line: Line
 # --- AIT42 -----------------------------------------------------------------------------------------------------
 
 
-def test_ait42_takes_a_workspace_for_all_files(line: Line, look: Store, sessions_file: Path) -> None:
+def test_import_ait42_takes_a_workspace_for_all_files(line: Line, look: Store, sessions_file: Path) -> None:
     done = line("import", "ait42", sessions_file.parent, "--workspace", "/srv/app")
 
     assert (done.code, done.err) == (0, "")
     assert ids(look) == {"one"}
 
 
-def test_ait42_takes_workspaces_from_a_mapping(line: Line, look: Store, sessions_file: Path, tmp_path: Path) -> None:
+def test_import_ait42_takes_workspaces_from_a_mapping(
+    line: Line, look: Store, sessions_file: Path, tmp_path: Path
+) -> None:
     mapping = tmp_path / "workspaces.json"
     mapping.write_text('{"app": "/srv/app"}')
 
@@ -252,7 +258,7 @@ def test_ait42_takes_workspaces_from_a_mapping(line: Line, look: Store, sessions
     assert ids(look) == {"one"}
 
 
-def test_ait42_without_a_workspace_says_what_to_give(line: Line, look: Store, sessions_file: Path) -> None:
+def test_import_ait42_without_a_workspace_says_what_to_give(line: Line, look: Store, sessions_file: Path) -> None:
     done = line("import", "ait42", sessions_file)
 
     assert done.code == 4
@@ -265,7 +271,7 @@ def test_ait42_without_a_workspace_says_what_to_give(line: Line, look: Store, se
 @pytest.mark.parametrize(
     ("text", "reason"), [("{", "this is no JSON"), ("[]", "must be a JSON object of workspaces by the names of files")]
 )
-def test_a_mapping_that_cannot_be_read_is_one_error(
+def test_import_ait42_with_an_unreadable_mapping_is_one_error(
     line: Line, sessions_file: Path, tmp_path: Path, text: str, reason: str
 ) -> None:
     mapping = tmp_path / "workspaces.json"
@@ -277,7 +283,7 @@ def test_a_mapping_that_cannot_be_read_is_one_error(
     assert done.error.startswith(f"{mapping}: {reason}")
 
 
-def test_strict_takes_all_of_a_file_or_nothing(line: Line, look: Store, tmp_path: Path) -> None:
+def test_import_ait42_with_strict_takes_all_of_a_file_or_nothing(line: Line, look: Store, tmp_path: Path) -> None:
     documents: list[Any] = [ait42_session("one"), {"id": "two"}]
     file = ait42_file(tmp_path / "app.json", documents)
 

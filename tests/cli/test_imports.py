@@ -28,7 +28,7 @@ def bad(tmp_path: Path) -> Path:
     return path
 
 
-def test_a_file_becomes_a_session_and_its_id_is_printed(line: Line, look: Store, good: Path) -> None:
+def test_import_midi_makes_a_session_and_prints_its_id(line: Line, look: Store, good: Path) -> None:
     done = line("import", "midi", good, "--vibe", "solemn")
 
     (made,) = look.query(sessions.page).items
@@ -36,13 +36,13 @@ def test_a_file_becomes_a_session_and_its_id_is_printed(line: Line, look: Store,
     assert (made.name, made.vibe, made.tempo_bpm) == ("Ode", "solemn", 90)
 
 
-def test_a_session_a_line_is_printed_as_json(line_on_both: Line, good: Path) -> None:
+def test_import_midi_prints_a_session_per_line_as_json(line_on_both: Line, good: Path) -> None:
     done = line_on_both("import", "midi", good, good, "--json")
 
     assert [each["name"] for each in done.documents] == ["Ode", "Ode"]
 
 
-def test_bad_files_are_told_of_and_good_ones_go_in(line: Line, look: Store, good: Path, bad: Path) -> None:
+def test_import_midi_reports_bad_files_and_imports_good_ones(line: Line, look: Store, good: Path, bad: Path) -> None:
     done = line("import", "midi", good, bad, good)
 
     assert done.code == 4
@@ -53,14 +53,14 @@ def test_bad_files_are_told_of_and_good_ones_go_in(line: Line, look: Store, good
     assert last == "vibeweaver-store: imported 2 of 3 files"
 
 
-def test_bad_files_alone_make_no_database(bad: Path, tmp_path: Path) -> None:
+def test_import_midi_of_only_bad_files_makes_no_database(bad: Path, tmp_path: Path) -> None:
     done = run_line(["--db", tmp_path / "new.db", "import", "midi", bad])
 
     assert (done.code, done.out) == (4, "")
     assert list(tmp_path.iterdir()) == [bad]
 
 
-def test_no_file_is_wrong_usage(line: Line) -> None:
+def test_import_midi_without_a_file_is_wrong_usage(line: Line) -> None:
     assert line("import", "midi").code == 2
 
 
@@ -79,7 +79,9 @@ def card(out: str) -> dict[str, str]:
     return dict(re.split(r"  +", each, maxsplit=1) for each in out.splitlines())
 
 
-def test_a_tree_of_transcripts_goes_in_and_a_report_is_printed(line_on_both: Line, transcript: Path) -> None:
+def test_import_claude_code_takes_a_tree_of_transcripts_and_prints_a_report(
+    line_on_both: Line, transcript: Path
+) -> None:
     done = line_on_both("import", "claude-code", transcript.parents[1])
 
     told = card(done.out)
@@ -88,14 +90,14 @@ def test_a_tree_of_transcripts_goes_in_and_a_report_is_printed(line_on_both: Lin
     assert (told["sources"], told["sessions"], told["left out"], told["imports"]) == ("1 source", "1", "0", "1")
 
 
-def test_the_imports_of_many_files_are_told_in_short(line: Line, transcript: Path) -> None:
+def test_import_claude_code_of_many_files_shortens_the_list_of_imports(line: Line, transcript: Path) -> None:
     for number in range(3):
         write(transcript.parent / f"other-{number}.jsonl", prompt(1, sessionId=f"other-{number}"))
 
     assert card(line("import", "claude-code", transcript.parent).out)["imports"] == "1-4"
 
 
-def test_the_report_is_one_document_as_json(line: Line, transcript: Path) -> None:
+def test_import_claude_code_prints_its_report_as_one_json_document(line: Line, transcript: Path) -> None:
     done = line("import", "claude-code", transcript, "--json")
 
     document = done.document
@@ -104,7 +106,7 @@ def test_the_report_is_one_document_as_json(line: Line, transcript: Path) -> Non
     assert document == {"dry_run": False, "sources": 1, "unchanged": 0, "rewritten": 0, "torn": 0, **NOTHING, **found}
 
 
-def test_a_second_time_only_what_is_new_goes_in(line: Line, look: Store, transcript: Path) -> None:
+def test_import_claude_code_again_takes_only_new_lines(line: Line, look: Store, transcript: Path) -> None:
     line("import", "claude-code", transcript)
     append(transcript, prompt(5), b'{"torn')
 
@@ -118,7 +120,7 @@ def test_a_second_time_only_what_is_new_goes_in(line: Line, look: Store, transcr
     assert look.query(messages.count, SESSION) == 5
 
 
-def test_what_is_left_out_is_told_of_and_the_exit_code_says_so(line: Line, look: Store, transcript: Path) -> None:
+def test_import_claude_code_reports_rejected_lines_and_exits_4(line: Line, look: Store, transcript: Path) -> None:
     append(transcript, b"// broken\n", prompt(5))
 
     done = line("import", "claude-code", transcript, transcript.parent / "gone.jsonl")
@@ -132,7 +134,7 @@ def test_what_is_left_out_is_told_of_and_the_exit_code_says_so(line: Line, look:
     assert look.query(messages.count, SESSION) == 5
 
 
-def test_what_cannot_even_be_looked_at_is_told_of_and_the_rest_goes_in(line: Line, transcript: Path) -> None:
+def test_import_claude_code_reports_unreadable_paths_and_imports_the_rest(line: Line, transcript: Path) -> None:
     loop = transcript.parent / "x.jsonl"
     loop.symlink_to(loop)
     long = transcript.parent / ("x" * 5000)
@@ -147,7 +149,7 @@ def test_what_cannot_even_be_looked_at_is_told_of_and_the_rest_goes_in(line: Lin
     assert second.endswith(": File name too long")
 
 
-def test_of_very_much_that_is_left_out_a_part_is_told(line: Line, transcript: Path) -> None:
+def test_import_claude_code_reports_only_part_of_many_rejected_lines(line: Line, transcript: Path) -> None:
     append(transcript, *[b"broken\n"] * 1200)
 
     told = line("import", "claude-code", transcript, "--dry-run")
@@ -158,7 +160,7 @@ def test_of_very_much_that_is_left_out_a_part_is_told(line: Line, transcript: Pa
     assert (document["problem_count"], len(document["problems"])) == (1200, 1000)
 
 
-def test_a_dry_run_says_that_nothing_was_written(line: Line, look: Store, transcript: Path) -> None:
+def test_a_dry_run_of_import_claude_code_says_nothing_was_written(line: Line, look: Store, transcript: Path) -> None:
     done = line("import", "claude-code", transcript, "--dry-run")
 
     assert (done.code, done.err) == (0, "a dry run: nothing was written\n")
@@ -166,7 +168,7 @@ def test_a_dry_run_says_that_nothing_was_written(line: Line, look: Store, transc
     assert look.query(sessions.page).items == []
 
 
-def test_secrets_are_struck_out_unless_told_otherwise(line: Line, look: Store, transcript: Path) -> None:
+def test_import_claude_code_redacts_secrets_by_default(line: Line, look: Store, transcript: Path) -> None:
     secret = "sk-" + "ant-api03-abcdefghijklmnop"
     append(transcript, prompt(5, f"my key is {secret}"))
 
@@ -177,7 +179,7 @@ def test_secrets_are_struck_out_unless_told_otherwise(line: Line, look: Store, t
     assert look.query(messages.last, SESSION)[-1].content == "my key is [redacted]"
 
 
-def test_the_output_of_a_headless_run_goes_in(line: Line, look: Store, tmp_path: Path) -> None:
+def test_import_claude_stream_takes_the_output_of_a_headless_run(line: Line, look: Store, tmp_path: Path) -> None:
     result = {"type": "result", "session_id": "run", "uuid": "u1", "is_error": True, "total_cost_usd": 0.5}
     path = write(tmp_path / "run.jsonl", result)
 
@@ -187,7 +189,7 @@ def test_the_output_of_a_headless_run_goes_in(line: Line, look: Store, tmp_path:
     assert look.query(sessions.get, "run").attributes["total_cost_usd"] == 0.5
 
 
-def test_in_a_pipe_no_progress_is_shown_and_on_a_terminal_it_is(
+def test_import_claude_code_shows_progress_at_a_terminal_only(
     sqlite_path: Path, transcript: Path, run_at_terminal: RunAtTerminal, run_process: Line
 ) -> None:
     append(transcript, *talk(10, 3000))
@@ -199,7 +201,7 @@ def test_in_a_pipe_no_progress_is_shown_and_on_a_terminal_it_is(
     assert re.search(r"\d/\d+\.\d (KiB|MiB)|\d+\.\d/\d+\.\d", shown)
 
 
-def test_an_import_can_be_interrupted_and_goes_on(
+def test_import_claude_code_continues_after_an_interruption(
     line: Line, look: Store, transcript: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def interrupt(*_: object) -> None:
@@ -215,14 +217,14 @@ def test_an_import_can_be_interrupted_and_goes_on(
 
 
 @pytest.mark.parametrize("name", ["claude-code", "claude-stream", "undo", "show"])
-def test_without_an_argument_it_is_wrong_usage(line: Line, name: str) -> None:
+def test_import_commands_without_an_argument_are_wrong_usage(line: Line, name: str) -> None:
     assert line("import", name).code == 2
 
 
 # --- list, show, undo ------------------------------------------------------------------------------------------
 
 
-def test_imports_are_listed_newest_first_page_by_page(line: Line, transcript: Path) -> None:
+def test_import_list_pages_imports_newest_first(line: Line, transcript: Path) -> None:
     other = write(transcript.parent / "other.jsonl", prompt(1, sessionId="other"), b"broken\n")
     line("import", "claude-code", transcript)
     line("import", "claude-code", other)
@@ -239,7 +241,7 @@ def test_imports_are_listed_newest_first_page_by_page(line: Line, transcript: Pa
     assert rest.err == ""
 
 
-def test_the_list_is_a_line_an_item_as_json(line_on_both: Line, transcript: Path) -> None:
+def test_import_list_prints_a_json_line_per_import(line_on_both: Line, transcript: Path) -> None:
     line_on_both("import", "claude-code", transcript)
 
     (document,) = line_on_both("import", "list", "--json").documents
@@ -248,13 +250,13 @@ def test_the_list_is_a_line_an_item_as_json(line_on_both: Line, transcript: Path
     assert document["counts"]["new"] == 4
 
 
-def test_where_nothing_was_imported_a_hint_says_so(line: Line) -> None:
+def test_an_empty_import_list_says_so(line: Line) -> None:
     done = line("import", "list")
 
     assert (done.code, done.out, done.err) == (0, "", "nothing was imported yet\n")
 
 
-def test_one_import_is_shown_with_what_it_left_out(line: Line, transcript: Path) -> None:
+def test_import_show_prints_rejected_lines(line: Line, transcript: Path) -> None:
     append(transcript, b"broken\n")
     line("import", "claude-code", transcript)
 
@@ -267,7 +269,7 @@ def test_one_import_is_shown_with_what_it_left_out(line: Line, transcript: Path)
     assert line("import", "show", 2).code == 3
 
 
-def test_imports_are_undone_and_it_is_told_what_went(line_on_both: Line, transcript: Path, database: str) -> None:
+def test_import_undo_prints_the_rows_removed(line_on_both: Line, transcript: Path, database: str) -> None:
     other = write(transcript.parent / "other.jsonl", prompt(1, sessionId="other", cwd="/srv/other"))
     line_on_both("import", "claude-code", transcript, other)
 
@@ -282,7 +284,7 @@ def test_imports_are_undone_and_it_is_told_what_went(line_on_both: Line, transcr
         assert not any(content(store).values())
 
 
-def test_an_undo_tells_as_json_what_went_and_what_was_kept(line: Line, look: Store, transcript: Path) -> None:
+def test_import_undo_reports_removed_and_kept_rows_in_json(line: Line, look: Store, transcript: Path) -> None:
     line("import", "claude-code", transcript)
     look.run(messages.append, SESSION, "user", "mine")
 
@@ -295,7 +297,7 @@ def test_an_undo_tells_as_json_what_went_and_what_was_kept(line: Line, look: Sto
     assert told == {"import": 1, "messages": 4, "journal_events": 4, "kept": 1, **gone}
 
 
-def test_an_undo_asks_first(
+def test_import_undo_asks_first(
     sqlite_path: Path, line: Line, look: Store, transcript: Path, run_at_terminal: RunAtTerminal
 ) -> None:
     line("import", "claude-code", transcript)
@@ -309,7 +311,7 @@ def test_an_undo_asks_first(
     assert look.query(imports.get, 1).status is ImportStatus.COMPLETED
 
 
-def test_an_undo_of_nothing_is_refused(line: Line, transcript: Path) -> None:
+def test_import_undo_of_a_missing_import_is_refused(line: Line, transcript: Path) -> None:
     line("import", "claude-code", transcript)
     line("import", "undo", 1, "--yes")
 
@@ -317,7 +319,7 @@ def test_an_undo_of_nothing_is_refused(line: Line, transcript: Path) -> None:
     assert line("import", "undo", 7, "--yes").code == 3
 
 
-def test_a_dry_run_on_a_store_that_is_not_there_makes_none(tmp_path: Path) -> None:
+def test_a_dry_run_of_import_claude_code_makes_no_store(tmp_path: Path) -> None:
     transcript = tmp_path / "late-set.jsonl"
     transcript.write_text('{"type": "user", "uuid": "a", "sessionId": "s", "message": {"content": "louder"}}\n')
     done = run_line(["--db", tmp_path / "new.db", "import", "claude-code", transcript, "--dry-run", "--json"])

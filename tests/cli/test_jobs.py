@@ -21,7 +21,7 @@ STAMP = r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\dZ"
 # --- enqueuing -------------------------------------------------------------------------------------------------
 
 
-def test_enqueue_prints_the_id(line_on_both: Line) -> None:
+def test_jobs_enqueue_prints_the_id(line_on_both: Line) -> None:
     line_on_both("sessions", "create", "late set", "--id", "jam")
     words = ["--priority", "-5", "--max-attempts", 7, "--session", "jam", "--unique-key", "bar 7", "--id", "mine"]
     done = line_on_both("jobs", "enqueue", "render", '{"bar": 7}', *words)
@@ -33,14 +33,14 @@ def test_enqueue_prints_the_id(line_on_both: Line) -> None:
     assert (document["session_id"], document["unique_key"]) == ("jam", "bar 7")
 
 
-def test_enqueue_prints_the_whole_for_programs(line: Line) -> None:
+def test_jobs_enqueue_prints_the_whole_job_as_json(line: Line) -> None:
     document = line("jobs", "enqueue", "render", "--json").document
 
     assert document["new"] is True
     assert (document["job"]["type"], document["job"]["data"]) == ("render", None)
 
 
-def test_the_data_come_from_stdin(line: Line, look: Store) -> None:
+def test_jobs_enqueue_reads_data_from_stdin(line: Line, look: Store) -> None:
     done = line("jobs", "enqueue", "render", "-", stdin='["♫",\n 1]\n')
 
     assert look.query(jobs.get, done.out.strip()).data == ["♫", 1]
@@ -51,21 +51,21 @@ def test_the_data_come_from_stdin(line: Line, look: Store) -> None:
     [(["--delay", "30s"], 30), (["--delay", "90"], 90), (["--delay", "1.5h"], 5400), (["--delay", "7d"], 604_800)],
     ids=str,
 )
-def test_a_delay_is_a_length_of_time(line: Line, words: list[str], seconds: int) -> None:
+def test_jobs_enqueue_takes_a_delay_as_a_duration(line: Line, words: list[str], seconds: int) -> None:
     document = line("jobs", "enqueue", "render", *words, "--json").document["job"]
     waits = datetime.fromisoformat(document["scheduled_at"]) - datetime.fromisoformat(document["created_at"])
 
     assert waits == timedelta(seconds=seconds)
 
 
-def test_a_job_may_be_put_off_until_a_time(line: Line) -> None:
+def test_jobs_enqueue_takes_a_time_to_run_at(line: Line) -> None:
     document = line("jobs", "enqueue", "render", "--at", "2999-01-01T19:30:00+01:00", "--json").document["job"]
 
     assert document["scheduled_at"] == "2999-01-01T18:30:00.000000Z"
     assert f"scheduled  {FUTURE:%Y-%m-%d %H:%M:%SZ}\n" in line("jobs", "show", document["id"]).out
 
 
-def test_a_unique_key_that_is_taken_gives_the_job_which_is_there(line_on_both: Line) -> None:
+def test_jobs_enqueue_with_a_taken_unique_key_prints_the_existing_job(line_on_both: Line) -> None:
     first = line_on_both("jobs", "enqueue", "index", "--unique-key", "nightly")
     again = line_on_both("jobs", "enqueue", "index", "--unique-key", "nightly")
     document = line_on_both("jobs", "enqueue", "index", "--unique-key", "nightly", "--json").document
@@ -92,7 +92,9 @@ def test_a_unique_key_that_is_taken_gives_the_job_which_is_there(line_on_both: L
     ],
     ids=lambda each: " ".join(each) if isinstance(each, list) else "",
 )
-def test_enqueue_refuses_what_cannot_be(line: Line, look: Store, *, words: list[str], code: int, told: str) -> None:
+def test_jobs_enqueue_refuses_invalid_values(
+    line: Line, look: Store, *, words: list[str], code: int, told: str
+) -> None:
     look.run(jobs.enqueue, "render", job_id="mine")
     done = line("jobs", "enqueue", *words)
 
@@ -135,12 +137,12 @@ def queue(look: Store, jam: Session) -> None:
     ],
     ids=str,
 )
-def test_jobs_are_listed_by_status_type_and_session(line: Line, words: list[str], found: list[str]) -> None:
+def test_jobs_list_filters_by_status_type_and_session(line: Line, words: list[str], found: list[str]) -> None:
     assert [each["id"] for each in line("jobs", "list", *words, "--json").documents] == found
 
 
 @pytest.mark.usefixtures("queue")
-def test_list_shows_how_each_stands(line: Line) -> None:
+def test_jobs_list_shows_the_state_of_each_job(line: Line) -> None:
     done = line("jobs", "list")
 
     title, *rows = (re.split(r"  +", row) for row in done.out.splitlines())
@@ -151,7 +153,7 @@ def test_list_shows_how_each_stands(line: Line) -> None:
 
 
 @pytest.mark.usefixtures("queue")
-def test_a_list_goes_on_from_its_cursor(line: Line) -> None:
+def test_jobs_list_continues_from_its_cursor(line: Line) -> None:
     first = line("jobs", "list", "--json", "--limit", 4)
     (cursor,) = re.findall(r"^next cursor: (.+)$", first.err, re.MULTILINE)
     second = line("jobs", "list", "--json", "--limit", 4, "--cursor", cursor)
@@ -159,14 +161,14 @@ def test_a_list_goes_on_from_its_cursor(line: Line) -> None:
     assert [each["id"] for each in [*first.documents, *second.documents]] == ["off", "broke", "done", "runs", "waits"]
 
 
-def test_an_empty_list_hints_at_the_way_on(line: Line) -> None:
+def test_an_empty_jobs_list_hints_at_the_next_step(line: Line) -> None:
     done = line("jobs", "list")
 
     assert (done.code, done.out) == (0, "")
     assert "jobs enqueue" in done.err
 
 
-def test_a_list_fits_a_terminal_and_keeps_ids_whole(
+def test_jobs_list_fits_a_terminal_and_keeps_ids_whole(
     sqlite_path: Any, look: Store, run_at_terminal: RunAtTerminal
 ) -> None:
     job = look.run(jobs.enqueue, "render the whole of the second movement").job
@@ -189,7 +191,7 @@ def test_a_list_fits_a_terminal_and_keeps_ids_whole(
         ("broke", ["unique key  bar 7", "error       it broke", r"attempts    3 of 3", r'data        \{"bar":\d+\}']),
     ],
 )
-def test_show_tells_what_there_is_to_tell(line: Line, job: str, told: list[str]) -> None:
+def test_jobs_show_prints_only_known_values(line: Line, job: str, told: list[str]) -> None:
     done = line("jobs", "show", job)
 
     assert (done.code, done.err) == (0, "")
@@ -199,7 +201,7 @@ def test_show_tells_what_there_is_to_tell(line: Line, job: str, told: list[str])
 
 
 @pytest.mark.usefixtures("queue")
-def test_show_lists_the_attempts(line: Line) -> None:
+def test_jobs_show_lists_the_attempts(line: Line) -> None:
     _, _, table = line("jobs", "show", "broke").out.partition("\n2 attempts\n")
 
     assert [re.split(r"  +", row.strip()) for row in table.splitlines()] == [
@@ -210,7 +212,7 @@ def test_show_lists_the_attempts(line: Line) -> None:
     assert line("jobs", "show", "done").out.splitlines()[-1].split()[-3:] == ["850", "ms", "done"]
 
 
-def test_show_tells_when_the_next_try_is(line: Line, look: Store) -> None:
+def test_jobs_show_prints_the_time_of_the_next_attempt(line: Line, look: Store) -> None:
     with look.begin() as uow:
         JobFactory.create(
             uow=uow, id="again", attempts=1, scheduled_at=FUTURE, ready=False, error="it broke", data=None
@@ -226,7 +228,7 @@ def test_show_tells_when_the_next_try_is(line: Line, look: Store) -> None:
 
 
 @pytest.mark.usefixtures("queue")
-def test_show_tells_programs_all_of_it(line: Line) -> None:
+def test_jobs_show_prints_the_whole_job_as_json(line: Line) -> None:
     document = line("jobs", "show", "broke", "--json").document
 
     assert list(document) == ["job", "attempts"]
@@ -248,7 +250,7 @@ def test_show_tells_programs_all_of_it(line: Line) -> None:
         (3 * 86_400 + 3600 + 62, "3 d 1:01:02"),
     ],
 )
-def test_how_long_something_lasted_is_told_as_exactly_as_one_cares_for(seconds: float, told: str) -> None:
+def test_durations_of_jobs_are_printed_with_sensible_precision(seconds: float, told: str) -> None:
     assert lasting(seconds) == told
 
 
@@ -256,7 +258,7 @@ def test_how_long_something_lasted_is_told_as_exactly_as_one_cares_for(seconds: 
 
 
 @pytest.mark.usefixtures("queue")
-def test_retry_has_one_done_again_and_shows_it(line: Line) -> None:
+def test_jobs_retry_requeues_and_shows_a_job(line: Line) -> None:
     done = line("jobs", "retry", "broke")
 
     assert (done.code, done.err) == (0, "")
@@ -277,7 +279,7 @@ def test_retry_has_one_done_again_and_shows_it(line: Line) -> None:
     ],
     ids=str,
 )
-def test_retry_has_all_of_a_kind_done_again(line: Line, look: Store, words: list[str], found: list[str]) -> None:
+def test_jobs_retry_requeues_all_jobs_of_a_kind(line: Line, look: Store, words: list[str], found: list[str]) -> None:
     done = line("jobs", "retry", "--yes", "--json", "--status", *words)
 
     assert (done.code, done.document) == (0, {"retried": len(found)})
@@ -285,7 +287,7 @@ def test_retry_has_all_of_a_kind_done_again(line: Line, look: Store, words: list
     assert pending == {"waits", *found}
 
 
-def test_retry_counts_asks_and_goes_on_until_all_are_done(
+def test_jobs_retry_counts_asks_and_continues_until_all_are_requeued(
     line: Line, look: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with look.begin() as uow:
@@ -299,7 +301,7 @@ def test_retry_counts_asks_and_goes_on_until_all_are_done(
     assert look.query(jobs.count, status="pending") == 5
 
 
-def test_retry_leaves_one_whose_key_is_taken_and_says_so(line: Line, look: Store) -> None:
+def test_jobs_retry_skips_and_reports_a_job_whose_key_is_taken(line: Line, look: Store) -> None:
     with look.begin() as uow:
         JobFactory.create(uow=uow, id="old", status="failed", unique_key="bar 7")
         JobFactory.create(uow=uow, status="failed")
@@ -311,7 +313,7 @@ def test_retry_leaves_one_whose_key_is_taken_and_says_so(line: Line, look: Store
     assert many.err.startswith("retried 1 job; 1 was left: ")
 
 
-def test_retry_of_none_does_not_ask(line: Line) -> None:
+def test_jobs_retry_of_no_jobs_does_not_ask(line: Line) -> None:
     done = line("jobs", "retry", "--status", "failed")
 
     assert (done.code, done.out, done.err) == (0, "", "retried 0 jobs\n")
@@ -320,14 +322,14 @@ def test_retry_of_none_does_not_ask(line: Line) -> None:
 @pytest.mark.parametrize(
     "words", [[], ["broke", "--status", "failed"], ["broke", "--type", "render"], ["--type", "render"]], ids=str
 )
-def test_retry_wants_either_one_or_a_status(line: Line, words: list[str]) -> None:
+def test_jobs_retry_needs_either_an_id_or_a_status(line: Line, words: list[str]) -> None:
     done = line("jobs", "retry", *words)
 
     assert (done.code, done.error.partition(":")[0]) == (2, "say which")
 
 
 @pytest.mark.usefixtures("queue")
-def test_cancel_calls_one_off_and_shows_it(line: Line, look: Store) -> None:
+def test_jobs_cancel_cancels_and_shows_a_job(line: Line, look: Store) -> None:
     done = line("jobs", "cancel", "runs", "--reason", "the set is over")
 
     assert (done.code, done.err) == (0, "")
@@ -337,7 +339,7 @@ def test_cancel_calls_one_off_and_shows_it(line: Line, look: Store) -> None:
 
 
 @pytest.mark.usefixtures("queue")
-def test_cancel_shows_the_rules_that_fired(line: Line, look: Store) -> None:
+def test_jobs_cancel_shows_the_rules_that_fired(line: Line, look: Store) -> None:
     for job_id in ("waits", "later"):
         if job_id == "later":
             look.run(jobs.enqueue, "index", session_id="jam", job_id="later")
@@ -374,14 +376,14 @@ def test_cancel_shows_the_rules_that_fired(line: Line, look: Store) -> None:
     ],
     ids=lambda each: " ".join(each) if isinstance(each, list) else "",
 )
-def test_what_cannot_be_is_refused(line: Line, *, words: list[str], code: int, told: str) -> None:
+def test_jobs_commands_refuse_invalid_values(line: Line, *, words: list[str], code: int, told: str) -> None:
     done = line("jobs", *words)
 
     assert done.code == code
     assert done.error.startswith(told)
 
 
-def test_a_job_goes_off_and_on_and_away_on_both(line_on_both: Line) -> None:
+def test_a_job_is_cancelled_retried_and_deleted_on_both_backends(line_on_both: Line) -> None:
     line_on_both("jobs", "enqueue", "render", "--id", "mine")
     off = line_on_both("jobs", "cancel", "mine", "--json").document["job"]
     on = line_on_both("jobs", "retry", "mine", "--json").document
@@ -403,7 +405,7 @@ def test_a_job_goes_off_and_on_and_away_on_both(line_on_both: Line) -> None:
 
 
 @pytest.mark.usefixtures("queue")
-def test_stats_are_tables(line: Line) -> None:
+def test_jobs_stats_prints_tables(line: Line) -> None:
     done = line("jobs", "stats")
 
     counts, durations, rest = done.out.split("\n\n")
@@ -424,7 +426,7 @@ def test_stats_are_tables(line: Line) -> None:
 
 
 @pytest.mark.usefixtures("queue")
-def test_stats_are_one_document_for_programs(line: Line) -> None:
+def test_jobs_stats_prints_one_json_document(line: Line) -> None:
     document = line("jobs", "stats", "--json").document
     later = line("jobs", "stats", "--since", "2999-01-01T00:00:00Z", "--json").document
 
@@ -441,7 +443,7 @@ def test_stats_are_one_document_for_programs(line: Line) -> None:
     assert later["durations"] == []
 
 
-def test_stats_of_nothing(line: Line) -> None:
+def test_jobs_stats_of_an_empty_queue_says_so(line: Line) -> None:
     done = line("jobs", "stats")
 
     assert (done.code, done.out, done.err) == (0, "", "no jobs\n")
@@ -463,7 +465,7 @@ def ids(look: Store) -> list[Job]:
 
 
 @pytest.mark.usefixtures("past")
-def test_prune_counts_asks_and_goes_on_until_all_are_gone(
+def test_jobs_prune_counts_asks_and_continues_until_all_are_gone(
     line: Line, look: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(jobs_cli, "BATCH", 2)
@@ -476,7 +478,7 @@ def test_prune_counts_asks_and_goes_on_until_all_are_gone(
 
 
 @pytest.mark.usefixtures("past")
-def test_prune_may_be_of_a_status(line: Line, look: Store) -> None:
+def test_jobs_prune_can_be_limited_to_a_status(line: Line, look: Store) -> None:
     failed = line("jobs", "prune", "--older-than", "1h", "--status", "failed", "-y", "--json")
     both = line("jobs", "prune", "--older-than", "0", "--status", "failed", "--status", "completed", "-y", "--json")
 
@@ -486,7 +488,7 @@ def test_prune_may_be_of_a_status(line: Line, look: Store) -> None:
 
 @pytest.mark.usefixtures("past")
 @pytest.mark.parametrize(("answer", "code", "left"), [("y\n", 0, 2), ("n\n", 1, 7)])
-def test_prune_asks_at_a_terminal(
+def test_jobs_prune_asks_at_a_terminal(
     sqlite_path: Any, look: Store, answer: str, run_at_terminal: RunAtTerminal, *, code: int, left: int
 ) -> None:
     ended, shown = run_at_terminal("--db", sqlite_path, "jobs", "prune", "--older-than", "1h", answer=answer)
@@ -496,14 +498,14 @@ def test_prune_asks_at_a_terminal(
     assert ("deleted 5 jobs" in shown) == (code == 0)
 
 
-def test_an_id_that_would_move_the_cursor_is_spelled_out(line: Line, look: Store) -> None:
+def test_jobs_list_escapes_an_id_that_would_move_the_cursor(line: Line, look: Store) -> None:
     with look.begin() as uow:
         JobFactory.create(uow=uow, id="odd\x1b[2J", unique_key="k")
 
     assert line("jobs", "enqueue", "render", "--unique-key", "k").out == "odd\\x1b[2J\n"
 
 
-def test_prune_of_none_does_not_ask(line: Line) -> None:
+def test_jobs_prune_of_no_jobs_does_not_ask(line: Line) -> None:
     done = line("jobs", "prune", "--older-than", "7d")
 
     assert (done.code, done.out, done.err) == (0, "", "deleted 0 jobs\n")

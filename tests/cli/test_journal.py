@@ -55,7 +55,7 @@ def taken_in(look: Store, jam: Session) -> Session:
 # --- list ------------------------------------------------------------------------------------------------------
 
 
-def test_events_are_listed_with_what_they_are_about(line: Line, taken_in: Session) -> None:
+def test_journal_list_prints_a_summary_of_each_event(line: Line, taken_in: Session) -> None:
     done = line("journal", "list", "jam")
     title, *rows = done.out.splitlines()
 
@@ -84,11 +84,13 @@ def test_events_are_listed_with_what_they_are_about(line: Line, taken_in: Sessio
     ],
     ids=str,
 )
-def test_events_are_filtered_and_turned_round(line: Line, taken_in: Session, words: list[object], uuids: str) -> None:
+def test_journal_list_filters_and_reverses_events(
+    line: Line, taken_in: Session, words: list[object], uuids: str
+) -> None:
     assert [each["event_uuid"] for each in line("journal", "list", "jam", *words, "--json").documents] == list(uuids)
 
 
-def test_a_list_of_events_goes_on_behind_a_cursor(line: Line, taken_in: Session) -> None:
+def test_journal_list_continues_from_its_cursor(line: Line, taken_in: Session) -> None:
     first = line("journal", "list", "jam", "--limit", 3)
     cursor = first.err.removeprefix("next cursor: ").strip()
     done = line("journal", "list", "jam", "--limit", 3, "--cursor", cursor, "--json")
@@ -96,21 +98,21 @@ def test_a_list_of_events_goes_on_behind_a_cursor(line: Line, taken_in: Session)
     assert [each["event_uuid"] for each in done.documents] == ["d"]
 
 
-def test_an_event_in_json_is_its_row_with_the_whole_line(line: Line, taken_in: Session) -> None:
+def test_journal_list_in_json_prints_rows_with_whole_lines(line: Line, taken_in: Session) -> None:
     (found,) = line("journal", "list", "jam", "--type", "result", "--json").documents
 
     assert found["data"] == {"type": "result", "uuid": "d", "result": "done", "timestamp": "2026-01-01T02:00:00+00:00"}
     assert (found["timestamp"], found["source_session_id"]) == ("2026-01-01T02:00:00.000000Z", "source")
 
 
-def test_an_empty_journal_is_told_on_stderr(line: Line, jam: Session) -> None:
+def test_an_empty_journal_list_says_so_on_stderr(line: Line, jam: Session) -> None:
     done = line("journal", "list", "jam")
 
     assert (done.code, done.out) == (0, "")
     assert done.err.startswith("nothing in this journal")
 
 
-def test_a_line_that_would_move_the_cursor_is_spelled_out(line: Line, look: Store, jam: Session) -> None:
+def test_journal_list_escapes_a_line_that_would_move_the_cursor(line: Line, look: Store, jam: Session) -> None:
     nasty = {"type": "user", "uuid": "a", "sessionId": "s", "message": {"content": "\x1b[2Jgone"}}
     look.run(journal.ingest, [journal.NewEvent(nasty, session_id="jam")])
 
@@ -118,7 +120,7 @@ def test_a_line_that_would_move_the_cursor_is_spelled_out(line: Line, look: Stor
 
 
 @pytest.mark.parametrize("words", ["list jam", "thread 1"])
-def test_so_is_the_type_of_a_line_of_a_sidechain(line: Line, look: Store, jam: Session, words: str) -> None:
+def test_journal_list_escapes_the_type_of_a_sidechain_line(line: Line, look: Store, jam: Session, words: str) -> None:
     nasty = {"type": "ev\x1b[2Jil\u202e", "uuid": "a", "sessionId": "s", "isSidechain": True}
     look.run(journal.ingest, [journal.NewEvent(nasty, session_id="jam")])
 
@@ -130,7 +132,7 @@ def test_so_is_the_type_of_a_line_of_a_sidechain(line: Line, look: Store, jam: S
     ("text", "reason"),
     [("yesterday", "is no time"), ("2026-01-23T18:30:00", "in which zone"), ("2026-01-23", "in which zone")],
 )
-def test_a_time_that_is_none_is_refused(line: Line, jam: Session, option: str, text: str, reason: str) -> None:
+def test_journal_commands_refuse_an_invalid_time(line: Line, jam: Session, option: str, text: str, reason: str) -> None:
     for words in (["list", "jam"], ["usage"]):
         done = line("journal", *words, option, text)
         assert done.code == 4
@@ -139,7 +141,7 @@ def test_a_time_that_is_none_is_refused(line: Line, jam: Session, option: str, t
 
 
 @pytest.mark.parametrize("words", [["list", "nobody"], ["usage", "nobody"]])
-def test_the_journal_of_nobody_exits_3(line: Line, words: list[str]) -> None:
+def test_journal_list_of_a_missing_session_exits_3(line: Line, words: list[str]) -> None:
     done = line("journal", *words)
 
     assert (done.code, done.error) == (3, "no session 'nobody'")
@@ -188,14 +190,14 @@ def test_the_journal_of_nobody_exits_3(line: Line, words: list[str]) -> None:
     ],
     ids=str,
 )
-def test_what_a_line_is_about_is_told_in_a_few_words(data: dict[str, Any], told: str) -> None:
+def test_a_journal_line_is_summarised_in_a_few_words(data: dict[str, Any], told: str) -> None:
     assert summary(data) == told
 
 
 # --- thread ----------------------------------------------------------------------------------------------------
 
 
-def test_a_thread_is_shown_from_its_first_event(line: Line, look: Store, taken_in: Session) -> None:
+def test_journal_thread_is_shown_from_its_first_event(line: Line, look: Store, taken_in: Session) -> None:
     events = {event.event_uuid: event.id for event in look.query(journal.recent)}
 
     assert [each["event_uuid"] for each in line("journal", "thread", events["c"], "--json").documents] == [
@@ -210,7 +212,7 @@ def test_a_thread_is_shown_from_its_first_event(line: Line, look: Store, taken_i
     ]
 
 
-def test_the_thread_of_nothing_exits_3(line: Line, taken_in: Session) -> None:
+def test_journal_thread_of_a_missing_event_exits_3(line: Line, taken_in: Session) -> None:
     done = line("journal", "thread", 4711)
 
     assert (done.code, done.error) == (3, "no journal event 4711")
@@ -242,7 +244,7 @@ def rows(done: Any) -> list[list[str]]:
     return [row.split() for row in done.out.splitlines()]
 
 
-def test_usage_is_a_table_of_plain_numbers_in_a_pipe(line: Line, spent: Session) -> None:
+def test_journal_usage_in_a_pipe_is_a_table_of_plain_numbers(line: Line, spent: Session) -> None:
     done = line("journal", "usage")
 
     assert (done.code, done.err) == (0, "")
@@ -254,7 +256,7 @@ def test_usage_is_a_table_of_plain_numbers_in_a_pipe(line: Line, spent: Session)
     ]
 
 
-def test_usage_is_added_up_by_day_or_by_model(line: Line, spent: Session) -> None:
+def test_journal_usage_sums_by_day_or_by_model(line: Line, spent: Session) -> None:
     assert rows(line("journal", "usage", "--by", "day"))[1:] == [
         ["2026-01-01", "3", "10", "8", "1000", "0", "1018"],
         ["2026-01-02", "1", "0", "0", "0", "20", "20"],
@@ -265,7 +267,7 @@ def test_usage_is_added_up_by_day_or_by_model(line: Line, spent: Session) -> Non
     ]
 
 
-def test_usage_in_json_is_a_line_a_row(line: Line, spent: Session) -> None:
+def test_journal_usage_prints_a_json_line_per_row(line: Line, spent: Session) -> None:
     counts = {"responses": 1, "input_tokens": 0, "output_tokens": 0, "cache_read_input_tokens": 1000}
     haiku = {**counts, "cache_creation_input_tokens": 0, "total_tokens": 1000}
 
@@ -287,24 +289,24 @@ def test_usage_in_json_is_a_line_a_row(line: Line, spent: Session) -> None:
     ],
     ids=str,
 )
-def test_usage_is_narrowed_down(line: Line, spent: Session, words: list[str], totals: list[int]) -> None:
+def test_journal_usage_can_be_filtered(line: Line, spent: Session, words: list[str], totals: list[int]) -> None:
     assert [each["total_tokens"] for each in line("journal", "usage", *words, "--json").documents] == totals
 
 
-def test_usage_of_a_folder_that_is_no_workspace_exits_3(line: Line, spent: Session, tmp_path: Path) -> None:
+def test_journal_usage_of_a_folder_that_is_not_a_workspace_exits_3(line: Line, spent: Session, tmp_path: Path) -> None:
     done = line("journal", "usage", "--workspace", tmp_path)
 
     assert done.code == 3
     assert done.error == f"no workspace '{tmp_path}'"
 
 
-def test_no_usage_is_told_on_stderr(line: Line, jam: Session) -> None:
+def test_an_empty_journal_usage_says_so_on_stderr(line: Line, jam: Session) -> None:
     done = line("journal", "usage", "jam")
 
     assert (done.code, done.out, done.err) == (0, "", "no tokens were used\n")
 
 
-def test_a_day_and_a_model_that_are_not_known_are_blank(line: Line, look: Store, jam: Session) -> None:
+def test_journal_usage_leaves_an_unknown_day_or_model_blank(line: Line, look: Store, jam: Session) -> None:
     make(look, JournalEventFactory, message_id="m", timestamp=None, output_tokens=3)
 
     assert rows(line("journal", "usage"))[1:] == [["1", "0", "3", "0", "0", "3"]]
@@ -313,7 +315,7 @@ def test_a_day_and_a_model_that_are_not_known_are_blank(line: Line, look: Store,
 
 
 @pytest.mark.parametrize("words", [[], ["--by", "day"], ["--by", "model"]], ids=str)
-def test_usage_at_a_terminal_has_bars_within_its_width(
+def test_journal_usage_at_a_terminal_has_bars_within_its_width(
     sqlite_path: Path, spent: Session, words: list[str], run_at_terminal: RunAtTerminal
 ) -> None:
     code, shown = run_at_terminal("--db", sqlite_path, "journal", "usage", *words)
@@ -340,12 +342,12 @@ def test_usage_at_a_terminal_has_bars_within_its_width(
         (2**44, "17.6T"),
     ],
 )
-def test_a_count_is_told_in_a_few_characters(count: int, told: str) -> None:
+def test_a_token_count_is_printed_in_a_few_characters(count: int, told: str) -> None:
     assert _short(count) == told
 
 
 @pytest.mark.parametrize(
     ("part", "bar"), [(1, "████"), (0.5, "██  "), (0.28, "█▏  "), (1e-9, "▏   "), (0, "    "), (0.999, "████")]
 )
-def test_a_bar_fills_its_part_to_an_eighth(part: float, bar: str) -> None:
+def test_a_usage_bar_fills_its_part_to_an_eighth(part: float, bar: str) -> None:
     assert _bar(part, 4) == bar

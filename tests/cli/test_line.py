@@ -100,7 +100,7 @@ EXPECTED = {
 }
 
 
-def test_the_tree_of_commands_is_the_designed_one() -> None:
+def test_the_command_tree_is_the_designed_one() -> None:
     found: dict[str, set[str]] = {}
     for path in LEAVES:
         if len(path) == 2:
@@ -143,7 +143,7 @@ def test_every_lister_takes_json_limit_and_cursor(path: tuple[str, ...]) -> None
 
 
 @pytest.mark.parametrize("path", GROUPS, ids=lambda path: " ".join(path) or "(root)")
-def test_a_group_without_a_command_explains_itself_on_stderr(path: tuple[str, ...]) -> None:
+def test_a_command_group_without_a_command_prints_its_help_on_stderr(path: tuple[str, ...]) -> None:
     done = run_line(path)
 
     assert (done.code, done.out) == (2, "")
@@ -151,11 +151,11 @@ def test_a_group_without_a_command_explains_itself_on_stderr(path: tuple[str, ..
     assert "Commands" in done.err
 
 
-def test_the_version_is_printed() -> None:
+def test_the_version_option_prints_the_version() -> None:
     assert run_line(["--version"]) == Done(0, f"vibeweaver-store {vibeweaver_store.__version__}\n", "")
 
 
-def test_priorities_are_called_on_the_line_as_they_are() -> None:
+def test_priority_options_take_the_names_of_priorities() -> None:
     assert get_args(PriorityName) == tuple(priority.name.lower() for priority in Priority)
 
 
@@ -163,7 +163,7 @@ def test_priorities_are_called_on_the_line_as_they_are() -> None:
 
 
 @pytest.mark.parametrize("place", range(5))
-def test_the_database_may_be_named_anywhere(place: int, tmp_path: Path) -> None:
+def test_the_db_option_may_stand_anywhere(place: int, tmp_path: Path) -> None:
     words: list[object] = ["sessions", "create", "late set", "--json"]
     words[place:place] = ["--db", tmp_path / "here.db"]
 
@@ -171,13 +171,13 @@ def test_the_database_may_be_named_anywhere(place: int, tmp_path: Path) -> None:
     assert (tmp_path / "here.db").is_file()
 
 
-def test_the_last_database_that_is_named_counts(tmp_path: Path) -> None:
+def test_the_last_db_option_counts(tmp_path: Path) -> None:
     run_line(["--db", tmp_path / "first.db", "sessions", "--db", tmp_path / "last.db", "list"])
 
     assert [path.name for path in tmp_path.glob("*.db")] == ["last.db"]
 
 
-def test_the_environment_names_the_database_where_the_line_does_not(
+def test_the_environment_names_the_database_without_a_db_option(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("VIBEWEAVER_DATABASE", str(tmp_path / "env.db"))
@@ -187,7 +187,7 @@ def test_the_environment_names_the_database_where_the_line_does_not(
     assert {path.name for path in tmp_path.glob("*.db")} == {"env.db", "line.db"}
 
 
-def test_without_either_it_is_the_users_own_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_default_database_is_the_users_own_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("vibeweaver_store.engine.default_path", lambda: tmp_path / "own" / "store.db")
 
     assert run_line(["sessions", "list"]).code == 0
@@ -195,7 +195,7 @@ def test_without_either_it_is_the_users_own_file(tmp_path: Path, monkeypatch: py
 
 
 @pytest.mark.parametrize("place", range(4))
-def test_debug_may_be_said_anywhere(place: int, line: Line) -> None:
+def test_the_debug_option_may_stand_anywhere(place: int, line: Line) -> None:
     words = ["sessions", "show", "nobody"]
     words.insert(place, "--debug")
 
@@ -226,7 +226,7 @@ def test_debug_may_be_said_anywhere(place: int, line: Line) -> None:
         (["--debug"], "Missing command; see: vibeweaver-store --help"),
     ],
 )
-def test_a_line_that_cannot_be_understood_exits_2_with_one_line(words: list[str], told: str) -> None:
+def test_a_command_line_with_wrong_usage_exits_2_with_one_line(words: list[str], told: str) -> None:
     done = run_line(words)
 
     assert done.code == 2
@@ -234,18 +234,20 @@ def test_a_line_that_cannot_be_understood_exits_2_with_one_line(words: list[str]
 
 
 @pytest.mark.parametrize("limit", [0, 1001, -1])
-def test_a_limit_out_of_range_is_refused(line: Line, limit: int) -> None:
+def test_a_limit_option_out_of_range_is_refused(line: Line, limit: int) -> None:
     done = line("sessions", "list", "--limit", limit)
 
     assert done.code == 4
     assert "from 1 to 1,000" in done.error
 
 
-def test_a_cursor_of_another_listing_is_refused(line: Line) -> None:
+def test_a_cursor_option_of_another_listing_is_refused(line: Line) -> None:
     assert line("sessions", "list", "--cursor", "abc").code == 4
 
 
-def test_a_setting_that_makes_no_sense_is_named(line: Line, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_invalid_setting_of_the_environment_is_named_by_a_command(
+    line: Line, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("VIBEWEAVER_POOL_SIZE", "many")
     done = line("sessions", "list")
 

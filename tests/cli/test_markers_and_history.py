@@ -12,7 +12,7 @@ from vibeweaver_store import Session, Store, history, markers, rules, signals
 # --- markers ---------------------------------------------------------------------------------------------------
 
 
-def test_a_marker_is_added_and_its_id_printed(line: Line, look: Store, jam: Session) -> None:
+def test_markers_add_prints_the_id(line: Line, look: Store, jam: Session) -> None:
     done = line("markers", "add", "jam", 96.5, "Guitar solo", "--metadata", '{"key": "D minor"}')
 
     made = look.query(markers.get, done.out.strip())
@@ -20,7 +20,7 @@ def test_a_marker_is_added_and_its_id_printed(line: Line, look: Store, jam: Sess
     assert (made.beat, made.name, made.metadata_) == (96.5, "Guitar solo", {"key": "D minor"})
 
 
-def test_a_markers_metadata_is_called_so_in_json(line_on_both: Line) -> None:
+def test_markers_print_their_metadata_as_metadata_in_json(line_on_both: Line) -> None:
     line_on_both("sessions", "create", "late set", "--id", "jam")
     document = line_on_both("markers", "add", "jam", 4, "Drop", "--metadata", '{"a": [1]}', "--json").document
 
@@ -29,14 +29,14 @@ def test_a_markers_metadata_is_called_so_in_json(line_on_both: Line) -> None:
 
 
 @pytest.mark.parametrize("metadata", ["{", "[1]", "null words"])
-def test_metadata_that_is_no_object_is_refused(line: Line, jam: Session, metadata: str) -> None:
+def test_markers_add_refuses_metadata_that_is_not_an_object(line: Line, jam: Session, metadata: str) -> None:
     done = line("markers", "add", "jam", 4, "Drop", "--metadata", metadata)
 
     assert done.code == 4
     assert "metadata" in done.error
 
 
-def test_markers_are_listed_by_beat(line: Line, look: Store, jam: Session) -> None:
+def test_markers_list_is_sorted_by_beat(line: Line, look: Store, jam: Session) -> None:
     look.run(markers.add, jam.id, 4, "Intro")
     title, *rows = line("markers", "list", "jam").out.splitlines()
 
@@ -53,40 +53,38 @@ def test_markers_are_listed_by_beat(line: Line, look: Store, jam: Session) -> No
         (["--from", "9"], []),
     ],
 )
-def test_markers_are_listed_from_a_beat_to_before_another(
-    line: Line, look: Store, words: list[str], names: list[str]
-) -> None:
+def test_markers_list_takes_a_range_of_beats(line: Line, look: Store, words: list[str], names: list[str]) -> None:
     line("sessions", "create", "late set", "--id", "new")
     look.run(markers.add_many, "new", [markers.NewMarker(beat, name) for beat, name in [(0, "a"), (4, "b"), (8, "c")]])
 
     assert [each["name"] for each in line("markers", "list", "new", *words, "--json").documents] == names
 
 
-def test_markers_that_run_backwards_are_refused(line: Line, jam: Session) -> None:
+def test_markers_list_refuses_a_backwards_range(line: Line, jam: Session) -> None:
     assert line("markers", "list", "jam", "--from", 8, "--to", 4).code == 4
 
 
-def test_a_marker_is_deleted(line: Line, look: Store, jam: Session) -> None:
+def test_markers_delete_deletes_a_marker(line: Line, look: Store, jam: Session) -> None:
     done = line("markers", "delete", "drop", "--yes")
 
     assert (done.code, done.out, done.err) == (0, "", "deleted marker drop\n")
     assert look.query(markers.find, "drop") is None
 
 
-def test_a_marker_is_not_deleted_unasked(line: Line, look: Store, jam: Session) -> None:
+def test_markers_delete_needs_confirmation(line: Line, look: Store, jam: Session) -> None:
     assert line("markers", "delete", "drop").code == 2
     assert look.query(markers.find, "drop") is not None
 
 
 @pytest.mark.parametrize("words", [["add", "nobody", "4", "Drop"], ["list", "nobody"], ["delete", "nothing", "--yes"]])
-def test_markers_of_nothing_exit_3(line: Line, words: list[str]) -> None:
+def test_markers_commands_on_a_missing_session_or_marker_exit_3(line: Line, words: list[str]) -> None:
     assert line("markers", *words).code == 3
 
 
 # --- history ---------------------------------------------------------------------------------------------------
 
 
-def test_an_entry_is_appended_and_its_number_printed(line: Line, look: Store, jam: Session) -> None:
+def test_history_append_prints_the_number_of_the_entry(line: Line, look: Store, jam: Session) -> None:
     done = line("history", "append", "jam", "mix.bounced", "--params", '{"to": 1}', "--result", '"full"', "--failed")
 
     entry = look.query(history.page, "jam").items[0]
@@ -94,7 +92,7 @@ def test_an_entry_is_appended_and_its_number_printed(line: Line, look: Store, ja
     assert (entry.action, entry.params, entry.result, entry.success) == ("mix.bounced", {"to": 1}, "full", False)
 
 
-def test_what_is_no_json_is_refused_with_a_hint(line: Line, jam: Session) -> None:
+def test_history_append_refuses_invalid_json_with_a_hint(line: Line, jam: Session) -> None:
     done = line("history", "append", "jam", "mix.bounced", "--result", "full")
 
     assert done.code == 4
@@ -102,7 +100,7 @@ def test_what_is_no_json_is_refused_with_a_hint(line: Line, jam: Session) -> Non
     assert "a text needs double quotes" in done.error
 
 
-def test_history_tells_firings_as_their_rules_are_written(line: Line, look: Store, jam: Session) -> None:
+def test_history_list_prints_firings_in_rule_notation(line: Line, look: Store, jam: Session) -> None:
     look.run(rules.fire, jam.id, signals.BeatTick(beat=8))
     firing = line("history", "list", "jam").out.splitlines()[1]
 
@@ -113,7 +111,7 @@ def test_history_tells_firings_as_their_rules_are_written(line: Line, look: Stor
 @pytest.mark.parametrize(
     "params", [None, "beat:4", {"trigger": "nonsense", "action": {}, "signal": None}, {"rule_id": "x"}]
 )
-def test_history_that_others_wrote_under_our_name_is_told_as_it_is(
+def test_history_list_prints_firings_written_by_others_verbatim(
     line: Line, look: Store, jam: Session, params: object
 ) -> None:
     look.run(history.append, jam.id, "rule.fired", params=params, result=[1])
@@ -122,7 +120,7 @@ def test_history_that_others_wrote_under_our_name_is_told_as_it_is(
     assert told.endswith(f"{'' if params is None else json.dumps(params, separators=(',', ':'))} → [1]".strip())
 
 
-def test_history_is_filtered_and_turned_round(line_on_both: Line) -> None:
+def test_history_list_filters_and_reverses_entries(line_on_both: Line) -> None:
     line_on_both("sessions", "create", "late set", "--id", "jam")
     for number, words in enumerate([["a"], ["b", "--failed"], ["a", "--failed"]]):
         line_on_both("history", "append", "jam", *words, "--params", number)
@@ -142,11 +140,11 @@ def test_history_is_filtered_and_turned_round(line_on_both: Line) -> None:
 @pytest.mark.parametrize(
     "words", [["list", "nobody"], ["tail", "nobody"], ["count", "nobody"], ["append", "nobody", "x"]]
 )
-def test_history_of_nobody_exits_3(line: Line, words: list[str]) -> None:
+def test_history_commands_on_a_missing_session_exit_3(line: Line, words: list[str]) -> None:
     assert line("history", *words).error == "no session 'nobody'"
 
 
-def test_the_tail_of_history_is_its_end_oldest_first(line_on_both: Line) -> None:
+def test_history_tail_is_the_end_of_history_oldest_first(line_on_both: Line) -> None:
     line_on_both("sessions", "create", "late set", "--id", "jam")
     for action in ("play", "stop", "seek"):
         line_on_both("history", "append", "jam", action)
@@ -169,7 +167,7 @@ def test_the_tail_of_history_is_its_end_oldest_first(line_on_both: Line) -> None
 # --- stats -----------------------------------------------------------------------------------------------------
 
 
-def test_stats_are_recorded_and_shown(line_on_both: Line) -> None:
+def test_stats_record_records_and_shows_a_sample(line_on_both: Line) -> None:
     line_on_both("stats", "record", "drums", 4000)
     document = line_on_both("stats", "record", "drums", 4400, "--json").document
 
@@ -177,7 +175,7 @@ def test_stats_are_recorded_and_shown(line_on_both: Line) -> None:
     assert "average  4200 ms, ± 200\n" in line_on_both("stats", "show", "drums").out
 
 
-def test_stats_are_listed_by_space(line: Line) -> None:
+def test_stats_list_is_sorted_by_space(line: Line) -> None:
     for space in ("pads", "drums"):
         line("stats", "record", space, 10)
     listed, first = line("stats", "list"), line("stats", "list", "--json", "--limit", 1)
@@ -187,9 +185,9 @@ def test_stats_are_listed_by_space(line: Line) -> None:
     assert first.err.startswith("next cursor: ")
 
 
-def test_stats_of_an_unknown_space_exit_3(line: Line) -> None:
+def test_stats_show_of_an_unknown_space_exits_3(line: Line) -> None:
     assert line("stats", "show", "drums").code == 3
 
 
-def test_a_duration_that_cannot_be_is_refused(line: Line) -> None:
+def test_stats_record_refuses_an_invalid_duration(line: Line) -> None:
     assert line("stats", "record", "drums", 10**11).code == 4

@@ -21,7 +21,7 @@ def talk(look: Store, jam: Session) -> Session:
     return jam
 
 
-def test_a_message_is_added_and_its_id_printed(line: Line, look: Store, jam: Session) -> None:
+def test_messages_add_prints_the_id(line: Line, look: Store, jam: Session) -> None:
     done = line("messages", "add", "jam", "assistant", "Here is a take.", "--instance", 2)
 
     (made,) = look.query(messages.page, "jam").items
@@ -29,7 +29,7 @@ def test_a_message_is_added_and_its_id_printed(line: Line, look: Store, jam: Ses
     assert (made.role, made.content, made.instance_id) == (MessageRole.ASSISTANT, "Here is a take.", 2)
 
 
-def test_a_message_is_printed_as_json(line_on_both: Line) -> None:
+def test_messages_add_prints_the_message_as_json(line_on_both: Line) -> None:
     line_on_both("sessions", "create", "late set", "--id", "jam")
     document = line_on_both("messages", "add", "jam", "user", "Übung ♫", "--id", "mine", "--json").document
 
@@ -46,7 +46,7 @@ def test_a_message_is_printed_as_json(line_on_both: Line) -> None:
 
 
 @pytest.mark.parametrize("text", ["from a pipe", "two\nlines\n", "🥁" * 10_000])
-def test_a_message_comes_from_stdin_as_it_stands_there(line: Line, look: Store, jam: Session, text: str) -> None:
+def test_messages_add_reads_a_message_from_stdin_verbatim(line: Line, look: Store, jam: Session, text: str) -> None:
     done = line("messages", "add", "jam", "user", "-", "--id", "mine", stdin=text.encode())
 
     assert (done.code, done.out) == (0, "mine\n")
@@ -56,12 +56,12 @@ def test_a_message_comes_from_stdin_as_it_stands_there(line: Line, look: Store, 
 @pytest.mark.parametrize(
     "given", [b"", b" \n", b"\xff\xfe", b"a\0b", b"x" * (16 * 1024**2 + 1)], ids=lambda b: repr(b[:5])
 )
-def test_what_is_no_message_on_stdin_is_refused(line: Line, look: Store, jam: Session, given: bytes) -> None:
+def test_messages_add_refuses_an_invalid_message_on_stdin(line: Line, look: Store, jam: Session, given: bytes) -> None:
     assert line("messages", "add", "jam", "user", "-", stdin=given).code == 4
     assert look.query(messages.count, "jam") == 0
 
 
-def test_an_id_that_is_there_is_refused_unless_it_is_to_be_ignored(line_on_both: Line) -> None:
+def test_messages_add_refuses_a_taken_id_unless_told_to_ignore_it(line_on_both: Line) -> None:
     line_on_both("sessions", "create", "late set", "--id", "jam")
     line_on_both("messages", "add", "jam", "user", "Here.", "--id", "mine")
     refused = line_on_both("messages", "add", "jam", "user", "There.", "--id", "mine")
@@ -72,14 +72,14 @@ def test_an_id_that_is_there_is_refused_unless_it_is_to_be_ignored(line_on_both:
 
 
 @pytest.mark.parametrize("role", ["tool", "USER", ""])
-def test_a_role_that_is_none_is_a_slip_of_usage(line: Line, jam: Session, role: str) -> None:
+def test_messages_add_with_an_invalid_role_is_wrong_usage(line: Line, jam: Session, role: str) -> None:
     done = line("messages", "add", "jam", role, "Here.")
 
     assert done.code == 2
     assert "'user', 'assistant', 'system'" in done.error
 
 
-def test_messages_are_listed_as_they_were_said(line: Line, talk: Session) -> None:
+def test_messages_list_prints_messages_in_order(line: Line, talk: Session) -> None:
     done = line("messages", "list", "jam")
 
     title, *rows = done.out.splitlines()
@@ -106,13 +106,13 @@ def test_messages_are_listed_as_they_were_said(line: Line, talk: Session) -> Non
     ],
     ids=str,
 )
-def test_messages_are_filtered_and_turned_round(
+def test_messages_list_filters_and_reverses_messages(
     line: Line, talk: Session, words: list[object], found: list[int]
 ) -> None:
     assert [each["id"] for each in line("messages", "list", "jam", *words, "--json").documents] == found
 
 
-def test_a_list_goes_on_from_the_cursor_on_stderr(line: Line, talk: Session) -> None:
+def test_messages_list_continues_from_the_cursor_on_stderr(line: Line, talk: Session) -> None:
     first = line("messages", "list", "jam", "--json", "--limit", 3)
     (cursor,) = re.findall(r"^next cursor: (.+)$", first.err, re.MULTILINE)
     second = line("messages", "list", "jam", "--json", "--limit", 3, "--cursor", cursor)
@@ -121,14 +121,14 @@ def test_a_list_goes_on_from_the_cursor_on_stderr(line: Line, talk: Session) -> 
     assert second.err == ""
 
 
-def test_an_empty_list_hints_at_the_way_on(line: Line, jam: Session) -> None:
+def test_an_empty_messages_list_hints_at_the_next_step(line: Line, jam: Session) -> None:
     done = line("messages", "list", "jam")
 
     assert (done.code, done.out) == (0, "")
     assert "messages add jam user" in done.err
 
 
-def test_the_tail_is_the_end_of_the_conversation_oldest_first(line: Line, talk: Session) -> None:
+def test_messages_tail_is_the_end_of_the_conversation_oldest_first(line: Line, talk: Session) -> None:
     assert [each["id"] for each in line("messages", "tail", "jam", "-n", 2, "--json").documents] == [4, 5]
     assert [told.split()[0] for told in line("messages", "tail", "jam").out.splitlines()] == ["1", "2", "3", "4", "5"]
     assert [each["id"] for each in line("messages", "tail", "jam", "--role", "user", "--json").documents] == [2, 4]
@@ -136,7 +136,7 @@ def test_the_tail_is_the_end_of_the_conversation_oldest_first(line: Line, talk: 
     assert line("messages", "tail", "jam", "--lines", 0).out == ""
 
 
-def test_the_tail_goes_on_with_what_is_added(
+def test_messages_tail_follows_added_messages(
     line: Line, look: Store, talk: Session, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     followed = messages.follow
@@ -152,7 +152,7 @@ def test_the_tail_goes_on_with_what_is_added(
 
 
 @pytest.mark.parametrize("words", [["list", "nobody"], ["tail", "nobody"], ["add", "nobody", "user", "Here."]])
-def test_messages_of_nobody_exit_3(line: Line, words: list[str]) -> None:
+def test_messages_commands_on_a_missing_session_exit_3(line: Line, words: list[str]) -> None:
     done = line("messages", *words)
 
     assert (done.code, done.error) == (3, "no session 'nobody'")

@@ -51,22 +51,22 @@ WRITTEN: list[tuple[Notation[Any], str, Any]] = [
 
 
 @pytest.mark.parametrize(("notation", "text", "value"), WRITTEN)
-def test_a_readable_form_is_read(notation: Notation[Any], text: str, value: Any) -> None:
+def test_rule_notation_is_parsed(notation: Notation[Any], text: str, value: Any) -> None:
     assert notation.parse(text) == value
 
 
 @pytest.mark.parametrize(("notation", "text", "value"), WRITTEN)
-def test_a_value_is_written_in_its_readable_form(notation: Notation[Any], text: str, value: Any) -> None:
+def test_rule_notation_is_written_for_each_value(notation: Notation[Any], text: str, value: Any) -> None:
     assert notation.written(value) == text
 
 
-def test_every_kind_of_trigger_and_action_has_a_readable_form() -> None:
+def test_every_kind_of_trigger_and_action_has_a_notation() -> None:
     assert set(TRIGGERS.types) == {kind.value for kind in TriggerType}
     assert set(ACTIONS.types) == {kind.value for kind in ActionType}
 
 
 @pytest.mark.parametrize("notation", [TRIGGERS, ACTIONS, SIGNALS], ids=lambda notation: notation.what)
-def test_every_example_is_right(notation: Notation[Any]) -> None:
+def test_every_example_of_rule_notation_can_be_parsed(notation: Notation[Any]) -> None:
     for form in notation.forms.values():
         notation.parse(form.example)
 
@@ -83,15 +83,15 @@ def test_every_example_is_right(notation: Notation[Any]) -> None:
         ("""'{"type": "sample", "space": "a:b"}'""", actions.Sample(space="a:b")),
     ],
 )
-def test_a_value_is_shown_as_a_shell_takes_it(shown: str, value: Any) -> None:
+def test_rule_notation_is_quoted_for_a_shell(shown: str, value: Any) -> None:
     assert ACTIONS.shown(value) == shown
 
 
-def test_json_is_read() -> None:
+def test_rule_notation_may_be_json() -> None:
     assert TRIGGERS.parse(' {"type": "beat", "divisor": 4}') == triggers.Beat(divisor=4)
 
 
-def test_blanks_and_capitals_before_the_colon_do_not_matter() -> None:
+def test_rule_notation_ignores_blanks_and_case_before_the_colon() -> None:
     assert TRIGGERS.parse(" Beat :4") == triggers.Beat(divisor=4)
 
 
@@ -141,7 +141,7 @@ VALUES: list[tuple[Notation[Any], st.SearchStrategy[Any]]] = [
 @pytest.mark.parametrize(("notation", "values"), VALUES, ids=lambda each: getattr(each, "what", ""))
 @settings(max_examples=examples(60, 300))
 @given(data=st.data())
-def test_what_is_shown_can_be_given_back_in_a_shell_and_without_one(
+def test_rule_notation_as_shown_can_be_parsed_again(
     notation: Notation[Any], values: st.SearchStrategy[Any], data: st.DataObject
 ) -> None:
     value = data.draw(values)
@@ -192,7 +192,7 @@ def test_what_is_shown_can_be_given_back_in_a_shell_and_without_one(
         (SIGNALS, "jobs:1", "there is no 'jobs'", "job:ID"),
     ],
 )
-def test_what_cannot_be_read_names_the_part_and_shows_an_example(
+def test_the_error_for_invalid_rule_notation_names_the_part_and_shows_an_example(
     notation: Notation[Any], text: str, part: str, example: str
 ) -> None:
     with pytest.raises(InvalidInput) as refused:
@@ -204,6 +204,6 @@ def test_what_cannot_be_read_names_the_part_and_shows_an_example(
 
 
 @pytest.mark.parametrize("document", [4, None, [], {}, {"type": 4}, {"type": "bet"}])
-def test_what_is_neither_a_text_nor_a_known_object_is_refused(document: object) -> None:
+def test_rule_notation_that_is_neither_text_nor_a_known_object_is_refused(document: object) -> None:
     with pytest.raises(InvalidInput, match="trigger"):
         TRIGGERS.from_document(document)

@@ -36,7 +36,7 @@ def song(look: Store) -> str:
     return SONG
 
 
-def test_create_prints_the_name(line_on_both: Line) -> None:
+def test_projects_create_prints_the_name(line_on_both: Line) -> None:
     done = line_on_both("projects", "create", SONG, "/srv/song/", "--description", "The song.")
     document = line_on_both("projects", "show", SONG, "--json").document
 
@@ -49,7 +49,7 @@ def test_create_prints_the_name(line_on_both: Line) -> None:
     assert document["worker_types"] == []
 
 
-def test_create_takes_a_folder_as_it_is_seen_from_here(
+def test_projects_create_resolves_a_folder_from_the_working_directory(
     line: Line, look: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -58,27 +58,27 @@ def test_create_takes_a_folder_as_it_is_seen_from_here(
     assert look.query(projects.get, SONG).path == str(tmp_path.resolve())
 
 
-def test_create_prints_the_whole_for_programs(line: Line) -> None:
+def test_projects_create_prints_the_whole_project_as_json(line: Line) -> None:
     document = line("projects", "create", SONG, "/srv/song", "--json").document
 
     assert (document["repository_name"], document["path"]) == (SONG, "/srv/song")
 
 
 @pytest.mark.parametrize(("name", "path", "field"), [("", "/srv/x", "repository_name"), (SONG, " ", "path")])
-def test_create_refuses_what_is_none(line: Line, look: Store, name: str, path: str, field: str) -> None:
+def test_projects_create_refuses_invalid_values(line: Line, look: Store, name: str, path: str, field: str) -> None:
     done = line("projects", "create", name, path)
 
     assert (done.code, done.error.partition(":")[0]) == (4, field)
     assert look.query(projects.page).items == []
 
 
-def test_a_name_that_is_there_is_refused(line: Line, song: str) -> None:
+def test_projects_create_refuses_a_taken_name(line: Line, song: str) -> None:
     done = line("projects", "create", song, "/srv/elsewhere")
 
     assert (done.code, done.error) == (4, "project 'band/song' exists already")
 
 
-def test_list_shows_the_newest_first(line_on_both: Line) -> None:
+def test_projects_list_shows_the_newest_first(line_on_both: Line) -> None:
     for name in ("a", "b"):
         line_on_both("projects", "create", name, f"/srv/{name}")
     done = line_on_both("projects", "list")
@@ -89,7 +89,7 @@ def test_list_shows_the_newest_first(line_on_both: Line) -> None:
     assert [row.split()[:2] for row in rows] == [["b", "/srv/b"], ["a", "/srv/a"]]
 
 
-def test_list_goes_on_from_its_cursor(line: Line, song: str) -> None:
+def test_projects_list_continues_from_its_cursor(line: Line, song: str) -> None:
     first = line("projects", "list", "--json", "--limit", 1)
     (cursor,) = re.findall(r"^next cursor: (.+)$", first.err, re.MULTILINE)
     second = line("projects", "list", "--json", "--limit", 1, "--cursor", cursor)
@@ -98,14 +98,14 @@ def test_list_goes_on_from_its_cursor(line: Line, song: str) -> None:
     assert second.err == ""
 
 
-def test_an_empty_list_hints_at_the_way_on(line: Line) -> None:
+def test_an_empty_projects_list_hints_at_the_next_step(line: Line) -> None:
     done = line("projects", "list")
 
     assert (done.code, done.out) == (0, "")
     assert "projects create" in done.err
 
 
-def test_show_tells_what_belongs_to_it(line: Line, song: str) -> None:
+def test_projects_show_prints_the_contents_of_a_project(line: Line, song: str) -> None:
     done = line("projects", "show", song)
 
     assert (done.code, done.err) == (0, "")
@@ -116,7 +116,7 @@ def test_show_tells_what_belongs_to_it(line: Line, song: str) -> None:
     assert [row.split()[0] for row in types.splitlines()] == ["TYPE", "reviewer", "writer"]
 
 
-def test_show_tells_programs_the_counts_and_the_types(line: Line, song: str) -> None:
+def test_projects_show_prints_counts_and_types_as_json(line: Line, song: str) -> None:
     document = line("projects", "show", song, "--json").document
 
     assert document["holds"] == {
@@ -130,27 +130,27 @@ def test_show_tells_programs_the_counts_and_the_types(line: Line, song: str) -> 
 
 
 @pytest.mark.parametrize("command", ["show", "update", "delete"])
-def test_a_project_that_is_not_there_exits_3(line: Line, command: str) -> None:
+def test_projects_commands_on_a_missing_project_exit_3(line: Line, command: str) -> None:
     done = line("projects", command, "nobody/nothing")
 
     assert (done.code, done.error) == (3, "no project 'nobody/nothing'")
 
 
-def test_update_changes_what_is_given_and_nothing_else(line_on_both: Line) -> None:
+def test_projects_update_changes_only_the_given_values(line_on_both: Line) -> None:
     line_on_both("projects", "create", SONG, "/srv/song", "--description", "The song.")
     document = line_on_both("projects", "update", SONG, "--path", "/srv/song-2/", "--json").document
 
     assert (document["path"], document["short_description"]) == ("/srv/song-2", "The song.")
 
 
-def test_update_takes_a_description_away_and_shows_the_project(line: Line, song: str) -> None:
+def test_projects_update_removes_a_description_and_shows_the_project(line: Line, song: str) -> None:
     done = line("projects", "update", song, "--no-description")
 
     assert (done.code, done.err) == (0, "")
     assert "description  —\n" in done.out
 
 
-def test_delete_takes_all_that_belongs_to_it_and_says_what(line: Line, look: Store, song: str) -> None:
+def test_projects_delete_deletes_all_a_project_owns_and_says_what(line: Line, look: Store, song: str) -> None:
     done = line("projects", "delete", song, "--yes")
 
     held = "2 worker types, 1 ticket, 3 comments, 1 worker and 1 coordination event"
@@ -158,11 +158,11 @@ def test_delete_takes_all_that_belongs_to_it_and_says_what(line: Line, look: Sto
     assert [each.repository_name for each in look.query(projects.page).items] == ["other"]
 
 
-def test_delete_says_nothing_of_what_there_is_none_of(line: Line, song: str) -> None:
+def test_projects_delete_does_not_mention_empty_contents(line: Line, song: str) -> None:
     assert line("projects", "delete", "other", "-y").err == "deleted project other\n"
 
 
-def test_delete_tells_programs_what_is_gone(line: Line, song: str) -> None:
+def test_projects_delete_reports_in_json(line: Line, song: str) -> None:
     document = line("projects", "delete", song, "-y", "--json").document
 
     assert document == {
@@ -175,7 +175,7 @@ def test_delete_tells_programs_what_is_gone(line: Line, song: str) -> None:
     }
 
 
-def test_delete_without_a_terminal_wants_a_yes_on_the_line(line: Line, look: Store, song: str) -> None:
+def test_projects_delete_without_a_terminal_needs_the_yes_option(line: Line, look: Store, song: str) -> None:
     done = line("projects", "delete", song, stdin="y\n")
 
     assert done.code == 2
@@ -183,7 +183,7 @@ def test_delete_without_a_terminal_wants_a_yes_on_the_line(line: Line, look: Sto
     assert look.query(projects.find, song) is not None
 
 
-def test_a_list_fits_a_terminal_and_keeps_names_whole(
+def test_projects_list_fits_a_terminal_and_keeps_names_whole(
     sqlite_path: Path, look: Store, song: str, run_at_terminal: RunAtTerminal
 ) -> None:
     with look.begin() as uow:
@@ -197,7 +197,7 @@ def test_a_list_fits_a_terminal_and_keeps_names_whole(
     assert max(map(len, rows)) <= 80
 
 
-def test_what_would_move_the_cursor_is_spelled_out(line: Line, look: Store) -> None:
+def test_projects_commands_escape_text_that_would_move_the_cursor(line: Line, look: Store) -> None:
     with look.begin() as uow:
         ProjectFactory.create(uow=uow, repository_name="odd", short_description="one\ntwo\x1b[2J")
 

@@ -11,7 +11,7 @@ from vibeweaver_store import Priority, Session, Store, actions, history, rules, 
 from vibeweaver_store.testing import RuleFactory
 
 
-def test_add_prints_the_new_id_and_nothing_else(line: Line, look: Store, jam: Session) -> None:
+def test_rules_add_prints_only_the_new_id(line: Line, look: Store, jam: Session) -> None:
     done = line(
         *("rules", "add", "jam", "--on", "marker:Drop", "--do", "notify:four on the floor"),
         *("--priority", "high", "--one-shot", "--disabled"),
@@ -24,7 +24,7 @@ def test_add_prints_the_new_id_and_nothing_else(line: Line, look: Store, jam: Se
     assert (made.priority, made.one_shot, made.enabled) == (Priority.HIGH, True, False)
 
 
-def test_add_takes_json_and_prints_the_columns_as_json(line_on_both: Line) -> None:
+def test_rules_add_takes_json_and_prints_the_columns_as_json(line_on_both: Line) -> None:
     line_on_both("sessions", "create", "late set", "--id", "jam")
     on, do = '{"type": "beat", "divisor": 4}', '{"type": "seek", "beat": 2}'
     document = line_on_both("rules", "add", "jam", "--on", on, "--do", do, "--id", "mine", "--json").document
@@ -53,14 +53,16 @@ def test_add_takes_json_and_prints_the_columns_as_json(line_on_both: Line) -> No
         ("beat:4", "seek:x", "action 'seek:x': the beat must be a number (got 'x'); write it like seek:32"),
     ],
 )
-def test_add_refuses_what_it_cannot_read(line: Line, look: Store, jam: Session, *, on: str, do: str, told: str) -> None:
+def test_rules_add_refuses_invalid_notation(
+    line: Line, look: Store, jam: Session, *, on: str, do: str, told: str
+) -> None:
     done = line("rules", "add", "jam", "--on", on, "--do", do)
 
     assert (done.code, done.error) == (4, told)
     assert len(look.query(rules.page_by_session, "jam").items) == 1
 
 
-def test_list_shows_rules_by_priority(line: Line, look: Store, jam: Session) -> None:
+def test_rules_list_is_sorted_by_priority(line: Line, look: Store, jam: Session) -> None:
     with look.begin() as uow:
         RuleFactory.create(uow=uow, session_id="jam", id="first", priority=Priority.CRITICAL, one_shot=True)
         RuleFactory.create(uow=uow, session_id="jam", id="last", priority=Priority.IDLE, enabled=False)
@@ -74,7 +76,7 @@ def test_list_shows_rules_by_priority(line: Line, look: Store, jam: Session) -> 
     assert " off " in rows[2]
 
 
-def test_what_list_shows_can_be_given_to_add(line: Line, look: Store, jam: Session) -> None:
+def test_rules_list_output_can_be_given_to_rules_add(line: Line, look: Store, jam: Session) -> None:
     trigger, action = triggers.Marker(name="it's 5 o'clock"), actions.Sample(space="pads", prompt='$5 "deep"')
     look.run(rules.add, jam.id, trigger, action, priority=Priority.CRITICAL)
     shown = line("rules", "list", "jam").out.splitlines()[1].partition("critical")[0]
@@ -86,13 +88,13 @@ def test_what_list_shows_can_be_given_to_add(line: Line, look: Store, jam: Sessi
     assert look.query(rules.get, made).action == action
 
 
-def test_list_of_one_trigger_shows_no_other(line: Line, look: Store, jam: Session) -> None:
+def test_rules_list_of_one_trigger_shows_no_other(line: Line, look: Store, jam: Session) -> None:
     look.run(rules.add, jam.id, triggers.Marker(name="Drop"), actions.Play())
 
     assert [each["id"] for each in line("rules", "list", "jam", "--trigger", "beat", "--json").documents] == ["bars"]
 
 
-def test_list_of_one_trigger_goes_on_where_its_cursor_says(line: Line, look: Store, jam: Session) -> None:
+def test_rules_list_of_one_trigger_continues_from_its_cursor(line: Line, look: Store, jam: Session) -> None:
     look.run(rules.add, jam.id, triggers.Marker(name="Drop"), actions.Play())
     look.run(rules.add, jam.id, triggers.Beat(divisor=3), actions.Play(), rule_id="waltz")
     first = line("rules", "list", "jam", "--trigger", "beat", "--limit", 1, "--json")
@@ -103,7 +105,7 @@ def test_list_of_one_trigger_goes_on_where_its_cursor_says(line: Line, look: Sto
     assert [each["id"] for each in first.documents + second.documents] == ["bars", "waltz"]
 
 
-def test_list_of_a_trigger_that_is_not_known_is_refused(line: Line, jam: Session) -> None:
+def test_rules_list_of_an_unknown_trigger_is_refused(line: Line, jam: Session) -> None:
     done = line("rules", "list", "jam", "--trigger", "bet")
 
     assert done.code == 4
@@ -122,40 +124,40 @@ def test_list_of_a_trigger_that_is_not_known_is_refused(line: Line, jam: Session
     ],
     ids=" ".join,
 )
-def test_a_session_that_is_not_there_exits_3(line: Line, words: list[str]) -> None:
+def test_rules_commands_on_a_missing_session_exit_3(line: Line, words: list[str]) -> None:
     done = line("rules", *words)
 
     assert (done.code, done.error) == (3, "no session 'nobody'")
 
 
 @pytest.mark.parametrize("command", ["show", "enable", "disable", "delete"])
-def test_a_rule_that_is_not_there_exits_3(line: Line, command: str) -> None:
+def test_rules_commands_on_a_missing_rule_exit_3(line: Line, command: str) -> None:
     done = line("rules", command, "nothing")
 
     assert (done.code, done.error) == (3, "no rule 'nothing'")
 
 
-def test_show_prints_a_card(line: Line, jam: Session) -> None:
+def test_rules_show_prints_a_card(line: Line, jam: Session) -> None:
     out = line("rules", "show", "bars").out
 
     assert "on          beat:4\n" in out
     assert "last fired  —\n" in out
 
 
-def test_match_lists_what_a_signal_would_fire_and_counts_nothing(line: Line, look: Store, jam: Session) -> None:
+def test_rules_match_lists_rules_a_signal_would_fire_without_counting(line: Line, look: Store, jam: Session) -> None:
     done = line("rules", "match", "jam", "--signal", "beat:8", "--json")
 
     assert [each["id"] for each in done.documents] == ["bars"]
     assert look.query(rules.get, "bars").fired_count == 0
 
 
-def test_match_says_on_stderr_that_nothing_waits(line: Line, jam: Session) -> None:
+def test_rules_match_without_matches_says_so_on_stderr(line: Line, jam: Session) -> None:
     done = line("rules", "match", "jam", "--signal", "beat:7")
 
     assert (done.code, done.out, done.err) == (0, "", "no rule waits for this signal\n")
 
 
-def test_fire_counts_and_lists_what_is_to_be_done(line: Line, look: Store, jam: Session) -> None:
+def test_rules_fire_counts_and_lists_the_actions(line: Line, look: Store, jam: Session) -> None:
     done = line("rules", "fire", "jam", "--signal", '{"type": "beat_tick", "beat": 8}')
 
     assert done.code == 0
@@ -164,7 +166,7 @@ def test_fire_counts_and_lists_what_is_to_be_done(line: Line, look: Store, jam: 
     assert look.query(history.count, "jam", action="rule.fired") == 1
 
 
-def test_fire_prints_a_firing_a_line_as_json(line_on_both: Line) -> None:
+def test_rules_fire_prints_a_firing_per_line_as_json(line_on_both: Line) -> None:
     line_on_both("sessions", "create", "late set", "--id", "jam")
     line_on_both("rules", "add", "jam", "--on", "artifact", "--do", "play", "--id", "mine")
     (firing,) = line_on_both("rules", "fire", "jam", "--signal", "artifact:drums,loop", "--json").documents
@@ -174,7 +176,7 @@ def test_fire_prints_a_firing_a_line_as_json(line_on_both: Line) -> None:
     assert firing["fired_at"] == firing["rule"]["last_fired_at"]
 
 
-def test_due_lists_what_must_start_now(line: Line, look: Store, jam: Session) -> None:
+def test_rules_due_lists_rules_that_must_start_now(line: Line, look: Store, jam: Session) -> None:
     look.run(stats.record, "pads", 1000)
     rule = look.run(rules.add, jam.id, triggers.Deadline(beat=8), actions.Sample(space="pads"))
     (due,) = line("rules", "due", "jam", "--at", "6", "--json").documents
@@ -183,7 +185,7 @@ def test_due_lists_what_must_start_now(line: Line, look: Store, jam: Session) ->
     assert due == {"deadline_beat": 8.0, "start_by_beat": 6.0, "estimate_ms": 1000.0}
 
 
-def test_due_says_on_stderr_when_to_look_again(line: Line, look: Store, jam: Session) -> None:
+def test_rules_due_says_on_stderr_when_to_look_again(line: Line, look: Store, jam: Session) -> None:
     look.run(rules.add, jam.id, triggers.Deadline(beat=8), actions.Play())
     done = line("rules", "due", "jam", "--at", "6")
 
@@ -191,21 +193,23 @@ def test_due_says_on_stderr_when_to_look_again(line: Line, look: Store, jam: Ses
 
 
 @pytest.mark.parametrize(("command", "enabled"), [("disable", False), ("enable", True)])
-def test_a_rule_is_switched(line: Line, look: Store, jam: Session, command: str, enabled: bool) -> None:
+def test_rules_enable_and_disable_switch_a_rule(
+    line: Line, look: Store, jam: Session, command: str, enabled: bool
+) -> None:
     look.run(rules.set_enabled, "bars", not enabled)
 
     assert line("rules", command, "bars", "--json").document["enabled"] is enabled
     assert look.query(rules.get, "bars").enabled is enabled
 
 
-def test_delete_takes_the_rule_away(line: Line, look: Store, jam: Session) -> None:
+def test_rules_delete_deletes_a_rule(line: Line, look: Store, jam: Session) -> None:
     done = line("rules", "delete", "bars", "--yes")
 
     assert (done.code, done.out, done.err) == (0, "", "deleted rule bars\n")
     assert look.query(rules.find, "bars") is None
 
 
-def test_delete_without_a_terminal_wants_a_yes_on_the_line(line: Line, look: Store, jam: Session) -> None:
+def test_rules_delete_without_a_terminal_needs_the_yes_option(line: Line, look: Store, jam: Session) -> None:
     done = line("rules", "delete", "bars")
 
     assert done.code == 2

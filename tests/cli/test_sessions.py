@@ -32,7 +32,7 @@ from vibeweaver_store.testing import (
 )
 
 
-def test_create_prints_the_new_id_and_nothing_else(line: Line, look: Store) -> None:
+def test_sessions_create_prints_only_the_new_id(line: Line, look: Store) -> None:
     done = line("sessions", "create", "late set", "--vibe", "dark techno", "--tempo", 130)
 
     (made,) = look.query(sessions.page).items
@@ -40,7 +40,7 @@ def test_create_prints_the_new_id_and_nothing_else(line: Line, look: Store) -> N
     assert (made.name, made.vibe, made.tempo_bpm) == ("late set", "dark techno", 130)
 
 
-def test_create_prints_the_columns_as_json(line_on_both: Line) -> None:
+def test_sessions_create_prints_the_columns_as_json(line_on_both: Line) -> None:
     done = line_on_both("sessions", "create", "Übung ♫", "--id", "mine", "--json")
 
     document = done.document
@@ -59,7 +59,7 @@ def test_create_prints_the_columns_as_json(line_on_both: Line) -> None:
     assert all(re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z", time) for time in times)
 
 
-def test_create_refuses_an_id_that_is_taken(line_on_both: Line) -> None:
+def test_sessions_create_refuses_a_taken_id(line_on_both: Line) -> None:
     line_on_both("sessions", "create", "a", "--id", "mine")
     done = line_on_both("sessions", "create", "b", "--id", "mine")
 
@@ -67,12 +67,12 @@ def test_create_refuses_an_id_that_is_taken(line_on_both: Line) -> None:
 
 
 @pytest.mark.parametrize("words", [["create", " "], ["create", "x", "--tempo", "1000"], ["create", "x", "--id", ""]])
-def test_create_refuses_what_cannot_be(line: Line, look: Store, words: list[str]) -> None:
+def test_sessions_create_refuses_invalid_values(line: Line, look: Store, words: list[str]) -> None:
     assert line("sessions", *words).code == 4
     assert look.query(sessions.page).items == []
 
 
-def test_list_shows_the_last_changed_first(line_on_both: Line) -> None:
+def test_sessions_list_shows_the_last_changed_first(line_on_both: Line) -> None:
     for name in ("one", "two", "three"):
         line_on_both("sessions", "create", name)
     done = line_on_both("sessions", "list")
@@ -83,7 +83,7 @@ def test_list_shows_the_last_changed_first(line_on_both: Line) -> None:
     assert [row.split()[0] for row in rows] == ["three", "two", "one"]
 
 
-def test_list_goes_on_from_the_cursor_on_stderr(line_on_both: Line) -> None:
+def test_sessions_list_continues_from_the_cursor_on_stderr(line_on_both: Line) -> None:
     for name in ("one", "two", "three"):
         line_on_both("sessions", "create", name)
     first = line_on_both("sessions", "list", "--json", "--limit", 2)
@@ -94,20 +94,20 @@ def test_list_goes_on_from_the_cursor_on_stderr(line_on_both: Line) -> None:
     assert second.err == ""
 
 
-def test_an_empty_list_prints_nothing_and_hints_at_the_way_on(line: Line) -> None:
+def test_an_empty_sessions_list_hints_at_the_next_step(line: Line) -> None:
     done = line("sessions", "list")
 
     assert (done.code, done.out) == (0, "")
     assert "sessions create" in done.err
 
 
-def test_an_empty_list_is_empty_as_json(line: Line) -> None:
+def test_an_empty_sessions_list_is_empty_as_json(line: Line) -> None:
     done = line("sessions", "list", "--json")
 
     assert (done.code, done.out, done.err) == (0, "", "")
 
 
-def test_create_takes_what_an_agents_session_needs(line_on_both: Line, tmp_path: Path) -> None:
+def test_sessions_create_takes_the_options_of_an_agent_session(line_on_both: Line, tmp_path: Path) -> None:
     words = ["--kind", "agent", "--working-dir", f"{tmp_path}/./here/", "--attributes", '{"key": "D minor"}']
     document = line_on_both("sessions", "create", "fix the build", *words, "--json").document
 
@@ -115,14 +115,14 @@ def test_create_takes_what_an_agents_session_needs(line_on_both: Line, tmp_path:
     assert (document["working_dir"], document["attributes"]) == (f"{tmp_path.resolve()}/here", {"key": "D minor"})
 
 
-def test_create_says_what_an_agents_session_lacks(line: Line) -> None:
+def test_sessions_create_names_the_missing_option_of_an_agent_session(line: Line) -> None:
     done = line("sessions", "create", "fix the build", "--kind", "agent")
 
     assert (done.code, done.error) == (4, "working_dir: an agent's session needs one, the folder it works in")
 
 
 @pytest.mark.parametrize("kind", ["competition", "ensemble", "DEBATE"])
-def test_create_leaves_arenas_to_their_own_command(line: Line, look: Store, kind: str) -> None:
+def test_sessions_create_refuses_arena_kinds(line: Line, look: Store, kind: str) -> None:
     done = line("sessions", "create", "who is best", "--kind", kind, "--workspace", "/srv/shop")
 
     assert done.code == 2
@@ -130,7 +130,7 @@ def test_create_leaves_arenas_to_their_own_command(line: Line, look: Store, kind
     assert (look.query(sessions.page).items, look.query(workspaces.page).items) == ([], [])
 
 
-def test_create_makes_the_workspace_known(line_on_both: Line) -> None:
+def test_sessions_create_ensures_the_workspace(line_on_both: Line) -> None:
     ids = {
         line_on_both("sessions", "create", "x", "--workspace", path, "--json").document["workspace_id"]
         for path in ("/srv/shop", "/srv/shop/")
@@ -141,7 +141,7 @@ def test_create_makes_the_workspace_known(line_on_both: Line) -> None:
     assert workspace["path"] == "/srv/shop"
 
 
-def test_a_session_that_is_refused_makes_no_workspace_known(line: Line, look: Store) -> None:
+def test_sessions_create_of_a_refused_session_makes_no_workspace(line: Line, look: Store) -> None:
     assert line("sessions", "create", "x", "--kind", "agent", "--workspace", "/srv/shop").code == 4
     assert look.query(workspaces.page).items == []
 
@@ -149,7 +149,7 @@ def test_a_session_that_is_refused_makes_no_workspace_known(line: Line, look: St
 # Show
 
 
-def test_show_prints_the_head_of_a_jam(line: Line, jam: Session) -> None:
+def test_sessions_show_prints_the_head_of_a_jam(line: Line, jam: Session) -> None:
     done = line("sessions", "show", "jam")
 
     head, history_ = done.out.split("\n\n")
@@ -178,7 +178,7 @@ def competition(look: Store) -> Session:
     return session
 
 
-def test_show_prints_an_arena_and_the_end_of_the_conversation(line: Line, competition: Session) -> None:
+def test_sessions_show_prints_an_arena_and_the_last_messages(line: Line, competition: Session) -> None:
     done = line("sessions", "show", "arena", "--last", 2)
 
     head, messages = done.out.split("\n\n")
@@ -197,7 +197,7 @@ def test_show_prints_an_arena_and_the_end_of_the_conversation(line: Line, compet
     assert [row.rpartition(" ")[2] for row in rows] == ["10", "11"]
 
 
-def test_show_tells_what_an_arena_came_to_as_arenas_show_does(line: Line, look: Store, competition: Session) -> None:
+def test_sessions_show_prints_arena_totals_as_arenas_show_does(line: Line, look: Store, competition: Session) -> None:
     look.run(sessions.set_status, "arena", "running")
     look.run(arenas.record_diff, "arena", 0, files_changed=3, lines_added=1200, lines_deleted=7)
     look.run(arenas.finish, "arena", winner=0)
@@ -209,7 +209,7 @@ def test_show_tells_what_an_arena_came_to_as_arenas_show_does(line: Line, look: 
     assert told[0]["lasted"] == told[1]["lasted"]
 
 
-def test_show_tells_programs_all_of_it_in_one_document(line: Line, competition: Session) -> None:
+def test_sessions_show_prints_one_json_document(line: Line, competition: Session) -> None:
     done = line("sessions", "show", "arena", "--json")
 
     document = done.document
@@ -223,7 +223,7 @@ def test_show_tells_programs_all_of_it_in_one_document(line: Line, competition: 
     assert document["history"] == []
 
 
-def test_show_spells_out_what_would_move_the_cursor(line: Line, look: Store) -> None:
+def test_sessions_show_escapes_text_that_would_move_the_cursor(line: Line, look: Store) -> None:
     look.run(sessions.create, name="a\x1b[2J", session_id="odd")
     look.run(messages.append, "odd", "user", "one\ntwo\x1b[2J")
     done = line("sessions", "show", "odd")
@@ -233,19 +233,19 @@ def test_show_spells_out_what_would_move_the_cursor(line: Line, look: Store) -> 
 
 
 @pytest.mark.parametrize("last", ["0", "1001"])
-def test_show_refuses_a_length_that_cannot_be(line: Line, jam: Session, last: str) -> None:
+def test_sessions_show_refuses_an_invalid_number_of_messages(line: Line, jam: Session, last: str) -> None:
     assert line("sessions", "show", "jam", "--last", last).code == 4
 
 
 @pytest.mark.parametrize("words", [["show"], ["update"], ["delete"], ["set-status", "running"]], ids=" ".join)
-def test_a_session_that_is_not_there_exits_3(line: Line, words: list[str]) -> None:
+def test_sessions_commands_on_a_missing_session_exit_3(line: Line, words: list[str]) -> None:
     command, *rest = words
     done = line("sessions", command, "nobody", *rest)
 
     assert (done.code, done.error) == (3, "no session 'nobody'")
 
 
-def test_update_changes_what_is_given_and_nothing_else(line_on_both: Line) -> None:
+def test_sessions_update_changes_only_the_given_values(line_on_both: Line) -> None:
     line_on_both("sessions", "create", "late set", "--vibe", "dark", "--id", "jam")
     done = line_on_both("sessions", "update", "jam", "--tempo", 132, "--json")
 
@@ -253,11 +253,11 @@ def test_update_changes_what_is_given_and_nothing_else(line_on_both: Line) -> No
     assert (document["name"], document["vibe"], document["tempo_bpm"]) == ("late set", "dark", 132)
 
 
-def test_update_takes_a_vibe_away(line: Line, jam: Session) -> None:
+def test_sessions_update_removes_a_vibe(line: Line, jam: Session) -> None:
     assert line("sessions", "update", "jam", "--no-vibe", "--json").document["vibe"] is None
 
 
-def test_update_changes_what_an_agents_session_has(line_on_both: Line) -> None:
+def test_sessions_update_changes_an_agent_session(line_on_both: Line) -> None:
     line_on_both("sessions", "create", "fix", "--kind", "agent", "--working-dir", "/srv/a", "--id", "mine")
     words = ["--working-dir", "/srv/b/", "--agent-status", "processing", "--workspace", "/srv/shop"]
     document = line_on_both("sessions", "update", "mine", *words, "--attributes", "{}", "--json").document
@@ -271,7 +271,7 @@ def test_update_changes_what_an_agents_session_has(line_on_both: Line) -> None:
 @pytest.mark.parametrize(
     "words", [["update", "--name", "mine"], ["set-status", "archived"]], ids=lambda words: words[0]
 )
-def test_a_change_at_another_version_is_refused(line_on_both: Line, words: list[str]) -> None:
+def test_sessions_update_at_another_version_is_refused(line_on_both: Line, words: list[str]) -> None:
     line_on_both("sessions", "create", "late set", "--id", "jam")
     line_on_both("sessions", "update", "jam", "--name", "somebody else's")
     command, *rest = words
@@ -283,7 +283,7 @@ def test_a_change_at_another_version_is_refused(line_on_both: Line, words: list[
 # Status
 
 
-def test_set_status_moves_a_session_and_shows_it(line_on_both: Line) -> None:
+def test_sessions_set_status_moves_and_shows_a_session(line_on_both: Line) -> None:
     line_on_both("sessions", "create", "late set", "--id", "jam")
     done = line_on_both("sessions", "set-status", "jam", "error", "--reason", "the cable broke")
 
@@ -292,7 +292,7 @@ def test_set_status_moves_a_session_and_shows_it(line_on_both: Line) -> None:
     assert re.search(r"^ended +20", done.out, re.MULTILINE)
 
 
-def test_set_status_reads_the_words_of_the_seeds(line_on_both: Line) -> None:
+def test_sessions_set_status_accepts_the_statuses_of_the_seed_projects(line_on_both: Line) -> None:
     line_on_both("sessions", "create", "late set", "--id", "jam")
 
     assert line_on_both("sessions", "set-status", "jam", "active", "--json").document["status"] == "running"
@@ -301,14 +301,14 @@ def test_set_status_reads_the_words_of_the_seeds(line_on_both: Line) -> None:
     ]
 
 
-def test_set_status_refuses_an_illegal_move_and_says_what_is_legal(line: Line, jam: Session) -> None:
+def test_sessions_set_status_refuses_an_illegal_move_and_lists_the_legal_ones(line: Line, jam: Session) -> None:
     done = line("sessions", "set-status", "jam", "completed")
 
     assert done.code == 4
     assert done.error == "session 'jam' is created and cannot become completed; it may become running, failed, archived"
 
 
-def test_reconcile_lists_what_fell_silent(line: Line, look: Store) -> None:
+def test_sessions_reconcile_lists_idle_sessions(line: Line, look: Store) -> None:
     with look.begin() as uow:
         SessionFactory.create(uow=uow, id="silent", status="running")
         SessionFactory.create(uow=uow, id="busy", status="running", last_activity_at=datetime.now(UTC))
@@ -321,7 +321,7 @@ def test_reconcile_lists_what_fell_silent(line: Line, look: Store) -> None:
 
 
 @pytest.mark.parametrize("seconds", ["-1", "nan", "inf", "1e300"])
-def test_reconcile_refuses_a_silence_that_cannot_be(line: Line, seconds: str) -> None:
+def test_sessions_reconcile_refuses_an_invalid_duration(line: Line, seconds: str) -> None:
     done = line("sessions", "reconcile", f"--idle-for={seconds}")
 
     assert done.code == 4
@@ -349,7 +349,7 @@ SEARCHES = {
 
 @pytest.mark.parametrize("command", ["search", "overview"])
 @pytest.mark.parametrize(("words", "found"), SEARCHES.items(), ids=SEARCHES)
-def test_a_search_lists_what_all_that_is_given_is_true_of(
+def test_sessions_search_lists_sessions_that_match_all_filters(
     line: Line, look: Store, competition: Session, jam: Session, *, command: str, words: str, found: list[str]
 ) -> None:
     with look.begin() as uow:
@@ -362,7 +362,7 @@ def test_a_search_lists_what_all_that_is_given_is_true_of(
         assert [each["id"] for each in done.documents][: len(found)] == found
 
 
-def test_a_search_goes_on_from_its_cursor(line_on_both: Line) -> None:
+def test_sessions_search_continues_from_its_cursor(line_on_both: Line) -> None:
     for name in ("a", "b", "c"):
         line_on_both("sessions", "create", name)
     words = ["sessions", "search", "--sort", "name", "--limit", 2, "--json"]
@@ -393,14 +393,16 @@ def test_a_search_goes_on_from_its_cursor(line_on_both: Line) -> None:
     ],
 )
 @pytest.mark.parametrize("command", ["search", "overview"])
-def test_a_search_refuses_what_cannot_be(line: Line, command: str, words: list[str], code: int, told: str) -> None:
+def test_sessions_search_refuses_invalid_filters(
+    line: Line, command: str, words: list[str], code: int, told: str
+) -> None:
     done = line("sessions", command, *words)
 
     assert done.code == code
     assert done.error.startswith(told)
 
 
-def test_the_overview_shows_counts_and_runtimes(line: Line, competition: Session) -> None:
+def test_sessions_overview_shows_counts_and_runtimes(line: Line, competition: Session) -> None:
     done = line("sessions", "overview")
 
     title, row = done.out.splitlines()
@@ -409,7 +411,7 @@ def test_the_overview_shows_counts_and_runtimes(line: Line, competition: Session
     assert "/srv/shop" in row
 
 
-def test_the_overview_fits_a_terminal(
+def test_sessions_overview_fits_a_terminal(
     sqlite_path: Path, look: Store, competition: Session, jam: Session, run_at_terminal: RunAtTerminal
 ) -> None:
     with look.begin() as uow:
@@ -424,7 +426,7 @@ def test_the_overview_fits_a_terminal(
     assert max(map(len, lines)) <= 80
 
 
-def test_counts_are_listed_by_kind_and_status(line: Line, competition: Session, jam: Session) -> None:
+def test_sessions_counts_are_listed_by_kind_and_status(line: Line, competition: Session, jam: Session) -> None:
     done = line("sessions", "counts")
 
     assert [row.split() for row in done.out.splitlines()] == [
@@ -441,7 +443,7 @@ def test_counts_are_listed_by_kind_and_status(line: Line, competition: Session, 
 # Delete
 
 
-def test_delete_takes_all_that_belongs_to_it(line: Line, look: Store, jam: Session) -> None:
+def test_sessions_delete_deletes_all_a_session_owns(line: Line, look: Store, jam: Session) -> None:
     done = line("sessions", "delete", "jam", "--yes")
 
     assert (done.code, done.out, done.err) == (0, "", "deleted session jam\n")
@@ -451,11 +453,11 @@ def test_delete_takes_all_that_belongs_to_it(line: Line, look: Store, jam: Sessi
     assert look.query(history.page, "jam").items == []
 
 
-def test_delete_tells_programs_what_is_gone(line: Line, jam: Session) -> None:
+def test_sessions_delete_reports_in_json(line: Line, jam: Session) -> None:
     assert line("sessions", "delete", "jam", "-y", "--json").document == {"deleted": "jam"}
 
 
-def test_delete_without_a_terminal_wants_a_yes_on_the_line(line: Line, look: Store, jam: Session) -> None:
+def test_sessions_delete_without_a_terminal_needs_the_yes_option(line: Line, look: Store, jam: Session) -> None:
     done = line("sessions", "delete", "jam", stdin="y\n")
 
     assert done.code == 2

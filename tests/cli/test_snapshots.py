@@ -15,7 +15,7 @@ from vibeweaver_store.cli import app, options
 STATE = bytes(range(256)) * 40
 
 
-def test_a_state_goes_in_from_a_file_and_comes_out_into_one(line_on_both: Line, tmp_path: Path) -> None:
+def test_snapshots_save_reads_a_file_and_load_writes_one(line_on_both: Line, tmp_path: Path) -> None:
     (tmp_path / "in.bin").write_bytes(STATE)
     line_on_both("sessions", "create", "late set", "--id", "jam")
     saved = line_on_both("snapshots", "save", "jam", tmp_path / "in.bin", "--label", "drop")
@@ -27,20 +27,20 @@ def test_a_state_goes_in_from_a_file_and_comes_out_into_one(line_on_both: Line, 
     assert (tmp_path / "out.bin").read_bytes() == STATE
 
 
-def test_a_state_goes_in_from_stdin_and_comes_out_on_stdout(line: Line, jam: Session, sqlite_path: Path) -> None:
+def test_snapshots_save_reads_stdin_and_load_writes_stdout(line: Line, jam: Session, sqlite_path: Path) -> None:
     line("snapshots", "save", "jam", "-", stdin=STATE)
 
     assert CliRunner().invoke(app, ["snapshots", "load", "jam", "--db", str(sqlite_path)]).stdout_bytes == STATE
 
 
-def test_an_empty_state_is_a_state(line: Line, jam: Session, tmp_path: Path) -> None:
+def test_snapshots_save_takes_an_empty_state(line: Line, jam: Session, tmp_path: Path) -> None:
     line("snapshots", "save", "jam", "-", stdin=b"")
     line("snapshots", "load", "jam", "-o", tmp_path / "out.bin")
 
     assert (tmp_path / "out.bin").read_bytes() == b""
 
 
-def test_save_prints_the_columns_but_the_state_as_json(line: Line, jam: Session) -> None:
+def test_snapshots_save_prints_the_columns_but_the_state_as_json(line: Line, jam: Session) -> None:
     document = line("snapshots", "save", "jam", "-", "--json", stdin=STATE).document
 
     assert document.pop("captured_at").endswith("Z")
@@ -53,14 +53,14 @@ def test_save_prints_the_columns_but_the_state_as_json(line: Line, jam: Session)
     }
 
 
-def test_save_may_keep_only_the_newest(line: Line, look: Store, jam: Session) -> None:
+def test_snapshots_save_can_keep_only_the_newest(line: Line, look: Store, jam: Session) -> None:
     for _ in range(3):
         line("snapshots", "save", "jam", "-", "--keep", 2, stdin=b"x")
 
     assert [each.id for each in look.query(snapshots.page, "jam").items] == [3, 2]
 
 
-def test_an_older_state_is_loaded_by_its_number(line: Line, jam: Session) -> None:
+def test_snapshots_load_takes_the_number_of_an_older_snapshot(line: Line, jam: Session) -> None:
     line("snapshots", "save", "jam", "-", stdin=b"first")
     line("snapshots", "save", "jam", "-", stdin=b"second")
 
@@ -68,20 +68,20 @@ def test_an_older_state_is_loaded_by_its_number(line: Line, jam: Session) -> Non
     assert line("snapshots", "load", "jam").out == "second"
 
 
-def test_a_file_that_is_not_there_is_refused(line: Line, jam: Session, tmp_path: Path) -> None:
+def test_snapshots_save_refuses_a_missing_file(line: Line, jam: Session, tmp_path: Path) -> None:
     done = line("snapshots", "save", "jam", tmp_path / "none.bin")
 
     assert (done.code, done.error) == (4, f"{tmp_path / 'none.bin'}: No such file or directory")
 
 
-def test_a_place_that_cannot_be_written_is_refused(line: Line, jam: Session, tmp_path: Path) -> None:
+def test_snapshots_load_refuses_a_place_it_cannot_write(line: Line, jam: Session, tmp_path: Path) -> None:
     line("snapshots", "save", "jam", "-", stdin=b"x")
     done = line("snapshots", "load", "jam", "-o", tmp_path)
 
     assert (done.code, done.error) == (4, f"{tmp_path}: Is a directory")
 
 
-def test_more_than_a_state_may_hold_is_not_read_to_its_end(tmp_path: Path) -> None:
+def test_snapshots_save_stops_reading_a_file_over_the_limit(tmp_path: Path) -> None:
     with (tmp_path / "huge").open("wb") as file:
         file.truncate(2**40)
 
@@ -89,7 +89,7 @@ def test_more_than_a_state_may_hold_is_not_read_to_its_end(tmp_path: Path) -> No
         options.read_file(tmp_path / "huge", 1024**2)
 
 
-def test_snapshots_are_listed_newest_first(line: Line, jam: Session) -> None:
+def test_snapshots_list_shows_the_newest_first(line: Line, jam: Session) -> None:
     for label in ("one", "two"):
         line("snapshots", "save", "jam", "-", "--label", label, stdin=b"x")
     listed = line("snapshots", "list", "jam")
@@ -98,7 +98,7 @@ def test_snapshots_are_listed_newest_first(line: Line, jam: Session) -> None:
     assert [each["label"] for each in line("snapshots", "list", "jam", "--json").documents] == ["two", "one"]
 
 
-def test_prune_keeps_the_newest(line: Line, look: Store, jam: Session) -> None:
+def test_snapshots_prune_keeps_the_newest(line: Line, look: Store, jam: Session) -> None:
     for _ in range(3):
         line("snapshots", "save", "jam", "-", stdin=b"x")
     done = line("snapshots", "prune", "jam", "--keep", 1, "--yes")
@@ -107,7 +107,7 @@ def test_prune_keeps_the_newest(line: Line, look: Store, jam: Session) -> None:
     assert [each.id for each in look.query(snapshots.page, "jam").items] == [3]
 
 
-def test_prune_does_nothing_unasked(line: Line, look: Store, jam: Session) -> None:
+def test_snapshots_prune_needs_confirmation(line: Line, look: Store, jam: Session) -> None:
     line("snapshots", "save", "jam", "-", stdin=b"x")
     line("snapshots", "save", "jam", "-", stdin=b"y")
 
@@ -118,9 +118,9 @@ def test_prune_does_nothing_unasked(line: Line, look: Store, jam: Session) -> No
 @pytest.mark.parametrize(
     "words", [["save", "nobody", "-"], ["load", "nobody"], ["list", "nobody"], ["prune", "nobody", "--keep", "1", "-y"]]
 )
-def test_snapshots_of_nobody_exit_3(line: Line, words: list[str]) -> None:
+def test_snapshots_commands_on_a_missing_session_exit_3(line: Line, words: list[str]) -> None:
     assert line("snapshots", *words).error == "no session 'nobody'"
 
 
-def test_a_session_without_snapshots_has_none_to_load(line: Line, jam: Session) -> None:
+def test_snapshots_load_of_a_session_without_snapshots_exits_3(line: Line, jam: Session) -> None:
     assert line("snapshots", "load", "jam").code == 3

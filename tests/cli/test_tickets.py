@@ -50,7 +50,7 @@ def plan_of(out: str) -> str:
 # --- making ----------------------------------------------------------------------------------------------------
 
 
-def test_create_prints_the_id_and_makes_the_description_the_first_comment(line_on_both: Line) -> None:
+def test_tickets_create_prints_the_id_and_adds_the_first_comment(line_on_both: Line) -> None:
     line_on_both("projects", "create", SONG, "/srv/song")
     for role in PLAN:
         line_on_both("worker-types", "create", SONG, role, "--prompt", "x")
@@ -64,7 +64,7 @@ def test_create_prints_the_id_and_makes_the_description_the_first_comment(line_o
     assert [(each["content"], each["stage_number"]) for each in document["comments"]] == [("Write one.", 0)]
 
 
-def test_create_takes_stages_one_by_one_and_a_description_from_stdin(line: Line, look: Store, song: str) -> None:
+def test_tickets_create_takes_single_stages_and_a_description_from_stdin(line: Line, look: Store, song: str) -> None:
     words = ["--title", "Outro", "--description", "-", "--stage", "tester", "--stage", "writer", "--json"]
     done = line("tickets", "create", "T-2", song, *words, stdin="End it.\n")
 
@@ -73,7 +73,7 @@ def test_create_takes_stages_one_by_one_and_a_description_from_stdin(line: Line,
 
 
 @pytest.mark.parametrize("words", [[], ["--plan", "writer", "--stage", "writer"]], ids=["neither", "both"])
-def test_create_wants_the_plan_in_one_way(line: Line, song: str, words: list[str]) -> None:
+def test_tickets_create_takes_the_plan_in_one_way_only(line: Line, song: str, words: list[str]) -> None:
     done = line("tickets", "create", "T-2", song, "--title", "Outro", "--description", "x", *words)
 
     assert (done.code, done.error.partition(",")[0]) == (2, "say by which stages it goes")
@@ -90,7 +90,7 @@ def test_create_wants_the_plan_in_one_way(line: Line, song: str, words: list[str
     ],
     ids=str,
 )
-def test_create_refuses_what_cannot_be(
+def test_tickets_create_refuses_invalid_values(
     line: Line, look: Store, song: str, *, words: list[str], code: int, told: str
 ) -> None:
     done = line("tickets", "create", *words, "--title", "Outro", "--description", "x")
@@ -135,13 +135,11 @@ def backlog(look: Store, song: str) -> str:
     ],
     ids=str,
 )
-def test_tickets_are_listed_by_what_is_true_of_them(
-    line: Line, backlog: str, words: list[object], found: list[str]
-) -> None:
+def test_tickets_list_filters_tickets(line: Line, backlog: str, words: list[object], found: list[str]) -> None:
     assert [each["ticket_id"] for each in line("tickets", "list", *words, "--json").documents] == found
 
 
-def test_list_shows_how_far_each_has_come(line: Line, backlog: str) -> None:
+def test_tickets_list_shows_the_progress_of_each_ticket(line: Line, backlog: str) -> None:
     done = line("tickets", "list", "--project", SONG)
 
     title, *rows = (re.split(r"  +", row) for row in done.out.splitlines())
@@ -156,7 +154,7 @@ def test_list_shows_how_far_each_has_come(line: Line, backlog: str) -> None:
     assert rows[2][4] == "r-1 until 2999-01-01 18:30:00Z"
 
 
-def test_a_list_goes_on_from_its_cursor(line: Line, backlog: str) -> None:
+def test_tickets_list_continues_from_its_cursor(line: Line, backlog: str) -> None:
     words = ["tickets", "list", "--open", "--limit", 3, "--json"]
     first = line(*words)
     (cursor,) = re.findall(r"^next cursor: (.+)$", first.err, re.MULTILINE)
@@ -167,20 +165,20 @@ def test_a_list_goes_on_from_its_cursor(line: Line, backlog: str) -> None:
     assert second.err == ""
 
 
-def test_an_empty_list_hints_at_the_way_on(line: Line) -> None:
+def test_an_empty_tickets_list_hints_at_the_next_step(line: Line) -> None:
     done = line("tickets", "list")
 
     assert (done.code, done.out) == (0, "")
     assert "tickets create" in done.err
 
 
-def test_a_project_that_is_not_there_is_no_empty_list(line: Line) -> None:
+def test_tickets_list_of_a_missing_project_exits_3(line: Line) -> None:
     done = line("tickets", "list", "--project", "nobody")
 
     assert (done.code, done.error) == (3, "no project 'nobody'")
 
 
-def test_a_list_fits_a_terminal_and_keeps_ids_whole(
+def test_tickets_list_fits_a_terminal_and_keeps_ids_whole(
     sqlite_path: Path, look: Store, backlog: str, run_at_terminal: RunAtTerminal
 ) -> None:
     ticket_id = "a-very-long-name-of-a-ticket"
@@ -196,7 +194,7 @@ def test_a_list_fits_a_terminal_and_keeps_ids_whole(
 # --- showing ---------------------------------------------------------------------------------------------------
 
 
-def test_show_draws_the_plan_and_the_comments(line: Line, look: Store, song: str) -> None:
+def test_tickets_show_draws_the_plan_and_the_comments(line: Line, look: Store, song: str) -> None:
     with look.begin() as uow:
         tickets.complete_stage(uow, "T-1", "writer", worker_id="w-1", comment="Done.\nSee verse 2.")
         tickets.claim(uow, "T-1", "r-1", lease_seconds=30 * 86400.0)
@@ -231,7 +229,7 @@ def test_show_draws_the_plan_and_the_comments(line: Line, look: Store, song: str
     ],
     ids=["planned", "amid", "done", "closed", "expired"],
 )
-def test_the_plan_shows_where_each_stage_stands(
+def test_tickets_show_marks_the_state_of_each_stage(
     line: Line, look: Store, changes: dict[str, object], drawn: str
 ) -> None:
     with look.begin() as uow:
@@ -240,7 +238,7 @@ def test_the_plan_shows_where_each_stage_stands(
     assert plan_of(line("tickets", "show", "T-1").out) == drawn
 
 
-def test_a_claim_that_ends_today_is_told_by_its_time() -> None:
+def test_tickets_show_prints_only_the_time_of_a_claim_that_ends_today() -> None:
     now = datetime(2026, 1, 23, 18, 15, tzinfo=UTC)
 
     def claim(ends: datetime) -> str:
@@ -252,7 +250,7 @@ def test_a_claim_that_ends_today_is_told_by_its_time() -> None:
     assert ticket_page.claim(Ticket(), now) == ""
 
 
-def test_a_pipe_that_takes_ascii_alone_shows_the_plan_too(
+def test_tickets_show_draws_the_plan_in_ascii_for_an_ascii_pipe(
     sqlite_path: Path, song: str, look: Store, run_process: Line
 ) -> None:
     look.run(tickets.complete_stage, "T-1", "writer", worker_id="w-1")
@@ -261,7 +259,7 @@ def test_a_pipe_that_takes_ascii_alone_shows_the_plan_too(
     assert plan_of(done.out) == "[x] writer -> [>] reviewer -> [ ] tester"
 
 
-def test_a_long_plan_is_folded_between_stages_at_a_terminal(
+def test_tickets_show_folds_a_long_plan_between_stages_at_a_terminal(
     sqlite_path: Path, look: Store, run_at_terminal: RunAtTerminal
 ) -> None:
     plan = [f"stage number {number}" for number in range(12)]
@@ -278,7 +276,7 @@ def test_a_long_plan_is_folded_between_stages_at_a_terminal(
     )
 
 
-def test_show_spells_out_what_would_move_the_cursor(line: Line, look: Store) -> None:
+def test_tickets_show_escapes_text_that_would_move_the_cursor(line: Line, look: Store) -> None:
     with look.begin() as uow:
         TicketFactory.create(uow=uow, ticket_id="T-1", title="a\x1b[2J", execution_plan=["b\x1b[2J"])
         CommentFactory.create(uow=uow, ticket_id="T-1", content="c\x1b[2J", worker_id="d\x1b[2J")
@@ -289,7 +287,7 @@ def test_show_spells_out_what_would_move_the_cursor(line: Line, look: Store) -> 
         assert f"{letter}\\x1b[2J" in out
 
 
-def test_next_stage_is_one_word(line: Line, look: Store, song: str) -> None:
+def test_tickets_next_stage_prints_one_word(line: Line, look: Store, song: str) -> None:
     with look.begin() as uow:
         TicketFactory.create(uow=uow, ticket_id="T-2", execution_plan=PLAN, last_completed_stage="tester")
     done, none = line("tickets", "next-stage", "T-1"), line("tickets", "next-stage", "T-2")
@@ -303,7 +301,7 @@ def test_next_stage_is_one_word(line: Line, look: Store, song: str) -> None:
 # --- moving on -------------------------------------------------------------------------------------------------
 
 
-def test_a_ticket_travels_through_its_stages(line_on_both: Line) -> None:
+def test_tickets_commands_take_a_ticket_through_its_stages(line_on_both: Line) -> None:
     line_on_both("projects", "create", SONG, "/srv/song")
     for role in ("writer", "reviewer"):
         line_on_both("worker-types", "create", SONG, role, "--prompt", "x")
@@ -333,7 +331,7 @@ def test_a_ticket_travels_through_its_stages(line_on_both: Line) -> None:
     assert [each["content"] for each in told] == ["x", "Done.", "No.", "Rewrite.", "Too long."]
 
 
-def test_a_lease_is_as_long_as_it_is_said_to_be(line: Line, song: str) -> None:
+def test_tickets_claim_takes_the_length_of_the_lease(line: Line, song: str) -> None:
     def lease(*words: str) -> timedelta:
         document = line("tickets", "claim", "T-1", "--worker", "w-1", *words, "--json").document
         ends = datetime.fromisoformat(document["claim_expires_at"])
@@ -344,7 +342,7 @@ def test_a_lease_is_as_long_as_it_is_said_to_be(line: Line, song: str) -> None:
     assert lease("--lease-seconds", "2h") == timedelta(hours=2)
 
 
-def test_claim_next_takes_the_oldest_or_says_that_there_is_none(line: Line, song: str) -> None:
+def test_tickets_claim_next_takes_the_oldest_or_says_there_is_none(line: Line, song: str) -> None:
     words = ["tickets", "claim-next", song, "writer", "--worker"]
     first, none = line(*words, "w-1"), line(*words, "w-2")
 
@@ -381,7 +379,7 @@ CLAIMED = ["claim", "T-1", "--worker"]
     ],
     ids=lambda each: " ".join(each) if isinstance(each, list) else "",
 )
-def test_what_cannot_be_is_refused(
+def test_tickets_commands_refuse_invalid_values(
     line: Line, look: Store, song: str, *, words: list[str], code: int, told: str
 ) -> None:
     look.run(tickets.claim, "T-1", "w-1")
@@ -391,7 +389,7 @@ def test_what_cannot_be_is_refused(
     assert done.error.startswith(told)
 
 
-def test_nothing_moves_on_a_closed_ticket_but_it_can_be_written_on(line: Line, song: str) -> None:
+def test_tickets_commands_do_not_move_a_closed_ticket_but_can_comment_on_it(line: Line, song: str) -> None:
     line("tickets", "close", "T-1", "merged")
     again = line("tickets", "close", "T-1", "merged")
     claimed = line("tickets", "claim", "T-1", "--worker", "w-1")
@@ -402,7 +400,7 @@ def test_nothing_moves_on_a_closed_ticket_but_it_can_be_written_on(line: Line, s
     assert "status   closed: merged\n" in line("tickets", "show", "T-1").out
 
 
-def test_update_changes_the_title(line: Line, song: str) -> None:
+def test_tickets_update_changes_the_title(line: Line, song: str) -> None:
     done = line("tickets", "update", "T-1", "--title", "Middle eight")
 
     assert (done.code, done.err) == (0, "")
@@ -412,7 +410,7 @@ def test_update_changes_the_title(line: Line, song: str) -> None:
 # --- comments and the end --------------------------------------------------------------------------------------
 
 
-def test_a_comment_is_written_and_its_number_printed(line_on_both: Line) -> None:
+def test_tickets_comment_prints_the_number_of_the_comment(line_on_both: Line) -> None:
     line_on_both("projects", "create", SONG, "/srv/song")
     line_on_both("worker-types", "create", SONG, "writer", "--prompt", "x")
     line_on_both("tickets", "create", "T-1", SONG, "--title", "a", "--description", "b", "--plan", "writer")
@@ -428,12 +426,12 @@ def test_a_comment_is_written_and_its_number_printed(line_on_both: Line) -> None
 
 
 @pytest.mark.parametrize("words", [["x", "--stage", "drummer"], [" "]], ids=str)
-def test_a_comment_that_cannot_be_is_refused(line: Line, look: Store, song: str, words: list[str]) -> None:
+def test_tickets_comment_refuses_an_invalid_comment(line: Line, look: Store, song: str, words: list[str]) -> None:
     assert line("tickets", "comment", "T-1", *words).code == 4
     assert len(look.query(comments.page, "T-1").items) == 1
 
 
-def test_delete_takes_the_comments_and_leaves_what_coordinators_were_told(line: Line, look: Store, song: str) -> None:
+def test_tickets_delete_deletes_comments_and_keeps_coordination_events(line: Line, look: Store, song: str) -> None:
     look.run(tickets.complete_stage, "T-1", "writer", worker_id="w-1")
     done = line("tickets", "delete", "T-1", "--yes")
 
@@ -442,11 +440,11 @@ def test_delete_takes_the_comments_and_leaves_what_coordinators_were_told(line: 
     assert [each.ticket_id for each in look.query(coordination.page).items] == ["T-1"]
 
 
-def test_delete_tells_programs_what_is_gone(line: Line, song: str) -> None:
+def test_tickets_delete_reports_in_json(line: Line, song: str) -> None:
     assert line("tickets", "delete", "T-1", "-y", "--json").document == {"deleted": "T-1"}
 
 
-def test_delete_without_a_terminal_wants_a_yes_on_the_line(line: Line, look: Store, song: str) -> None:
+def test_tickets_delete_without_a_terminal_needs_the_yes_option(line: Line, look: Store, song: str) -> None:
     done = line("tickets", "delete", "T-1", stdin="y\n")
 
     assert done.code == 2

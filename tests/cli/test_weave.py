@@ -41,7 +41,7 @@ def rules_file(tmp_path: Path) -> Any:
     return write
 
 
-def test_a_song_is_woven_and_told_about(line: Line, song: Path) -> None:
+def test_weave_plays_a_song_and_prints_a_report(line: Line, song: Path) -> None:
     done = line("weave", song, "--vibe", "solemn")
 
     assert (done.code, done.err) == (0, "")
@@ -52,7 +52,7 @@ def test_a_song_is_woven_and_told_about(line: Line, song: Path) -> None:
     assert done.out.splitlines()[-1].startswith("session ")
 
 
-def test_rules_are_told_with_how_often_they_fired(line: Line, song: Path) -> None:
+def test_weave_reports_rules_with_their_number_of_firings(line: Line, song: Path) -> None:
     rows = [row.split() for row in line("weave", song).out.splitlines()]
 
     assert ["beat:4", "notify:bar", "low", "3"] in rows
@@ -61,28 +61,28 @@ def test_rules_are_told_with_how_often_they_fired(line: Line, song: Path) -> Non
     assert ["deadline:4", 'sample:"pads:lead', "into", 'Chorus"', "critical", "1"] in rows
 
 
-def test_markers_are_told_with_beat_time_and_tempo(line: Line, song: Path) -> None:
+def test_weave_reports_markers_with_beat_time_and_tempo(line: Line, song: Path) -> None:
     rows = [row.split() for row in line("weave", song).out.splitlines()]
 
     assert ["BEAT", "TIME", "BPM", "NAME"] in rows
     assert ["4", "0:02", "60", "Chorus"] in rows
 
 
-def test_ten_lines_of_history_are_told(line: Line) -> None:
+def test_weave_reports_ten_lines_of_history(line: Line) -> None:
     history_told = line("weave", ODE_TO_JOY).out.partition("History")[2].partition("\n\n")[0].splitlines()
 
     assert history_told[0] == "  102, newest first"
     assert len(history_told) == 2 + 10
 
 
-def test_everything_fits_eighty_columns_but_in_a_pipe_nothing_is_cut(line: Line, rules_file: Any, song: Path) -> None:
+def test_weave_fits_eighty_columns_but_cuts_nothing_in_a_pipe(line: Line, rules_file: Any, song: Path) -> None:
     long = "a message of more than eighty signs, which a pipe must be given to its very last one: this"
     path = rules_file([{"on": "beat:4", "do": f"notify:{long}"}])
 
     assert long in line("weave", song, "--rules", path).out
 
 
-def test_the_same_is_told_as_one_document(line_on_both: Line, song: Path) -> None:
+def test_weave_prints_its_report_as_one_json_document(line_on_both: Line, song: Path) -> None:
     done = line_on_both("weave", song, "--json")
 
     document = done.document
@@ -96,17 +96,17 @@ def test_the_same_is_told_as_one_document(line_on_both: Line, song: Path) -> Non
     assert document["performance"]["units_of_work"] == 11
 
 
-def test_without_a_file_it_plays_the_song_that_comes_with_it(line: Line, look: Store) -> None:
+def test_weave_without_a_file_plays_the_packaged_song(line: Line, look: Store) -> None:
     assert line("weave").out.startswith("Ode to Joy  72 to 144 bpm · 288 beats · 2:42\n")
     assert [each.name for each in look.query(sessions.page).items] == ["Ode to Joy"]
 
 
-def test_a_new_database_is_made(tmp_path: Path, song: Path) -> None:
+def test_weave_makes_a_new_database(tmp_path: Path, song: Path) -> None:
     assert run_line(["weave", song, "--db", tmp_path / "new.db"]).code == 0
     assert (tmp_path / "new.db").is_file()
 
 
-def test_names_cannot_move_the_cursor(line: Line, tmp_path: Path, rules_file: Any) -> None:
+def test_weave_escapes_names_that_would_move_the_cursor(line: Line, tmp_path: Path, rules_file: Any) -> None:
     (tmp_path / "song.mid").write_bytes(
         as_bytes([title("O\x9bde"), marker("Ve\u202erse".encode().decode("latin-1")), rest(1)])
     )
@@ -116,7 +116,7 @@ def test_names_cannot_move_the_cursor(line: Line, tmp_path: Path, rules_file: An
     assert all(row.isprintable() for row in done.out.splitlines())
 
 
-def test_many_markers_and_rules_are_told_in_part(line: Line, tmp_path: Path, rules_file: Any) -> None:
+def test_weave_reports_only_part_of_many_markers_and_rules(line: Line, tmp_path: Path, rules_file: Any) -> None:
     (tmp_path / "song.mid").write_bytes(as_bytes([marker(f"m{n}", after=0.25) for n in range(30)]))
     path = rules_file([{"on": f"beat:{n}", "do": "play"} for n in range(1, 31)])
     out = line("weave", tmp_path / "song.mid", "--rules", path).out
@@ -128,7 +128,7 @@ def test_many_markers_and_rules_are_told_in_part(line: Line, tmp_path: Path, rul
 # --- rules of one's own ----------------------------------------------------------------------------------------
 
 
-def test_rules_are_taken_from_a_file_in_either_form(line: Line, rules_file: Any, song: Path) -> None:
+def test_weave_takes_rules_from_a_file_in_either_form(line: Line, rules_file: Any, song: Path) -> None:
     path = rules_file(
         [
             {"on": "beat:4", "do": 'notify:"four on the floor"', "priority": "high", "one_shot": True},
@@ -145,13 +145,13 @@ def test_rules_are_taken_from_a_file_in_either_form(line: Line, rules_file: Any,
     ]
 
 
-def test_rules_are_taken_from_stdin(line: Line, song: Path) -> None:
+def test_weave_takes_rules_from_stdin(line: Line, song: Path) -> None:
     done = line("weave", song, "--rules", "-", "--json", stdin='[{"on": "beat:1", "do": "play"}]')
 
     assert [each["fired_count"] for each in done.document["rules"]] == [9]
 
 
-def test_a_song_may_be_played_without_rules(line: Line, rules_file: Any, song: Path) -> None:
+def test_weave_can_play_a_song_without_rules(line: Line, rules_file: Any, song: Path) -> None:
     done = line("weave", song, "--rules", rules_file([]))
 
     assert done.code == 0
@@ -174,7 +174,7 @@ def test_a_song_may_be_played_without_rules(line: Line, rules_file: Any, song: P
         ([{"on": "beat:4", "do": "play", "priority": []}], "entry 1: priority: [] is none of critical"),
     ],
 )
-def test_a_rules_file_that_is_refused_leaves_nothing_behind(
+def test_weave_with_an_invalid_rules_file_leaves_nothing_behind(
     tmp_path: Path, rules_file: Any, song: Path, entries: object, told: str
 ) -> None:
     path = rules_file(entries)
@@ -186,14 +186,14 @@ def test_a_rules_file_that_is_refused_leaves_nothing_behind(
     assert sorted(tmp_path.iterdir()) == [path, song]
 
 
-def test_a_rules_file_that_is_refused_adds_nothing_to_what_is_there(
+def test_weave_with_an_invalid_rules_file_adds_nothing_to_a_database(
     line: Line, look: Store, rules_file: Any, song: Path
 ) -> None:
     assert line("weave", song, "--rules", rules_file(["nonsense"])).code == 4
     assert look.query(sessions.page).items == []
 
 
-def test_a_rules_file_that_is_not_there_is_refused(line: Line, song: Path, tmp_path: Path) -> None:
+def test_weave_refuses_a_missing_rules_file(line: Line, song: Path, tmp_path: Path) -> None:
     done = line("weave", song, "--rules", tmp_path / "none.json")
 
     assert (done.code, done.error) == (4, f"{tmp_path / 'none.json'}: No such file or directory")
@@ -204,7 +204,7 @@ def test_a_rules_file_that_is_not_there_is_refused(line: Line, song: Path, tmp_p
 
 @needs_shared_data
 @pytest.mark.parametrize("file", sorted({path.name for path in MUSIC.glob("*.mid")} - MALFORMED))
-def test_every_well_formed_file_is_woven(line: Line, look: Store, file: str) -> None:
+def test_weave_plays_every_well_formed_midi_file(line: Line, look: Store, file: str) -> None:
     done = line("weave", MUSIC / file, "--json")
 
     document = done.document
@@ -217,7 +217,7 @@ def test_every_well_formed_file_is_woven(line: Line, look: Store, file: str) -> 
 
 @needs_shared_data
 @pytest.mark.parametrize("file", sorted(MALFORMED))
-def test_every_malformed_file_is_refused_and_leaves_nothing_behind(tmp_path: Path, file: str) -> None:
+def test_weave_refuses_every_malformed_midi_file_and_leaves_nothing_behind(tmp_path: Path, file: str) -> None:
     done = run_line(["--db", tmp_path / "new.db", "weave", MUSIC / file])
 
     assert done.code == 4

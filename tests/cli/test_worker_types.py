@@ -27,7 +27,7 @@ def song(look: Store) -> str:
     return SONG
 
 
-def test_create_prints_the_name(line_on_both: Line) -> None:
+def test_worker_types_create_prints_the_name(line_on_both: Line) -> None:
     line_on_both("projects", "create", SONG, "/srv/song")
     words = ["--prompt", "You write.", "--description", "The words."]
     done = line_on_both("worker-types", "create", SONG, "writer", *words)
@@ -38,7 +38,7 @@ def test_create_prints_the_name(line_on_both: Line) -> None:
     assert (document["system_prompt"], document["short_description"]) == ("You write.", "The words.")
 
 
-def test_a_prompt_comes_from_stdin_as_it_stands_there(line: Line, look: Store, song: str) -> None:
+def test_worker_types_create_reads_a_prompt_from_stdin_verbatim(line: Line, look: Store, song: str) -> None:
     done = line("worker-types", "create", song, "tester", "--prompt", "-", stdin="You\ntest ♫.\n")
 
     assert (done.code, done.out) == (0, "tester\n")
@@ -46,7 +46,7 @@ def test_a_prompt_comes_from_stdin_as_it_stands_there(line: Line, look: Store, s
 
 
 @pytest.mark.parametrize("command", ["create", "update"])
-def test_what_is_no_text_on_stdin_is_refused(line: Line, song: str, command: str) -> None:
+def test_worker_types_commands_refuse_stdin_that_is_not_text(line: Line, song: str, command: str) -> None:
     name = "tester" if command == "create" else "writer"
     done = line("worker-types", command, song, name, "--prompt", "-", stdin=b"\xff\xfe")
 
@@ -63,14 +63,16 @@ def test_what_is_no_text_on_stdin_is_refused(line: Line, song: str, command: str
     ],
     ids=str,
 )
-def test_create_refuses_what_cannot_be(line: Line, song: str, words: list[str], code: int, told: str) -> None:
+def test_worker_types_create_refuses_invalid_values(
+    line: Line, song: str, words: list[str], code: int, told: str
+) -> None:
     done = line("worker-types", "create", *words)
 
     assert done.code == code
     assert done.error.startswith(told)
 
 
-def test_list_goes_by_name_and_shows_how_prompts_begin(line: Line, song: str) -> None:
+def test_worker_types_list_is_sorted_by_name_and_shows_the_start_of_prompts(line: Line, song: str) -> None:
     done = line("worker-types", "list", song)
 
     title, *rows = done.out.splitlines()
@@ -81,14 +83,14 @@ def test_list_goes_by_name_and_shows_how_prompts_begin(line: Line, song: str) ->
     assert "You write.…  " in rows[1]
 
 
-def test_list_prints_a_document_a_line(line: Line, song: str) -> None:
+def test_worker_types_list_prints_a_json_document_per_line(line: Line, song: str) -> None:
     done = line("worker-types", "list", song, "--json", "--limit", 1)
 
     assert [each["worker_type"] for each in done.documents] == ["reviewer"]
     assert done.err.startswith("next cursor: ")
 
 
-def test_an_empty_list_hints_at_the_way_on(line: Line, look: Store) -> None:
+def test_an_empty_worker_types_list_hints_at_the_next_step(line: Line, look: Store) -> None:
     with look.begin() as uow:
         ProjectFactory.create(uow=uow, repository_name=SONG)
     done = line("worker-types", "list", SONG)
@@ -97,13 +99,13 @@ def test_an_empty_list_hints_at_the_way_on(line: Line, look: Store) -> None:
     assert f"worker-types create {SONG}" in done.err
 
 
-def test_a_project_that_is_not_there_is_no_empty_list(line: Line) -> None:
+def test_worker_types_list_of_a_missing_project_exits_3(line: Line) -> None:
     done = line("worker-types", "list", "nobody/nothing")
 
     assert (done.code, done.error) == (3, "no project 'nobody/nothing'")
 
 
-def test_show_prints_the_prompt_line_by_line(line: Line, song: str) -> None:
+def test_worker_types_show_prints_the_prompt_line_by_line(line: Line, song: str) -> None:
     done = line("worker-types", "show", song, "writer")
 
     assert (done.code, done.err) == (0, "")
@@ -111,13 +113,13 @@ def test_show_prints_the_prompt_line_by_line(line: Line, song: str) -> None:
     assert done.out.endswith("\nprompt\n  You write.\n\n  No clichés.\n")
 
 
-def test_show_spells_out_what_would_move_the_cursor(line: Line, song: str) -> None:
+def test_worker_types_show_escapes_text_that_would_move_the_cursor(line: Line, song: str) -> None:
     line("worker-types", "update", song, "writer", "--prompt", "a\x1b[2J\r\nb\u2028c\n")
 
     assert line("worker-types", "show", song, "writer").out.endswith("\nprompt\n  a\\x1b[2J\n  b\\u2028c\n")
 
 
-def test_update_changes_what_is_given_and_nothing_else(line_on_both: Line) -> None:
+def test_worker_types_update_changes_only_the_given_values(line_on_both: Line) -> None:
     line_on_both("projects", "create", SONG, "/srv/song")
     line_on_both("worker-types", "create", SONG, "writer", "--prompt", "You write.", "--description", "The words.")
     changed = line_on_both("worker-types", "update", SONG, "writer", "--prompt", "-", "--json", stdin="You sing.")
@@ -130,13 +132,13 @@ def test_update_changes_what_is_given_and_nothing_else(line_on_both: Line) -> No
 
 
 @pytest.mark.parametrize("command", ["show", "update", "delete"])
-def test_a_worker_type_that_is_not_there_exits_3(line: Line, song: str, command: str) -> None:
+def test_worker_types_commands_on_a_missing_worker_type_exit_3(line: Line, song: str, command: str) -> None:
     done = line("worker-types", command, song, "drummer")
 
     assert (done.code, done.error) == (3, "no worker type ('band/song', 'drummer')")
 
 
-def test_delete_says_what_is_gone(line: Line, look: Store, song: str) -> None:
+def test_worker_types_delete_says_what_was_deleted(line: Line, look: Store, song: str) -> None:
     done = line("worker-types", "delete", song, "writer", "--yes")
     other = line("worker-types", "delete", song, "reviewer", "-y", "--json")
 
@@ -145,7 +147,7 @@ def test_delete_says_what_is_gone(line: Line, look: Store, song: str) -> None:
     assert look.query(worker_types.page_by_project, song).items == []
 
 
-def test_delete_without_a_terminal_wants_a_yes_on_the_line(line: Line, look: Store, song: str) -> None:
+def test_worker_types_delete_without_a_terminal_needs_the_yes_option(line: Line, look: Store, song: str) -> None:
     done = line("worker-types", "delete", song, "writer", stdin="y\n")
 
     assert done.code == 2
@@ -153,7 +155,7 @@ def test_delete_without_a_terminal_wants_a_yes_on_the_line(line: Line, look: Sto
     assert look.query(worker_types.find, song, "writer") is not None
 
 
-def test_delete_refuses_what_an_open_ticket_needs(line: Line, look: Store, song: str) -> None:
+def test_worker_types_delete_refuses_a_type_an_open_ticket_needs(line: Line, look: Store, song: str) -> None:
     with look.begin() as uow:
         TicketFactory.create(uow=uow, project_id=song, ticket_id="T-1", execution_plan=["writer"])
     done = line("worker-types", "delete", song, "writer", "--yes")

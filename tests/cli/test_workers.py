@@ -31,7 +31,7 @@ def song(look: Store) -> str:
     return SONG
 
 
-def test_register_prints_the_id(line_on_both: Line) -> None:
+def test_workers_register_prints_the_id(line_on_both: Line) -> None:
     line_on_both("projects", "create", SONG, "/srv/song")
     line_on_both("worker-types", "create", SONG, "writer", "--prompt", "x")
     done = line_on_both("workers", "register", "w-1", SONG, "writer", "--pid", 77, "--queue", "fast")
@@ -54,7 +54,9 @@ def test_register_prints_the_id(line_on_both: Line) -> None:
     ],
     ids=str,
 )
-def test_register_refuses_what_cannot_be(line: Line, song: str, *, words: list[str], code: int, told: str) -> None:
+def test_workers_register_refuses_invalid_values(
+    line: Line, song: str, *, words: list[str], code: int, told: str
+) -> None:
     done = line("workers", "register", *words)
 
     assert done.code == code
@@ -72,11 +74,13 @@ def test_register_refuses_what_cannot_be(line: Line, song: str, *, words: list[s
     ],
     ids=str,
 )
-def test_workers_are_listed_by_project_and_status(line: Line, song: str, words: list[object], found: list[str]) -> None:
+def test_workers_list_filters_by_project_and_status(
+    line: Line, song: str, words: list[object], found: list[str]
+) -> None:
     assert [each["worker_id"] for each in line("workers", "list", *words, "--json").documents] == found
 
 
-def test_list_shows_what_each_is_at(line: Line, song: str) -> None:
+def test_workers_list_shows_the_work_of_each_worker(line: Line, song: str) -> None:
     done = line("workers", "list", "--project", SONG)
 
     title, *rows = (re.split(r"  +", row) for row in done.out.splitlines())
@@ -88,7 +92,7 @@ def test_list_shows_what_each_is_at(line: Line, song: str) -> None:
     ]
 
 
-def test_a_list_goes_on_from_its_cursor(line: Line, song: str) -> None:
+def test_workers_list_continues_from_its_cursor(line: Line, song: str) -> None:
     first = line("workers", "list", "--json", "--limit", 3)
     (cursor,) = re.findall(r"^next cursor: (.+)$", first.err, re.MULTILINE)
     second = line("workers", "list", "--json", "--limit", 3, "--cursor", cursor)
@@ -96,7 +100,7 @@ def test_a_list_goes_on_from_its_cursor(line: Line, song: str) -> None:
     assert [each["worker_id"] for each in [*first.documents, *second.documents]] == ["w-2", "x-1", "w-1", "w-0"]
 
 
-def test_an_empty_list_hints_at_the_way_on(line: Line) -> None:
+def test_an_empty_workers_list_hints_at_the_next_step(line: Line) -> None:
     done = line("workers", "list")
 
     assert (done.code, done.out) == (0, "")
@@ -122,14 +126,16 @@ def test_an_empty_list_hints_at_the_way_on(line: Line) -> None:
     ],
     ids=lambda each: " ".join(each) if isinstance(each, list) else "",
 )
-def test_what_cannot_be_is_refused(line: Line, song: str, *, words: list[str], code: int, told: str) -> None:
+def test_workers_commands_refuse_invalid_values(
+    line: Line, song: str, *, words: list[str], code: int, told: str
+) -> None:
     done = line("workers", *words)
 
     assert done.code == code
     assert done.error.startswith(told)
 
 
-def test_show_tells_all_of_one(line: Line, song: str) -> None:
+def test_workers_show_prints_the_whole_worker(line: Line, song: str) -> None:
     done = line("workers", "show", "w-1")
 
     assert (done.code, done.err) == (0, "")
@@ -145,7 +151,7 @@ def test_show_tells_all_of_one(line: Line, song: str) -> None:
     }
 
 
-def test_heartbeat_says_that_it_lives_and_keeps_its_claims(line: Line, look: Store, song: str) -> None:
+def test_workers_heartbeat_extends_the_claims_of_a_worker(line: Line, look: Store, song: str) -> None:
     before = look.query(tickets.get, "T-1").ticket.claim_expires_at
     done = line("workers", "heartbeat", "w-1", "--lease-seconds", "2h")
     after = look.query(tickets.get, "T-1").ticket.claim_expires_at
@@ -157,7 +163,9 @@ def test_heartbeat_says_that_it_lives_and_keeps_its_claims(line: Line, look: Sto
     assert (after - before).total_seconds() > 3600
 
 
-def test_set_status_moves_one_gives_back_its_tickets_and_tells_coordinators(line: Line, look: Store, song: str) -> None:
+def test_workers_set_status_moves_a_worker_releases_tickets_and_records_an_event(
+    line: Line, look: Store, song: str
+) -> None:
     done = line("workers", "set-status", "w-1", "failed", "--reason", "out of memory")
 
     assert (done.code, done.err) == (0, "")
@@ -167,7 +175,7 @@ def test_set_status_moves_one_gives_back_its_tickets_and_tells_coordinators(line
     assert (event.worker_id, event.reason) == ("w-1", "out of memory")
 
 
-def test_the_stale_are_listed_and_reaped(line: Line, look: Store, song: str) -> None:
+def test_workers_stale_and_reap_list_and_reap_stale_workers(line: Line, look: Store, song: str) -> None:
     stale = line("workers", "stale", "--older-than", "5m", "--json")
     reaped = line("workers", "reap", "--older-than", "300")
     again = line("workers", "reap", "--older-than", "300")
@@ -182,7 +190,7 @@ def test_the_stale_are_listed_and_reaped(line: Line, look: Store, song: str) -> 
     assert look.query(tickets.get, "T-1").ticket.claimed_by is None
 
 
-def test_a_worker_lives_and_is_given_up_on_both(line_on_both: Line) -> None:
+def test_a_worker_sends_a_heartbeat_and_is_reaped_on_both_backends(line_on_both: Line) -> None:
     line_on_both("projects", "create", SONG, "/srv/song")
     line_on_both("worker-types", "create", SONG, "writer", "--prompt", "x")
     line_on_both("workers", "register", "w-1", SONG, "writer")
@@ -197,7 +205,7 @@ def test_a_worker_lives_and_is_given_up_on_both(line_on_both: Line) -> None:
     assert line_on_both("workers", "delete", "w-1", "--yes").code == 0
 
 
-def test_delete_gives_its_tickets_back(line: Line, look: Store, song: str) -> None:
+def test_workers_delete_releases_the_tickets_of_a_worker(line: Line, look: Store, song: str) -> None:
     done = line("workers", "delete", "w-1", "--yes")
 
     assert (done.code, done.out, done.err) == (0, "", "deleted worker w-1\n")
@@ -206,7 +214,7 @@ def test_delete_gives_its_tickets_back(line: Line, look: Store, song: str) -> No
     assert line("workers", "delete", "w-2", "-y", "--json").document == {"deleted": "w-2"}
 
 
-def test_delete_without_a_terminal_wants_a_yes_on_the_line(line: Line, look: Store, song: str) -> None:
+def test_workers_delete_without_a_terminal_needs_the_yes_option(line: Line, look: Store, song: str) -> None:
     done = line("workers", "delete", "w-1", stdin="y\n")
 
     assert done.code == 2
@@ -214,7 +222,7 @@ def test_delete_without_a_terminal_wants_a_yes_on_the_line(line: Line, look: Sto
     assert look.query(workers.find, "w-1") is not None
 
 
-def test_what_would_move_the_cursor_is_spelled_out(line: Line, look: Store) -> None:
+def test_workers_commands_escape_text_that_would_move_the_cursor(line: Line, look: Store) -> None:
     with look.begin() as uow:
         EnsembleWorkerFactory.create(uow=uow, worker_id="odd", queue_name="one\x1b[2J")
 

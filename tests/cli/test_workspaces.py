@@ -10,7 +10,7 @@ from tests.cli.conftest import Line
 from vibeweaver_store import Store, sessions, workspaces
 
 
-def test_ensure_prints_the_id_and_makes_a_workspace_once(line_on_both: Line) -> None:
+def test_workspaces_ensure_prints_the_id_and_makes_a_workspace_once(line_on_both: Line) -> None:
     first, again = line_on_both("workspaces", "ensure", "/srv/shop"), line_on_both("workspaces", "ensure", "/srv/shop/")
     (found,) = line_on_both("workspaces", "list", "--json").documents
 
@@ -19,7 +19,7 @@ def test_ensure_prints_the_id_and_makes_a_workspace_once(line_on_both: Line) -> 
     assert (found["path"], found["path_hash"]) == ("/srv/shop", workspaces.path_hash("/srv/shop"))
 
 
-def test_ensure_takes_a_folder_as_it_is_seen_from_here(
+def test_workspaces_ensure_resolves_a_folder_from_the_working_directory(
     line: Line, look: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -29,14 +29,16 @@ def test_ensure_takes_a_folder_as_it_is_seen_from_here(
 
 
 @pytest.mark.parametrize("path", ["", " ", "/" + "x" * 2000])
-def test_ensure_refuses_what_is_no_path(line: Line, look: Store, path: str) -> None:
+def test_workspaces_ensure_refuses_an_invalid_path(line: Line, look: Store, path: str) -> None:
     done = line("workspaces", "ensure", path)
 
     assert (done.code, done.error.partition(":")[0]) == (4, "path")
     assert look.query(workspaces.page).items == []
 
 
-def test_a_bare_name_is_a_folder_where_it_is_no_id(line: Line, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_workspaces_commands_take_a_bare_name_that_is_not_an_id_as_a_folder(
+    line: Line, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(tmp_path)
     made = line("workspaces", "ensure", "shop").out.strip()
 
@@ -44,7 +46,7 @@ def test_a_bare_name_is_a_folder_where_it_is_no_id(line: Line, tmp_path: Path, m
     assert line("workspaces", "show", made, "--json").document["id"] == made
 
 
-def test_list_shows_the_last_accessed_first(line_on_both: Line) -> None:
+def test_workspaces_list_shows_the_last_accessed_first(line_on_both: Line) -> None:
     for path in ("/srv/a", "/srv/b", "/srv/a"):
         line_on_both("workspaces", "ensure", path)
     done = line_on_both("workspaces", "list")
@@ -55,7 +57,7 @@ def test_list_shows_the_last_accessed_first(line_on_both: Line) -> None:
     assert [row.split()[0] for row in rows] == ["/srv/a", "/srv/b"]
 
 
-def test_an_empty_list_hints_at_the_way_on(line: Line) -> None:
+def test_an_empty_workspaces_list_hints_at_the_next_step(line: Line) -> None:
     done = line("workspaces", "list")
 
     assert (done.code, done.out) == (0, "")
@@ -72,7 +74,7 @@ def shop(look: Store) -> str:
     return workspace.id
 
 
-def test_show_tells_how_many_sessions_there_are_by_path_or_id(line: Line, shop: str) -> None:
+def test_workspaces_show_counts_sessions_by_path_or_id(line: Line, shop: str) -> None:
     by_path, by_id = line("workspaces", "show", "/srv//shop"), line("workspaces", "show", shop)
 
     assert by_path.code == 0
@@ -81,7 +83,7 @@ def test_show_tells_how_many_sessions_there_are_by_path_or_id(line: Line, shop: 
     assert "sessions  2\n" in by_path.out
 
 
-def test_show_tells_programs_the_columns_and_the_count(line: Line, shop: str) -> None:
+def test_workspaces_show_prints_columns_and_count_as_json(line: Line, shop: str) -> None:
     document = line("workspaces", "show", "/srv/shop", "--json").document
 
     assert (document["id"], document["path"], document["session_count"]) == (shop, "/srv/shop", 2)
@@ -89,7 +91,7 @@ def test_show_tells_programs_the_columns_and_the_count(line: Line, shop: str) ->
 
 @pytest.mark.parametrize("command", ["show", "delete"])
 @pytest.mark.parametrize("word", ["nowhere", "/srv/nowhere"])
-def test_a_workspace_that_is_not_there_exits_3(line: Line, command: str, word: str) -> None:
+def test_workspaces_commands_on_a_missing_workspace_exit_3(line: Line, command: str, word: str) -> None:
     done = line("workspaces", command, word)
 
     assert done.code == 3
@@ -97,7 +99,7 @@ def test_a_workspace_that_is_not_there_exits_3(line: Line, command: str, word: s
     assert word in done.error
 
 
-def test_delete_takes_the_sessions_and_says_how_many(line: Line, look: Store, shop: str) -> None:
+def test_workspaces_delete_deletes_the_sessions_and_counts_them(line: Line, look: Store, shop: str) -> None:
     done = line("workspaces", "delete", "/srv/shop", "--yes")
 
     assert (done.code, done.out, done.err) == (0, "", "deleted workspace /srv/shop with 2 sessions\n")
@@ -105,11 +107,11 @@ def test_delete_takes_the_sessions_and_says_how_many(line: Line, look: Store, sh
     assert look.query(sessions.page).items == []
 
 
-def test_delete_tells_programs_what_is_gone(line: Line, shop: str) -> None:
+def test_workspaces_delete_reports_in_json(line: Line, shop: str) -> None:
     assert line("workspaces", "delete", shop, "-y", "--json").document == {"deleted": shop, "sessions": 2}
 
 
-def test_delete_without_a_terminal_wants_a_yes_on_the_line(line: Line, look: Store, shop: str) -> None:
+def test_workspaces_delete_without_a_terminal_needs_the_yes_option(line: Line, look: Store, shop: str) -> None:
     done = line("workspaces", "delete", "/srv/shop", stdin="y\n")
 
     assert done.code == 2

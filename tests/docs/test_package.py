@@ -90,11 +90,11 @@ print(v.schema.downgrade("away.db", "base").backup is not None)
 """
 
 
-def test_away_from_the_checkout_the_wheel_opens_migrates_and_uses_a_store(away: Away) -> None:
+def test_the_wheel_away_from_the_checkout_opens_migrates_and_uses_a_store(away: Away) -> None:
     assert away("python", "-c", SMOKE) == "not_found\nTrue\n"
 
 
-def test_away_from_the_checkout_the_command_line_migrates_an_old_file_and_weaves_the_packaged_song(
+def test_the_command_line_of_the_wheel_migrates_an_old_file_and_weaves_the_packaged_song(
     away: Away, tmp_path: Path
 ) -> None:
     def store(*arguments: str) -> str:
@@ -111,7 +111,7 @@ def test_away_from_the_checkout_the_command_line_migrates_an_old_file_and_weaves
     assert "nothing is broken" in store("db", "check")
 
 
-def test_the_wheel_brings_no_development_dependency(newcomer: tuple[Path, str]) -> None:
+def test_the_wheel_has_no_development_dependency(newcomer: tuple[Path, str]) -> None:
     libraries = newcomer[0] / ".venv" / "lib"
     installed = dict(each.stem.lower().split("-") for each in libraries.glob("*/site-packages/*.dist-info"))
 
@@ -120,7 +120,7 @@ def test_the_wheel_brings_no_development_dependency(newcomer: tuple[Path, str]) 
         assert name not in installed
 
 
-def test_what_the_wheel_has_for_tests_says_what_it_needs(away: Away) -> None:
+def test_the_testing_module_of_the_wheel_names_the_extra_it_needs(away: Away) -> None:
     told = away("python", "-c", "import vibeweaver_store.testing", code=1)
 
     assert told.endswith("pip install 'vibeweaver-store[testing]'\n")
@@ -131,7 +131,7 @@ def test_the_wheel_runs_as_a_module_and_as_a_script(away: Away) -> None:
     assert __version__ in away("vibeweaver-store", "--version")
 
 
-def test_continuous_integration_runs_the_command_that_the_readme_gives_for_the_tests() -> None:
+def test_continuous_integration_runs_the_test_command_of_the_readme() -> None:
     script = (TOP / ".ci" / "run").read_text()
 
     assert "README.md" in script
@@ -139,7 +139,7 @@ def test_continuous_integration_runs_the_command_that_the_readme_gives_for_the_t
     assert command("tests").startswith("python3 -m venv")
 
 
-def test_the_workflow_runs_sessions_that_there_are() -> None:
+def test_the_workflow_runs_existing_nox_sessions() -> None:
     workflow = (TOP / ".github" / "workflows" / "ci.yml").read_text()
     named = re.findall(r"(?:nox -s|session:) \[?([\w, ]+)", workflow)
     sessions = set(re.findall(r"@nox\.session\ndef (\w+)", (TOP / "noxfile.py").read_text()))
@@ -147,7 +147,7 @@ def test_the_workflow_runs_sessions_that_there_are() -> None:
     assert {name for names in named for name in names.strip().split(", ")} == sessions - {"bench"}
 
 
-def test_the_workflow_tests_the_oldest_and_the_newest_python_that_the_package_names() -> None:
+def test_the_workflow_tests_the_oldest_and_newest_python_of_the_package() -> None:
     workflow = (TOP / ".github" / "workflows" / "ci.yml").read_text()
     classified = re.findall(r"Python :: (3\.\d+)", (TOP / "pyproject.toml").read_text())
 

@@ -37,21 +37,21 @@ def section(title: str) -> str:
     return found[1]
 
 
-def test_the_diagram_shows_the_tables_as_they_are() -> None:
+def test_the_readme_diagram_shows_the_tables_as_they_are() -> None:
     assert in_readme() == mermaid(), "run: python -m tests.docs.diagram"
 
 
 @pytest.mark.parametrize(
     ("example", "told"), list(zip(all_marked("example") + all_marked("asyncio"), [1, 2, 4, 3, 4, 1], strict=True))
 )
-def test_each_example_runs_as_it_stands(processes: Processes, tmp_path: Path, example: str, told: int) -> None:
+def test_each_readme_example_runs_as_printed(processes: Processes, tmp_path: Path, example: str, told: int) -> None:
     written = processes.start(example, folder=tmp_path, warnings="error").finish()
 
     assert len(written.splitlines()) == told
     assert "four on the floor" in written or "rule.fired" in written
 
 
-def test_the_test_for_applications_passes_as_it_stands(processes: Processes, tmp_path: Path) -> None:
+def test_the_readme_test_for_applications_passes_as_printed(processes: Processes, tmp_path: Path) -> None:
     (tmp_path / "conftest.py").write_text(marked("conftest"))
     (tmp_path / "test_readme.py").write_text(marked("test"))
     done = processes.run_module("pytest", "-q", "-W", "error", "-p", "no:cacheprovider", folder=tmp_path)
@@ -59,7 +59,7 @@ def test_the_test_for_applications_passes_as_it_stands(processes: Processes, tmp
     assert "1 passed" in done.stdout, done.stdout + done.stderr
 
 
-def test_an_application_that_shares_the_database_leaves_our_tables_to_us() -> None:
+def test_the_readme_application_that_shares_the_database_leaves_our_tables_alone() -> None:
     names: dict[str, Any] = {}
     exec(marked("beside"), names)
     include_name = names["include_name"]
@@ -80,12 +80,14 @@ def commands() -> list[str]:
     return [line.strip() for line in [*lines, *steps] if line.startswith("vibeweaver-store")]
 
 
-def test_there_are_commands_to_run() -> None:
+def test_the_readme_has_commands_to_run() -> None:
     assert len(commands()) >= 8
 
 
 @pytest.mark.parametrize("line", commands())
-def test_each_command_runs_as_it_stands(processes: Processes, line: str, tmp_path: Path, sqlite_template: Path) -> None:
+def test_each_readme_command_runs_as_printed(
+    processes: Processes, line: str, tmp_path: Path, sqlite_template: Path
+) -> None:
     shutil.copyfile(sqlite_template, tmp_path / "late-set.db")
     shutil.copyfile(ODE_TO_JOY, tmp_path / "song.mid")
     with Store.open(tmp_path / "late-set.db") as store:
@@ -98,12 +100,12 @@ def test_each_command_runs_as_it_stands(processes: Processes, line: str, tmp_pat
     processes.start_module("vibeweaver_store", *arguments, *yes, folder=tmp_path, environment=environment).finish()
 
 
-def test_every_setting_is_named() -> None:
+def test_the_readme_names_every_setting() -> None:
     for field in Settings.model_fields:
         assert f"_{field.upper()}" in TEXT, field
 
 
-def test_the_picture_is_there() -> None:
+def test_the_picture_of_the_readme_exists() -> None:
     (picture,) = re.findall(r"!\[.*?\]\((.*?)\)", TEXT)
 
     assert (README.parent / picture).is_file()

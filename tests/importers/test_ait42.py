@@ -49,7 +49,7 @@ def found(store: Store, session_id: str = "session-1") -> WholeArena:
 
 
 @needs_shared_data
-def test_the_sample_of_ait42_itself_comes_in_whole(store: Store, other: Store) -> None:
+def test_the_sample_of_ait42_itself_is_imported_whole(store: Store, other: Store) -> None:
     raw = [each for file in AIT42.glob("*.json") for each in json.loads(file.read_text())]
 
     report = import_ait42(store, [AIT42], workspace="/srv/app")
@@ -68,7 +68,7 @@ def test_the_sample_of_ait42_itself_comes_in_whole(store: Store, other: Store) -
 
 
 @needs_shared_data
-def test_the_sample_comes_in_once(store: Store, other: Store) -> None:
+def test_the_sample_of_ait42_is_imported_only_once(store: Store, other: Store) -> None:
     import_ait42(store, [AIT42], workspace="/srv/app")
     before = content(other)
 
@@ -82,7 +82,7 @@ def test_the_sample_comes_in_once(store: Store, other: Store) -> None:
 # --- a session -------------------------------------------------------------------------------------------------
 
 
-def test_a_session_becomes_an_arena_in_the_workspace(store: Store, other: Store, file: Path) -> None:
+def test_an_ait42_session_becomes_an_arena_in_the_workspace(store: Store, other: Store, file: Path) -> None:
     session = ait42_session(
         model="claude-sonnet-4-5",
         timeoutSeconds=300,
@@ -112,7 +112,7 @@ def test_a_session_becomes_an_arena_in_the_workspace(store: Store, other: Store,
     assert whole.runtimes == ["claude", "codex"]
 
 
-def test_an_instance_keeps_all_that_is_said_of_it(store: Store, other: Store, file: Path) -> None:
+def test_an_ait42_instance_keeps_all_its_values(store: Store, other: Store, file: Path) -> None:
     said = ait42_instance(
         3,
         status="failed",
@@ -138,7 +138,7 @@ def test_an_instance_keeps_all_that_is_said_of_it(store: Store, other: Store, fi
     assert (instance.runtime, instance.model, instance.runtime_label) == ("claude", "haiku", "Claude Code")
 
 
-def test_chat_comes_in_its_order_under_its_ids(store: Store, other: Store, file: Path) -> None:
+def test_ait42_chat_messages_keep_their_order_and_ids(store: Store, other: Store, file: Path) -> None:
     chat = [
         ait42_message("z", timestamp="2025-01-13T11:00:00Z"),
         ait42_message("a", role="assistant", content="Begun.", instanceId=0),
@@ -154,7 +154,7 @@ def test_chat_comes_in_its_order_under_its_ids(store: Store, other: Store, file:
     assert {each.import_id for each in said} == set(report.import_ids)
 
 
-def test_the_name_is_the_first_line_of_the_task(store: Store, other: Store, file: Path) -> None:
+def test_an_ait42_session_is_named_after_the_first_line_of_its_task(store: Store, other: Store, file: Path) -> None:
     bring(store, file, ait42_session(task="\n  Write it \nand test it"))
 
     assert found(other).session.name == "Write it"
@@ -172,14 +172,16 @@ def test_the_name_is_the_first_line_of_the_task(store: Store, other: Store, file
         ("error", SessionStatus.FAILED),
     ],
 )
-def test_statuses_are_read(store: Store, other: Store, file: Path, status: str, ours: SessionStatus) -> None:
+def test_ait42_statuses_are_translated(
+    store: Store, other: Store, file: Path, status: str, ours: SessionStatus
+) -> None:
     bring(store, file, ait42_session(status=status))
 
     assert found(other).session.status is ours
 
 
 @pytest.mark.parametrize(("completed_at", "over"), [("2025-01-13T11:00:00Z", EARLY + timedelta(hours=1)), (None, LATE)])
-def test_what_is_over_was_over_when_it_says_or_when_it_was_updated(
+def test_a_finished_ait42_session_ended_when_it_says_or_was_last_updated(
     store: Store, other: Store, file: Path, completed_at: str | None, over: datetime
 ) -> None:
     done = ait42_instance(status="completed")
@@ -190,7 +192,7 @@ def test_what_is_over_was_over_when_it_says_or_when_it_was_updated(
     assert whole.instances[0].end_time == over
 
 
-def test_the_end_of_what_goes_on_is_kept_aside(store: Store, other: Store, file: Path) -> None:
+def test_the_end_time_of_a_running_ait42_session_is_kept_in_attributes(store: Store, other: Store, file: Path) -> None:
     going_on = ait42_instance(7, status="idle", endTime="2025-01-13T11:00:00Z")
     bring(store, file, ait42_session(completedAt="2025-01-13T11:00:00Z", instances=[going_on]))
 
@@ -205,7 +207,7 @@ def test_the_end_of_what_goes_on_is_kept_aside(store: Store, other: Store, file:
     }
 
 
-def test_what_ait42_did_not_define_is_kept(store: Store, other: Store, file: Path) -> None:
+def test_unknown_values_of_an_ait42_session_are_kept(store: Store, other: Store, file: Path) -> None:
     session = ait42_session(
         labels=["urgent"],
         instances=[ait42_instance(0, score=0.5), ait42_instance(1)],
@@ -223,7 +225,7 @@ def test_what_ait42_did_not_define_is_kept(store: Store, other: Store, file: Pat
     at=st.datetimes(min_value=datetime(1970, 1, 2), max_value=datetime(2100, 1, 1)),  # noqa: DTZ001 - made aware below
     offset=st.integers(-14 * 60, 14 * 60),
 )
-def test_a_time_of_any_zone_is_the_same_instant(at: datetime, offset: int) -> None:
+def test_an_ait42_time_of_any_zone_is_read_as_its_instant(at: datetime, offset: int) -> None:
     instant = at.replace(tzinfo=timezone(timedelta(minutes=offset)))
 
     assert read_session(ait42_session(createdAt=instant.isoformat())).created_at == instant
@@ -278,14 +280,14 @@ INVALID: dict[str, tuple[Any, str]] = {
 
 
 @pytest.mark.parametrize(("document", "reason"), INVALID.values(), ids=INVALID)
-def test_an_invalid_session_is_refused_with_the_reason(document: Any, reason: str) -> None:
+def test_an_invalid_ait42_session_is_rejected_with_the_reason(document: Any, reason: str) -> None:
     with pytest.raises(InvalidInput) as refused:
         rows_of(read_session(document), 1)
 
     assert reason in refused.value.message
 
 
-def test_invalid_sessions_are_left_out_and_told_of_and_the_others_go_in(store: Store, other: Store, file: Path) -> None:
+def test_an_ait42_import_reports_invalid_sessions_and_takes_the_rest(store: Store, other: Store, file: Path) -> None:
     invalid = [document for document, _ in INVALID.values()]
 
     report = bring(store, file, *invalid, ait42_session("good"))
@@ -300,14 +302,16 @@ def test_invalid_sessions_are_left_out_and_told_of_and_the_others_go_in(store: S
     assert [each.id for each in other.query(sessions.page).items] == ["good"]
 
 
-def test_the_second_of_two_with_one_id_is_left_out(store: Store, other: Store, file: Path) -> None:
+def test_the_second_of_two_ait42_sessions_with_one_id_is_rejected(store: Store, other: Store, file: Path) -> None:
     report = bring(store, file, ait42_session(task="first"), ait42_session(task="second"))
 
     assert reasons(report) == ["session 2 'session-1': id: it came before in the file"]
     assert found(other).arena.task == "first"
 
 
-def test_strict_takes_nothing_of_a_file_with_an_invalid_session(store: Store, other: Store, tmp_path: Path) -> None:
+def test_a_strict_ait42_import_takes_nothing_of_a_file_with_an_invalid_session(
+    store: Store, other: Store, tmp_path: Path
+) -> None:
     ait42_file(tmp_path / "bad.json", [ait42_session("one"), ait42_session(""), ait42_session("two")])
     ait42_file(tmp_path / "good.json", [ait42_session("three")])
 
@@ -326,7 +330,7 @@ def test_strict_takes_nothing_of_a_file_with_an_invalid_session(store: Store, ot
 SECRET = "sk-ant-api03-" + "a1b2c3d4" * 4
 
 
-def test_secrets_are_struck_out_unless_told_otherwise(store: Store, other: Store, file: Path) -> None:
+def test_an_ait42_import_redacts_secrets_by_default(store: Store, other: Store, file: Path) -> None:
     session = ait42_session(
         task=f"Use {SECRET}",
         extra={"api_key": "plain"},
@@ -347,7 +351,7 @@ def test_secrets_are_struck_out_unless_told_otherwise(store: Store, other: Store
     assert other.query(messages.page, "session-1").items[0].content == SECRET
 
 
-def test_what_is_told_of_what_was_left_out_has_no_secret(store: Store, other: Store, file: Path) -> None:
+def test_the_report_of_an_ait42_import_redacts_secrets(store: Store, other: Store, file: Path) -> None:
     report = bring(store, file, ait42_session("good"), ait42_session(status=SECRET))
 
     assert SECRET[:20] not in str([report.as_document(), other.query(imports.page).items[0].report])
@@ -367,7 +371,7 @@ def test_what_is_told_of_what_was_left_out_has_no_secret(store: Store, other: St
     ],
     ids=["cut off", "an object", "no UTF-8", "deep"],
 )
-def test_a_file_that_cannot_be_read_is_told_of_and_the_others_go_in(
+def test_an_ait42_import_reports_unreadable_files_and_takes_the_rest(
     store: Store, other: Store, tmp_path: Path, text: str, reason: str
 ) -> None:
     (tmp_path / "a.json").write_bytes(text.encode("latin-1"))
@@ -382,19 +386,21 @@ def test_a_file_that_cannot_be_read_is_told_of_and_the_others_go_in(
     assert found(other).session.id == "session-1"
 
 
-def test_a_file_that_is_not_there_is_told_of(store: Store, tmp_path: Path) -> None:
+def test_an_ait42_import_reports_a_missing_file(store: Store, tmp_path: Path) -> None:
     report = import_ait42(store, [tmp_path / "none.json"], workspace="/srv/app")
 
     assert reasons(report) == ["there is no such file"]
 
 
-def test_a_file_that_is_too_large_is_told_of(store: Store, file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_ait42_import_reports_a_file_that_is_too_large(
+    store: Store, file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(ait42, "MAX_FILE_BYTES", 100)
 
     assert "it holds more than" in reasons(bring(store, file, ait42_session()))[0]
 
 
-def test_a_blank_file_has_no_sessions(store: Store, file: Path) -> None:
+def test_a_blank_ait42_file_has_no_sessions(store: Store, file: Path) -> None:
     file.write_text(" \n")
 
     report = import_ait42(store, [file], workspace="/srv/app")
@@ -402,7 +408,7 @@ def test_a_blank_file_has_no_sessions(store: Store, file: Path) -> None:
     assert (report.problem_count, report.sources, report.unchanged) == (0, 1, 1)
 
 
-def test_of_a_folder_the_json_files_are_read_by_name(store: Store, other: Store, tmp_path: Path) -> None:
+def test_an_ait42_import_of_a_folder_reads_its_json_files_by_name(store: Store, other: Store, tmp_path: Path) -> None:
     for name in ("b.json", "a.json", "notes.txt"):
         ait42_file(tmp_path / name, [ait42_session("once"), ait42_session(name)])
 
@@ -415,7 +421,7 @@ def test_of_a_folder_the_json_files_are_read_by_name(store: Store, other: Store,
 # --- workspaces ------------------------------------------------------------------------------------------------
 
 
-def test_a_mapping_says_which_workspace_each_file_is_of(store: Store, other: Store, tmp_path: Path) -> None:
+def test_an_ait42_import_takes_workspaces_of_files_from_a_mapping(store: Store, other: Store, tmp_path: Path) -> None:
     for name in ("one", "two", "three"):
         ait42_file(tmp_path / f"{name}.json", [ait42_session(name)])
 
@@ -426,7 +432,7 @@ def test_a_mapping_says_which_workspace_each_file_is_of(store: Store, other: Sto
     assert paths == {"one": "/srv/1", "two": "/srv/2", "three": "/srv/rest"}
 
 
-def test_a_file_that_is_named_after_the_hash_of_a_known_workspace_is_of_that_one(
+def test_an_ait42_file_named_after_the_hash_of_a_known_workspace_belongs_to_it(
     store: Store, other: Store, tmp_path: Path
 ) -> None:
     known = store.run(workspaces.ensure, "/srv/app")
@@ -437,7 +443,7 @@ def test_a_file_that_is_named_after_the_hash_of_a_known_workspace_is_of_that_one
 
 
 @pytest.mark.parametrize("mapping", [None, {"another": "/srv/app"}])
-def test_a_file_whose_workspace_is_not_known_is_left_out(
+def test_an_ait42_file_of_an_unknown_workspace_is_rejected(
     store: Store, other: Store, file: Path, mapping: dict[str, str] | None
 ) -> None:
     report = bring(store, file, ait42_session(), workspace=None, mapping=mapping)
@@ -447,7 +453,7 @@ def test_a_file_whose_workspace_is_not_known_is_left_out(
 
 
 @pytest.mark.parametrize("path", ["", 5, "a\x00b"])
-def test_a_workspace_that_cannot_be_one_is_told_of(store: Store, file: Path, path: Any) -> None:
+def test_an_ait42_import_reports_an_invalid_workspace(store: Store, file: Path, path: Any) -> None:
     report = bring(store, file, ait42_session(), mapping={file.name: path})
 
     assert reasons(report)[0].startswith("its workspace: path: ")
@@ -456,7 +462,7 @@ def test_a_workspace_that_cannot_be_one_is_told_of(store: Store, file: Path, pat
 # --- again, tried, undone --------------------------------------------------------------------------------------
 
 
-def test_a_session_that_is_there_stays_as_it_is(store: Store, other: Store, file: Path) -> None:
+def test_an_ait42_import_leaves_an_existing_session_as_it_is(store: Store, other: Store, file: Path) -> None:
     bring(store, file, ait42_session(chatHistory=[ait42_message("a")]))
 
     grown = [ait42_message("a"), ait42_message("b")]
@@ -468,7 +474,9 @@ def test_a_session_that_is_there_stays_as_it_is(store: Store, other: Store, file
     assert found(other, "new").session.id == "new"
 
 
-def test_a_dry_run_reports_the_same_and_writes_nothing(store: Store, other: Store, file: Path) -> None:
+def test_a_dry_run_of_an_ait42_import_reports_the_same_and_writes_nothing(
+    store: Store, other: Store, file: Path
+) -> None:
     documents = [ait42_session(chatHistory=[ait42_message()]), ait42_session("")]
     before = content(other)
 
@@ -480,7 +488,7 @@ def test_a_dry_run_reports_the_same_and_writes_nothing(store: Store, other: Stor
     assert {**tried.as_document(), "seconds": 0} == {**done.as_document(), "seconds": 0, "dry_run": True, "imports": []}
 
 
-def test_an_import_is_recorded(store: Store, other: Store, file: Path) -> None:
+def test_an_ait42_import_is_recorded(store: Store, other: Store, file: Path) -> None:
     report = bring(store, file, ait42_session(), 5)
 
     (recorded,) = other.query(imports.page).items
@@ -490,7 +498,7 @@ def test_an_import_is_recorded(store: Store, other: Store, file: Path) -> None:
     assert len(recorded.report["problems"]) == 1
 
 
-def test_undone_an_import_leaves_nothing_and_can_be_done_again(store: Store, other: Store, file: Path) -> None:
+def test_an_undone_ait42_import_leaves_nothing_and_can_be_repeated(store: Store, other: Store, file: Path) -> None:
     with store.begin() as uow:
         SessionFactory.create(uow=uow, id="there")
     before = content(other)
@@ -505,7 +513,7 @@ def test_undone_an_import_leaves_nothing_and_can_be_done_again(store: Store, oth
     assert bring(store, file, whole).counts.new == 1
 
 
-def test_an_undone_import_leaves_a_workspace_that_was_there(store: Store, other: Store, file: Path) -> None:
+def test_an_undone_ait42_import_leaves_an_existing_workspace(store: Store, other: Store, file: Path) -> None:
     made = store.run(workspaces.ensure, "/srv/app")
 
     undo_all(store, bring(store, file, ait42_session()))
@@ -513,7 +521,7 @@ def test_an_undone_import_leaves_a_workspace_that_was_there(store: Store, other:
     assert [each.id for each in other.query(workspaces.page).items] == [made.id]
 
 
-def test_progress_is_told_in_bytes(store: Store, file: Path) -> None:
+def test_an_ait42_import_reports_progress_in_bytes(store: Store, file: Path) -> None:
     told: list[int] = []
 
     bring(store, file, ait42_session(), progress=told.append)

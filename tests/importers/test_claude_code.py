@@ -52,7 +52,7 @@ SECRET = "sk-" + "ant-api03-abcdefghijklmnop"
 # --- what becomes of a transcript ------------------------------------------------------------------------------
 
 
-def test_a_transcript_becomes_a_session_under_its_own_id(store: Store, other: Store, file: Path) -> None:
+def test_a_claude_code_transcript_becomes_a_session_under_its_own_id(store: Store, other: Store, file: Path) -> None:
     write(file, prompt(1, "make it louder\nplease"), answer(2, "done"), prompt(9, "and darker", version="2.1.30"))
 
     report = import_claude_code(store, [file])
@@ -70,7 +70,7 @@ def test_a_transcript_becomes_a_session_under_its_own_id(store: Store, other: St
     assert session.import_id == found.import_id == report.import_ids[0]
 
 
-def test_each_line_stands_in_the_journal_as_it_came(store: Store, file: Path) -> None:
+def test_each_transcript_line_is_kept_verbatim_in_the_journal(store: Store, file: Path) -> None:
     lines = [summary("of another"), prompt(1), answer(2, "done"), line("file-history-snapshot", None, snapshot={})]
     write(file, *lines)
 
@@ -83,7 +83,7 @@ def test_each_line_stands_in_the_journal_as_it_came(store: Store, file: Path) ->
     assert counted(report) == {"read": 4, "new": 4, "sessions": 1, "messages": 2}
 
 
-def test_what_was_said_becomes_messages_in_order(store: Store, file: Path) -> None:
+def test_spoken_transcript_lines_become_messages_in_order(store: Store, file: Path) -> None:
     blocks = [
         {"type": "text", "text": "look at this"},
         {"type": "image", "source": {}},
@@ -146,7 +146,7 @@ def test_what_was_said_becomes_messages_in_order(store: Store, file: Path) -> No
         line("user", 2),
     ],
 )
-def test_what_nobody_said_is_in_the_journal_alone(store: Store, file: Path, silent: dict[str, Any]) -> None:
+def test_unspoken_transcript_lines_are_only_in_the_journal(store: Store, file: Path, silent: dict[str, Any]) -> None:
     write(file, prompt(1), silent)
 
     import_claude_code(store, [file])
@@ -155,7 +155,7 @@ def test_what_nobody_said_is_in_the_journal_alone(store: Store, file: Path, sile
     assert [each.public_id for each in messages_of(store)] == ["uuid-1"]
 
 
-def test_what_an_editor_puts_before_a_prompt_is_left_out_of_it(store: Store, file: Path) -> None:
+def test_text_an_editor_puts_before_a_prompt_is_left_out_of_its_message(store: Store, file: Path) -> None:
     opened = {"type": "text", "text": "<ide_opened_file>song.py</ide_opened_file>"}
     write(file, prompt(1, [opened, {"type": "text", "text": "make it louder"}]))
 
@@ -165,7 +165,7 @@ def test_what_an_editor_puts_before_a_prompt_is_left_out_of_it(store: Store, fil
     assert session_of(store).name == "make it louder"
 
 
-def test_a_message_without_an_id_or_a_time_has_those_that_follow_from_what_stands_there(
+def test_a_transcript_message_without_id_or_time_gets_derived_ones(
     store: Store, file: Path, clock: SettableClock
 ) -> None:
     bare = {"type": "user", "sessionId": SESSION, "message": {"content": "who am I?"}}
@@ -180,7 +180,7 @@ def test_a_message_without_an_id_or_a_time_has_those_that_follow_from_what_stand
     assert first.public_id != last.public_id
 
 
-def test_what_no_backend_can_hold_is_replaced(store: Store, file: Path) -> None:
+def test_characters_no_backend_can_hold_are_replaced_in_transcript_messages(store: Store, file: Path) -> None:
     write(
         file,
         prompt(1, "nul \x00 here"),
@@ -193,7 +193,7 @@ def test_what_no_backend_can_hold_is_replaced(store: Store, file: Path) -> None:
     assert counted(report) == {"read": 2, "new": 2, "sessions": 1, "messages": 2}
 
 
-def test_lines_of_kinds_that_are_not_known_are_kept_and_counted(store: Store, file: Path) -> None:
+def test_transcript_lines_of_unknown_types_are_kept_and_counted(store: Store, file: Path) -> None:
     write(file, prompt(1), line("telepathy", 2, thought="hm"))
 
     report = import_claude_code(store, [file])
@@ -222,7 +222,7 @@ def test_lines_of_kinds_that_are_not_known_are_kept_and_counted(store: Store, fi
         ([custom_title("  "), custom_title("\x00"), prompt(1, "asked")], "\ufffd"),
     ],
 )
-def test_a_session_is_called_by_the_best_that_its_lines_give(
+def test_a_transcript_session_takes_the_best_name_its_lines_give(
     store: Store, file: Path, lines: list[dict[str, Any]], name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     write(file, *lines)
@@ -237,7 +237,7 @@ def test_a_session_is_called_by_the_best_that_its_lines_give(
     assert session_of(store).name == name
 
 
-def test_a_session_that_somebody_renamed_keeps_its_name(store: Store, file: Path) -> None:
+def test_a_renamed_transcript_session_keeps_its_name(store: Store, file: Path) -> None:
     write(file, prompt(1))
     import_claude_code(store, [file])
     store.run(sessions.update, SESSION, name="mine")
@@ -259,7 +259,7 @@ def test_a_session_that_somebody_renamed_keeps_its_name(store: Store, file: Path
         {"source": "claude-code", "import": {"title_from": [], "folder_from": {}}},
     ],
 )
-def test_a_session_whose_attributes_somebody_changed_stays_as_it_is(
+def test_a_transcript_session_with_edited_attributes_stays_as_it_is(
     store: Store, file: Path, attributes: dict[str, Any]
 ) -> None:
     write(file, prompt(1))
@@ -282,7 +282,7 @@ def test_a_session_whose_attributes_somebody_changed_stays_as_it_is(
         {"versions": [[1], None, 5], "total_cost_usd": [0.5]},
     ],
 )
-def test_what_somebody_put_beside_it_breaks_nothing(store: Store, file: Path, odd: dict[str, Any]) -> None:
+def test_odd_attributes_of_a_transcript_session_break_no_import(store: Store, file: Path, odd: dict[str, Any]) -> None:
     write(file, prompt(1))
     import_claude_code(store, [file])
     store.run(sessions.update, SESSION, attributes={**session_of(store).attributes, **odd, "mine": True})
@@ -294,7 +294,7 @@ def test_what_somebody_put_beside_it_breaks_nothing(store: Store, file: Path, od
     assert (kept["versions"], kept["mine"]) == (["2.1.29"], True)
 
 
-def test_a_session_that_was_there_is_added_to_and_stays_as_it_is(store: Store, file: Path) -> None:
+def test_a_transcript_is_added_to_an_existing_session_that_stays_as_it_is(store: Store, file: Path) -> None:
     with store.begin() as uow:
         before: Session = SessionFactory.create(uow=uow, id=SESSION, name="late set", status=SessionStatus.PAUSED)
     write(file, prompt(1), answer(2, "done"))
@@ -307,7 +307,7 @@ def test_a_session_that_was_there_is_added_to_and_stays_as_it_is(store: Store, f
     assert len(events_of(store)) == 2
 
 
-def test_a_session_that_was_put_away_meanwhile_stays_put_away(store: Store, file: Path) -> None:
+def test_an_archived_transcript_session_stays_archived(store: Store, file: Path) -> None:
     write(file, prompt(1))
     import_claude_code(store, [file])
     store.run(sessions.set_status, SESSION, "archived")
@@ -318,7 +318,7 @@ def test_a_session_that_was_put_away_meanwhile_stays_put_away(store: Store, file
     assert session_of(store).status is SessionStatus.ARCHIVED
 
 
-def test_without_a_working_directory_the_session_is_at_home_where_its_transcript_is(store: Store, file: Path) -> None:
+def test_a_transcript_session_defaults_to_the_folder_of_its_transcript(store: Store, file: Path) -> None:
     write(file, summary("of another"))
 
     import_claude_code(store, [file])
@@ -328,7 +328,7 @@ def test_without_a_working_directory_the_session_is_at_home_where_its_transcript
 
 
 @pytest.mark.parametrize("cwd", ["<TEMP_PATH>", "relative/folder"])
-def test_a_placeholder_for_a_folder_makes_no_workspace(store: Store, file: Path, cwd: str) -> None:
+def test_a_placeholder_folder_in_a_transcript_makes_no_workspace(store: Store, file: Path, cwd: str) -> None:
     write(file, prompt(1, cwd=cwd))
 
     import_claude_code(store, [file])
@@ -337,7 +337,7 @@ def test_a_placeholder_for_a_folder_makes_no_workspace(store: Store, file: Path,
     assert (session.working_dir, session.workspace_id) == (cwd, None)
 
 
-def test_without_times_the_session_is_of_now_until_a_line_tells_one(
+def test_a_transcript_session_without_times_is_of_now_until_a_line_has_one(
     store: Store, file: Path, clock: SettableClock
 ) -> None:
     write(file, summary("of another"))
@@ -351,7 +351,7 @@ def test_without_times_the_session_is_of_now_until_a_line_tells_one(
 
 
 @pytest.mark.parametrize("stamp", ["yesterday", "2026-03-01T12:00:00", 5, None, "0001-01-01T00:00:00+23:00"])
-def test_a_time_that_says_nothing_is_passed_over(store: Store, file: Path, stamp: Any) -> None:
+def test_an_invalid_time_in_a_transcript_is_skipped(store: Store, file: Path, stamp: Any) -> None:
     write(file, prompt(1), prompt(2, timestamp=stamp))
 
     import_claude_code(store, [file])
@@ -363,7 +363,7 @@ def test_a_time_that_says_nothing_is_passed_over(store: Store, file: Path, stamp
 # --- which session ---------------------------------------------------------------------------------------------
 
 
-def test_a_file_is_of_the_session_that_it_is_named_after_where_a_line_is_of_it(store: Store, file: Path) -> None:
+def test_a_transcript_file_belongs_to_the_session_it_is_named_after(store: Store, file: Path) -> None:
     write(file, prompt(1, sessionId="earlier"), prompt(2))
 
     import_claude_code(store, [file])
@@ -372,7 +372,7 @@ def test_a_file_is_of_the_session_that_it_is_named_after_where_a_line_is_of_it(s
     assert [each.id for each in store.query(sessions.page).items] == [SESSION]
 
 
-def test_else_it_is_of_the_first_session_that_a_line_names(store: Store, folder: Path) -> None:
+def test_a_transcript_file_belongs_to_the_first_session_a_line_names_otherwise(store: Store, folder: Path) -> None:
     write(folder / "full.jsonl", summary("of another"), prompt(1, sessionId=5), prompt(2, sessionId="one"), prompt(3))
 
     import_claude_code(store, [folder])
@@ -382,7 +382,9 @@ def test_else_it_is_of_the_first_session_that_a_line_names(store: Store, folder:
 
 
 @pytest.mark.parametrize(("name", "session_id"), [("late set", "late set"), ("x" * 240, None)])
-def test_else_it_is_called_as_the_file(store: Store, folder: Path, name: str, session_id: str | None) -> None:
+def test_a_transcript_file_that_names_no_session_gives_its_own_name(
+    store: Store, folder: Path, name: str, session_id: str | None
+) -> None:
     write(folder / f"{name}.jsonl", summary("of another"))
 
     import_claude_code(store, [folder])
@@ -392,7 +394,7 @@ def test_else_it_is_called_as_the_file(store: Store, folder: Path, name: str, se
     assert len(session.id) <= 64
 
 
-def test_the_lines_of_a_sub_agent_go_to_the_session_that_called_it(store: Store, folder: Path, file: Path) -> None:
+def test_lines_of_a_sub_agent_go_to_the_session_that_called_it(store: Store, folder: Path, file: Path) -> None:
     aside = {"isSidechain": True, "agentId": "a1", "cwd": "/srv/worktree"}
     write(file, prompt(1), answer(9, "done"))
     write(folder / SESSION / "subagents" / "agent-a1.jsonl", prompt(3, "find it", **aside), answer(4, "found", **aside))
@@ -405,9 +407,7 @@ def test_the_lines_of_a_sub_agent_go_to_the_session_that_called_it(store: Store,
     assert (session.name, session.working_dir, session.updated_at) == ("make it louder", CWD, at(9))
 
 
-def test_a_sub_agent_that_comes_first_makes_the_session_and_its_own_file_fills_it_in(
-    store: Store, folder: Path
-) -> None:
+def test_a_sub_agent_file_makes_the_session_its_main_transcript_completes(store: Store, folder: Path) -> None:
     aside = {"isSidechain": True, "agentId": "a1", "cwd": "/srv/worktree"}
     orphan = write(folder / "agent-a1.jsonl", prompt(3, "find it", **aside))
     import_claude_code(store, [orphan])
@@ -423,7 +423,7 @@ def test_a_sub_agent_that_comes_first_makes_the_session_and_its_own_file_fills_i
     assert store.query(workspaces.get, session.workspace_id).path == CWD
 
 
-def test_a_fork_repeats_lines_under_another_session_and_both_are_kept(store: Store, folder: Path, file: Path) -> None:
+def test_transcript_lines_repeated_by_a_fork_are_kept_in_both_sessions(store: Store, folder: Path, file: Path) -> None:
     write(file, *talk(1, 4))
     write(folder / "fork.jsonl", *[{**each, "sessionId": "fork"} for each in talk(1, 4)])
 
@@ -432,7 +432,7 @@ def test_a_fork_repeats_lines_under_another_session_and_both_are_kept(store: Sto
     assert counted(report) == {"read": 8, "new": 8, "sessions": 2, "messages": 8}
 
 
-def test_a_copy_of_a_transcript_adds_nothing(store: Store, folder: Path, file: Path) -> None:
+def test_a_copy_of_a_transcript_adds_no_lines(store: Store, folder: Path, file: Path) -> None:
     write(file, *talk(1, 4))
     import_claude_code(store, [file])
     before = content(store)
@@ -447,7 +447,7 @@ def test_a_copy_of_a_transcript_adds_nothing(store: Store, folder: Path, file: P
 # --- what cannot be read ---------------------------------------------------------------------------------------
 
 
-def test_broken_lines_are_told_of_and_the_rest_goes_in(store: Store, file: Path) -> None:
+def test_a_transcript_import_reports_broken_lines_and_takes_the_rest(store: Store, file: Path) -> None:
     write(file, b"// a comment\n", prompt(1), b"[1]\n", b'{"a": "\xff"}\n', b"\n", prompt(2), b'{"half": \n')
 
     report = import_claude_code(store, [file])
@@ -463,7 +463,7 @@ def test_broken_lines_are_told_of_and_the_rest_goes_in(store: Store, file: Path)
     assert import_of(store).counts == report.counts.as_document()
 
 
-def test_a_line_that_is_nested_too_deep_is_broken_and_the_rest_goes_in(store: Store, file: Path) -> None:
+def test_a_transcript_line_nested_too_deep_is_broken(store: Store, file: Path) -> None:
     deep = b'{"type": "user", "a": ' + b"[" * 150 + b"]" * 150 + b"}\n"
     write(file, prompt(1), deep, prompt(2))
 
@@ -473,7 +473,7 @@ def test_a_line_that_is_nested_too_deep_is_broken_and_the_rest_goes_in(store: St
     assert [problem.line for problem in report.problems] == [2]
 
 
-def test_nothing_is_taken_from_a_line_that_is_left_out(store: Store, file: Path) -> None:
+def test_a_rejected_transcript_line_contributes_nothing(store: Store, file: Path) -> None:
     deep: Any = "deep"
     for _ in range(150):
         deep = [deep]
@@ -485,7 +485,7 @@ def test_nothing_is_taken_from_a_line_that_is_left_out(store: Store, file: Path)
     assert (session_of(store).name, session_of(store).attributes["versions"]) == ("done", ["2.1.29"])
 
 
-def test_a_file_that_is_one_array_is_told_of(store: Store, file: Path) -> None:
+def test_a_transcript_that_is_one_json_array_is_reported(store: Store, file: Path) -> None:
     write(file, json.dumps([prompt(1)]).encode())
 
     report = import_claude_code(store, [file])
@@ -494,7 +494,7 @@ def test_a_file_that_is_one_array_is_told_of(store: Store, file: Path) -> None:
     assert (report.torn, counted(report)) == (0, {"read": 1, "broken": 1})
 
 
-def test_a_byte_order_mark_takes_no_line_with_it(store: Store, file: Path) -> None:
+def test_a_byte_order_mark_costs_a_transcript_no_line(store: Store, file: Path) -> None:
     write(file, b"\xef\xbb\xbf", prompt(1), prompt(2))
 
     report = import_claude_code(store, [file])
@@ -502,7 +502,7 @@ def test_a_byte_order_mark_takes_no_line_with_it(store: Store, file: Path) -> No
     assert counted(report) == {"read": 2, "new": 2, "sessions": 1, "messages": 2}
 
 
-def test_a_file_of_broken_lines_makes_no_session(store: Store, file: Path) -> None:
+def test_a_transcript_of_only_broken_lines_makes_no_session(store: Store, file: Path) -> None:
     write(file, b"no\n", b"json\n")
 
     report = import_claude_code(store, [file])
@@ -512,7 +512,7 @@ def test_a_file_of_broken_lines_makes_no_session(store: Store, file: Path) -> No
     assert import_claude_code(store, [file]).unchanged == 1
 
 
-def test_what_is_not_there_is_told_of_and_the_rest_goes_in(store: Store, file: Path, tmp_path: Path) -> None:
+def test_a_transcript_import_reports_missing_paths_and_takes_the_rest(store: Store, file: Path, tmp_path: Path) -> None:
     write(file, prompt(1))
     (tmp_path / "nothing").mkdir()
     pipe = tmp_path / "pipe"
@@ -528,7 +528,9 @@ def test_what_is_not_there_is_told_of_and_the_rest_goes_in(store: Store, file: P
     assert report.counts.new == 1
 
 
-def test_a_file_that_cannot_be_opened_is_told_of(store: Store, file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_transcript_import_reports_a_file_it_cannot_open(
+    store: Store, file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     write(file, prompt(1))
 
     def refuse(self: Path, *_: object, **__: object) -> None:
@@ -540,7 +542,7 @@ def test_a_file_that_cannot_be_opened_is_told_of(store: Store, file: Path, monke
     assert [str(problem) for problem in report.problems] == [f"{file}: Permission denied"]
 
 
-def test_a_link_that_leads_to_itself_is_told_of_and_the_rest_goes_in(store: Store, folder: Path, file: Path) -> None:
+def test_a_transcript_import_reports_a_circular_link_and_takes_the_rest(store: Store, folder: Path, file: Path) -> None:
     write(file, prompt(1))
     loop = folder / "x.jsonl"
     loop.symlink_to(loop)
@@ -558,7 +560,7 @@ def test_a_link_that_leads_to_itself_is_told_of_and_the_rest_goes_in(store: Stor
         ("x" * 5000, "x" * 1000, "File name too long"),
     ],
 )
-def test_a_name_that_no_file_can_have_is_told_of_and_the_rest_goes_in(
+def test_a_transcript_import_reports_an_impossible_file_name_and_takes_the_rest(
     store: Store, file: Path, name: str, called: str, reason: str
 ) -> None:
     write(file, prompt(1))
@@ -570,7 +572,7 @@ def test_a_name_that_no_file_can_have_is_told_of_and_the_rest_goes_in(
     assert report.counts.new == 1
 
 
-def test_files_of_a_folder_that_can_be_listed_and_not_entered_are_told_of(
+def test_a_transcript_import_reports_files_of_a_folder_it_cannot_enter(
     store: Store, folder: Path, file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     write(file, prompt(1))
@@ -589,7 +591,7 @@ def test_files_of_a_folder_that_can_be_listed_and_not_entered_are_told_of(
     assert report.counts.new == 1
 
 
-def test_a_link_to_a_folder_is_not_followed_and_one_to_a_file_is(store: Store, folder: Path, file: Path) -> None:
+def test_a_transcript_import_follows_links_to_files_but_not_to_folders(store: Store, folder: Path, file: Path) -> None:
     write(file, prompt(1))
     (folder / "loop").symlink_to(folder)
     (folder / "again.jsonl").symlink_to(file)
@@ -599,7 +601,7 @@ def test_a_link_to_a_folder_is_not_followed_and_one_to_a_file_is(store: Store, f
     assert (report.sources, report.unchanged, report.counts.new) == (2, 1, 1)
 
 
-def test_a_name_that_is_no_unicode_is_spelled_out(store: Store, folder: Path) -> None:
+def test_a_transcript_file_name_that_is_not_unicode_is_escaped(store: Store, folder: Path) -> None:
     folder.mkdir(parents=True)
     name = os.fsencode(folder) + b"/late\xffset.jsonl"
     try:
@@ -615,7 +617,7 @@ def test_a_name_that_is_no_unicode_is_spelled_out(store: Store, folder: Path) ->
 # --- secrets ---------------------------------------------------------------------------------------------------
 
 
-def test_secrets_are_struck_out_before_anything_is_stored(store: Store, file: Path) -> None:
+def test_a_transcript_import_redacts_secrets_before_it_stores_them(store: Store, file: Path) -> None:
     failed = line("system", 3, subtype="api_error", error={"headers": {"anthropic-organization-id": "of us"}})
     write(file, prompt(1, f"my key is {SECRET}"), answer(2, f"{SECRET}, I see"), failed)
 
@@ -629,7 +631,7 @@ def test_secrets_are_struck_out_before_anything_is_stored(store: Store, file: Pa
     assert "of us" not in stored
 
 
-def test_secrets_are_kept_where_that_is_asked_for(store: Store, file: Path) -> None:
+def test_a_transcript_import_keeps_secrets_if_asked_to(store: Store, file: Path) -> None:
     write(file, prompt(1, f"my key is {SECRET}"))
 
     report = import_claude_code(store, [file], redact=False)

@@ -46,7 +46,9 @@ from vibeweaver_store.models import METADATA
 # --- a second run ----------------------------------------------------------------------------------------------
 
 
-def test_a_second_run_finds_nothing_new_and_writes_nothing(store: Store, folder: Path, file: Path) -> None:
+def test_a_second_transcript_import_finds_no_new_line_and_writes_nothing(
+    store: Store, folder: Path, file: Path
+) -> None:
     write(file, *talk(1, 5))
     write(folder / "empty.jsonl")
     import_claude_code(store, [folder])
@@ -58,7 +60,7 @@ def test_a_second_run_finds_nothing_new_and_writes_nothing(store: Store, folder:
     assert (report.sources, report.unchanged, counted(report), report.import_ids) == (2, 2, {}, [])
 
 
-def test_of_a_file_that_has_grown_only_what_is_new_is_read(store: Store, file: Path) -> None:
+def test_a_grown_transcript_is_read_from_where_it_ended(store: Store, file: Path) -> None:
     write(file, *talk(1, 4))
     import_claude_code(store, [file])
     append(file, b"// broken\n", *talk(5, 2))
@@ -72,7 +74,7 @@ def test_of_a_file_that_has_grown_only_what_is_new_is_read(store: Store, file: P
     assert import_of(store).offset_bytes == file.stat().st_size
 
 
-def test_a_last_line_that_is_torn_is_left_for_the_next_run(store: Store, file: Path) -> None:
+def test_a_torn_last_line_of_a_transcript_is_left_for_the_next_run(store: Store, file: Path) -> None:
     whole = encoded([prompt(2)])
     write(file, prompt(1), whole[:-20])
 
@@ -91,7 +93,7 @@ def test_a_last_line_that_is_torn_is_left_for_the_next_run(store: Store, file: P
     assert (counted(second), second.torn) == ({"read": 1, "new": 1, "messages": 1}, 0)
 
 
-def test_a_last_line_that_is_torn_is_broken_once_a_run_has_found_it_and_nobody_has_gone_on(
+def test_a_torn_last_line_of_a_transcript_is_broken_if_the_next_run_finds_it_again(
     store: Store, folder: Path, file: Path
 ) -> None:
     write(file, *talk(1, 2))
@@ -108,7 +110,7 @@ def test_a_last_line_that_is_torn_is_broken_once_a_run_has_found_it_and_nobody_h
     assert import_of(store).offset_bytes == len(encoded(talk(1, 2)))
 
 
-def test_a_file_of_one_torn_line_is_broken_the_second_time(store: Store, file: Path) -> None:
+def test_a_transcript_of_one_torn_line_is_broken_at_the_second_run(store: Store, file: Path) -> None:
     write(file, b'{"torn')
 
     first, second = (import_claude_code(store, [file]) for _ in range(2))
@@ -117,7 +119,7 @@ def test_a_file_of_one_torn_line_is_broken_the_second_time(store: Store, file: P
     assert store.query(sessions.page).items == []
 
 
-def test_what_was_glued_to_a_last_line_without_a_newline_is_read(store: Store, file: Path) -> None:
+def test_a_transcript_line_appended_without_a_newline_before_it_is_read(store: Store, file: Path) -> None:
     write(file, encoded([prompt(1)]).rstrip())
     import_claude_code(store, [file])
     append(file, prompt(2), encoded([prompt(3)]).rstrip(), prompt(4))
@@ -129,7 +131,7 @@ def test_what_was_glued_to_a_last_line_without_a_newline_is_read(store: Store, f
 
 
 @pytest.mark.parametrize("how", ["shorter", "longer", "as long"])
-def test_a_file_that_was_rewritten_is_noticed_and_read_anew(store: Store, file: Path, how: str) -> None:
+def test_a_rewritten_transcript_is_noticed_and_read_anew(store: Store, file: Path, how: str) -> None:
     write(file, *talk(1, 6))
     import_claude_code(store, [file])
     rewritten = {"shorter": talk(1, 2), "longer": talk(3, 9), "as long": [*talk(1, 5)[::-1], *talk(6, 1)]}[how]
@@ -145,7 +147,7 @@ def test_a_file_that_was_rewritten_is_noticed_and_read_anew(store: Store, file: 
     assert (again.rewritten, again.unchanged) == (0, 1)
 
 
-def test_a_change_in_the_middle_is_noticed_where_the_file_has_not_grown(store: Store, file: Path) -> None:
+def test_a_change_amid_a_transcript_that_has_not_grown_is_noticed(store: Store, file: Path) -> None:
     lines = talk(1, 200)
     write(file, *lines)
     import_claude_code(store, [file])
@@ -163,7 +165,7 @@ def test_a_change_in_the_middle_is_noticed_where_the_file_has_not_grown(store: S
     assert (again.unchanged, counted(again)) == (1, {})
 
 
-def test_a_file_that_was_merely_touched_brings_nothing(store: Store, file: Path) -> None:
+def test_a_touched_transcript_brings_no_new_lines(store: Store, file: Path) -> None:
     write(file, *talk(1, 4))
     import_claude_code(store, [file])
     before = without_keys(store)
@@ -178,7 +180,7 @@ def test_a_file_that_was_merely_touched_brings_nothing(store: Store, file: Path)
 # --- a session that somebody has deleted -----------------------------------------------------------------------
 
 
-def test_a_session_that_was_deleted_stays_away_until_its_file_grows_and_is_whole_then(store: Store, file: Path) -> None:
+def test_a_deleted_transcript_session_returns_whole_once_its_file_grows(store: Store, file: Path) -> None:
     write(file, *talk(1, 4))
     import_claude_code(store, [file])
     store.run(sessions.delete, SESSION)
@@ -193,9 +195,7 @@ def test_a_session_that_was_deleted_stays_away_until_its_file_grows_and_is_whole
     assert len(events_of(store)) == 5
 
 
-def test_one_that_another_of_its_files_has_made_anew_is_made_whole_by_this_one(
-    store: Store, folder: Path, file: Path
-) -> None:
+def test_a_transcript_session_recreated_by_another_file_is_made_whole(store: Store, folder: Path, file: Path) -> None:
     write(file, *talk(1, 4))
     aside = write(folder / "agent-a1.jsonl", prompt(20, isSidechain=True))
     import_claude_code(store, [file, aside])
@@ -245,7 +245,7 @@ def in_parts(store: Store, file: Path, ends: Iterable[int]) -> tuple[dict[str, A
 
 
 @pytest.mark.parametrize("step", [1, 7, 61])
-def test_a_file_that_is_read_in_parts_brings_what_it_brings_as_a_whole(
+def test_a_transcript_imported_in_parts_equals_one_imported_whole(
     sqlite_path: Path, tmp_path: Path, file: Path, step: int
 ) -> None:
     with Store.open(tmp_path / "whole.db") as store:
@@ -257,7 +257,7 @@ def test_a_file_that_is_read_in_parts_brings_what_it_brings_as_a_whole(
     assert whole[1] == BROKEN
 
 
-def test_a_file_that_is_read_in_two_parts_brings_what_it_brings_as_a_whole(store: Store, file: Path) -> None:
+def test_a_transcript_imported_in_two_parts_equals_one_imported_whole(store: Store, file: Path) -> None:
     whole = in_parts(store, file, [len(PARTS)])
 
     for end in range(40, len(PARTS), 97):
@@ -269,7 +269,7 @@ def test_a_file_that_is_read_in_two_parts_brings_what_it_brings_as_a_whole(store
         assert in_parts(store, file, [end, len(PARTS)]) == whole
 
 
-def test_a_summary_of_a_line_that_comes_much_later_names_the_session(
+def test_a_summary_of_a_much_later_transcript_line_names_the_session(
     store: Store, file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     in_small_batches(monkeypatch, 2)
@@ -283,7 +283,7 @@ def test_a_summary_of_a_line_that_comes_much_later_names_the_session(
     assert session_of(store).name == "mine"
 
 
-def test_of_summaries_of_other_sessions_the_newest_names_the_session(store: Store, file: Path) -> None:
+def test_the_newest_summary_of_another_session_names_a_transcript_session(store: Store, file: Path) -> None:
     write(file, summary("one", "uuid-of-one"))
     import_claude_code(store, [file])
     append(file, summary("two", "uuid-of-another"))
@@ -296,7 +296,7 @@ def test_of_summaries_of_other_sessions_the_newest_names_the_session(store: Stor
 # --- dry runs, progress ----------------------------------------------------------------------------------------
 
 
-def test_a_dry_run_tells_what_would_be_done_and_writes_nothing(store: Store, folder: Path, file: Path) -> None:
+def test_a_dry_run_of_a_transcript_import_reports_and_writes_nothing(store: Store, folder: Path, file: Path) -> None:
     write(file, *talk(1, 5), b"broken\n")
     write(folder / "copy.jsonl", *talk(1, 6))
     build_scene(store)
@@ -313,7 +313,9 @@ def test_a_dry_run_tells_what_would_be_done_and_writes_nothing(store: Store, fol
     assert told == done
 
 
-def test_all_bytes_are_told_of_once(store: Store, folder: Path, file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_progress_of_a_transcript_import_counts_all_bytes_once(
+    store: Store, folder: Path, file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     in_small_batches(monkeypatch)
     write(file, *talk(1, 20), b'{"torn')
     write(folder / "other.jsonl", *talk(1, 3))
@@ -369,7 +371,7 @@ def whole(store: Store, folder: Path) -> dict[str, Any]:
     return found
 
 
-def test_many_small_batches_bring_what_one_brings(
+def test_a_transcript_import_in_small_batches_equals_one_batch(
     store: Store, folder: Path, whole: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     in_small_batches(monkeypatch)
@@ -382,7 +384,7 @@ def test_many_small_batches_bring_what_one_brings(
 
 
 @pytest.mark.parametrize("after", [0, 1, 4, 6])
-def test_a_run_that_breaks_off_leaves_whole_batches_and_the_next_one_goes_on(
+def test_an_interrupted_transcript_import_leaves_whole_batches_to_continue_from(
     store: Store, folder: Path, whole: dict[str, Any], monkeypatch: pytest.MonkeyPatch, after: int
 ) -> None:
     in_small_batches(monkeypatch)
@@ -414,7 +416,7 @@ def break_after(monkeypatch: pytest.MonkeyPatch, batches: int) -> None:
     monkeypatch.setattr(transcripts, "keep_up", broken)
 
 
-def test_a_run_stops_at_a_file_that_another_one_has_taken_over(
+def test_a_transcript_import_stops_at_a_file_taken_over_by_another_run(
     store: Store, other: Store, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     in_small_batches(monkeypatch)
@@ -435,7 +437,9 @@ def test_a_run_stops_at_a_file_that_another_one_has_taken_over(
     assert store.query(imports.get, taken[0]).status is ImportStatus.RUNNING
 
 
-def test_two_runs_at_once_bring_each_line_once(store: Store, other: Store, folder: Path, whole: dict[str, Any]) -> None:
+def test_concurrent_transcript_imports_bring_each_line_once(
+    store: Store, other: Store, folder: Path, whole: dict[str, Any]
+) -> None:
     together = threading.Barrier(2)
 
     def run(on: Store) -> None:
@@ -455,7 +459,7 @@ def test_two_runs_at_once_bring_each_line_once(store: Store, other: Store, folde
 # --- undoing ---------------------------------------------------------------------------------------------------
 
 
-def test_what_was_imported_can_be_undone_and_imported_again(store: Store, folder: Path, whole: dict[str, Any]) -> None:
+def test_a_transcript_import_can_be_undone_and_repeated(store: Store, folder: Path, whole: dict[str, Any]) -> None:
     build_scene(store)
     before = content(store)
     report = import_claude_code(store, [folder])

@@ -93,7 +93,7 @@ def answers_in(path: Path) -> int:
 
 
 @pytest.mark.parametrize("path", [*TRANSCRIPTS, *STREAMS], ids=lambda path: path.stem)
-def test_a_real_file_is_imported_whole_and_a_second_time_adds_nothing(store: Store, path: Path) -> None:
+def test_a_real_transcript_is_imported_whole_and_only_once(store: Store, path: Path) -> None:
     report = bring_in(store, path)
 
     raw, known = lines_of(path), facts_of(path)
@@ -138,7 +138,7 @@ def file_store(sqlite_path: Path) -> Iterator[Store]:
 
 
 @pytest.mark.parametrize("path", TRANSCRIPTS, ids=lambda path: path.stem)
-def test_the_session_of_a_real_file_has_its_times(file_store: Store, path: Path) -> None:
+def test_the_session_of_a_real_transcript_has_its_times(file_store: Store, path: Path) -> None:
     bring_in(file_store, path)
 
     known = facts_of(path)
@@ -149,7 +149,7 @@ def test_the_session_of_a_real_file_has_its_times(file_store: Store, path: Path)
 
 
 @pytest.mark.parametrize("path", STREAMS, ids=lambda path: path.stem)
-def test_the_session_of_a_real_run_has_cost_what_its_last_result_says(file_store: Store, path: Path) -> None:
+def test_the_session_of_a_real_headless_run_has_the_cost_of_its_last_result(file_store: Store, path: Path) -> None:
     bring_in(file_store, path)
 
     costs = [line["total_cost_usd"] for line in lines_of(path) if "total_cost_usd" in line]
@@ -160,7 +160,7 @@ def test_the_session_of_a_real_run_has_cost_what_its_last_result_says(file_store
 # --- all of them -----------------------------------------------------------------------------------------------
 
 
-def test_all_real_transcripts_are_imported_and_a_second_time_adds_nothing(store: Store) -> None:
+def test_real_transcripts_together_are_imported_only_once(store: Store) -> None:
     dry = import_claude_code(store, [CLAUDE_CODE], dry_run=True)
     assert all_sessions(store) == []
 
@@ -192,7 +192,7 @@ def all_session_ids() -> set[str]:
     return {session_of(path) for path in TRANSCRIPTS if path.stat().st_size}
 
 
-def test_all_real_imports_are_undone_without_a_trace_in_any_order(store: Store) -> None:
+def test_imports_of_real_transcripts_are_undone_without_a_trace_in_any_order(store: Store) -> None:
     report = import_claude_code(store, [CLAUDE_CODE])
     every_other = [*report.import_ids[::2], *report.import_ids[1::2]]
 
@@ -202,9 +202,7 @@ def test_all_real_imports_are_undone_without_a_trace_in_any_order(store: Store) 
     assert {table: rows for table, rows in content(store).items() if rows} == {}
 
 
-def test_a_transcript_that_grew_in_steps_is_what_the_last_step_is_alone(
-    store: Store, other: Store, tmp_path: Path
-) -> None:
+def test_a_real_transcript_imported_in_steps_equals_its_last_step(store: Store, other: Store, tmp_path: Path) -> None:
     steps = [
         CLAUDE_CODE / f"entire__{name}-0__full.jsonl" for name in ("2e-a0c2a8161d", "ff-d2a5cf8a87", "b3-76aca4c326")
     ]

@@ -47,7 +47,7 @@ def counted(report: ImportReport) -> dict[str, int]:
     return {name: count for name, count in report.counts.as_document().items() if count}
 
 
-def test_a_run_becomes_an_agents_session(store: Store, other: Store, file: Path, clock: SettableClock) -> None:
+def test_a_claude_stream_becomes_an_agent_session(store: Store, other: Store, file: Path, clock: SettableClock) -> None:
     write(file, *TURN)
 
     report = import_claude_stream(store, [file])
@@ -62,7 +62,7 @@ def test_a_run_becomes_an_agents_session(store: Store, other: Store, file: Path,
     assert {event.source_session_id for event in events} == {SESSION}
 
 
-def test_costs_are_of_the_whole_session_and_not_added_up(store: Store, file: Path) -> None:
+def test_claude_stream_costs_are_of_the_whole_session_and_not_summed(store: Store, file: Path) -> None:
     write(file, *TURN, init(4), answer(5, "Blue."), result(6, 0.0148))
 
     import_claude_stream(store, [file])
@@ -71,7 +71,7 @@ def test_costs_are_of_the_whole_session_and_not_added_up(store: Store, file: Pat
     assert [each.content for each in store.query(messages.page, SESSION).items] == ["Hello!", "Blue."]
 
 
-def test_costs_of_turns_that_come_later_take_their_place(store: Store, file: Path) -> None:
+def test_claude_stream_costs_of_later_turns_replace_earlier_ones(store: Store, file: Path) -> None:
     write(file, *TURN)
     import_claude_stream(store, [file])
     append(file, init(4), result(5, 0.0148))
@@ -82,7 +82,7 @@ def test_costs_of_turns_that_come_later_take_their_place(store: Store, file: Pat
     assert store.query(sessions.get, SESSION).attributes["total_cost_usd"] == 0.0148
 
 
-def test_a_session_that_cost_nothing_says_so(store: Store, file: Path) -> None:
+def test_a_claude_stream_session_without_cost_says_zero(store: Store, file: Path) -> None:
     write(file, init(1), result(2, 0))
 
     import_claude_stream(store, [file])
@@ -91,7 +91,7 @@ def test_a_session_that_cost_nothing_says_so(store: Store, file: Path) -> None:
 
 
 @pytest.mark.parametrize("cost", ["0.1", True, -1, None, [0.1]])
-def test_a_cost_that_is_none_says_nothing(store: Store, file: Path, cost: Any) -> None:
+def test_an_invalid_cost_in_a_claude_stream_is_ignored(store: Store, file: Path, cost: Any) -> None:
     write(file, *TURN, result(4, cost))
 
     import_claude_stream(store, [file])
@@ -108,7 +108,7 @@ def test_a_cost_that_is_none_says_nothing(store: Store, file: Path, cost: Any) -
         ([False, True], SessionStatus.FAILED, AgentStatus.ERROR),
     ],
 )
-def test_a_session_ends_as_its_last_turn(
+def test_a_claude_stream_session_ends_as_its_last_turn(
     store: Store, file: Path, errors: list[bool], status: SessionStatus, agent_status: AgentStatus
 ) -> None:
     write(file)
@@ -120,7 +120,7 @@ def test_a_session_ends_as_its_last_turn(
     assert (session.status, session.agent_status) == (status, agent_status)
 
 
-def test_parts_of_answers_and_what_sub_agents_say_are_in_the_journal_alone(store: Store, file: Path) -> None:
+def test_partial_answers_and_sub_agent_messages_are_only_in_the_journal(store: Store, file: Path) -> None:
     part = line("stream_event", 5, event={"type": "content_block_delta", "delta": {"type": "text_delta", "text": "He"}})
     write(file, *TURN, answer(4, "of an agent", parent_tool_use_id="toolu_1"), part)
 
@@ -129,7 +129,7 @@ def test_parts_of_answers_and_what_sub_agents_say_are_in_the_journal_alone(store
     assert counted(report) == {"read": 5, "new": 5, "sessions": 1, "messages": 1}
 
 
-def test_a_file_that_is_one_array_is_read(store: Store, file: Path) -> None:
+def test_a_claude_stream_may_be_one_json_array(store: Store, file: Path) -> None:
     file.write_bytes(orjson.dumps([*TURN, "no object"], option=orjson.OPT_INDENT_2))
 
     report = import_claude_stream(store, [file])
@@ -142,7 +142,7 @@ def test_a_file_that_is_one_array_is_read(store: Store, file: Path) -> None:
 
 
 @pytest.mark.parametrize("odd", [b'"\\ud800"', b"NaN", b"[" * 90 + b"]" * 90])
-def test_an_array_is_read_whatever_its_items_hold(store: Store, file: Path, odd: bytes) -> None:
+def test_a_claude_stream_array_is_read_whatever_its_items_hold(store: Store, file: Path, odd: bytes) -> None:
     first, *rest = (orjson.dumps(each) for each in TURN)
     file.write_bytes(b"[" + b",".join([first[:-1] + b',"odd":' + odd + b"}", *rest]) + b"]")
 
@@ -152,7 +152,7 @@ def test_an_array_is_read_whatever_its_items_hold(store: Store, file: Path, odd:
 
 
 @pytest.mark.parametrize("depth", [300, 1010])
-def test_an_item_that_is_nested_too_deep_is_broken_and_the_rest_goes_in(store: Store, file: Path, depth: int) -> None:
+def test_a_claude_stream_item_nested_too_deep_is_broken(store: Store, file: Path, depth: int) -> None:
     deep = b'{"deep":' + b"[" * depth + b"]" * depth + b"}"
     file.write_bytes(b"[" + b",".join([deep, *map(orjson.dumps, TURN)]) + b"]")
 
@@ -162,7 +162,7 @@ def test_an_item_that_is_nested_too_deep_is_broken_and_the_rest_goes_in(store: S
     assert [problem.line for problem in report.problems] == [1]
 
 
-def test_an_array_that_was_written_anew_is_read_anew(store: Store, file: Path) -> None:
+def test_a_rewritten_claude_stream_array_is_read_anew(store: Store, file: Path) -> None:
     file.write_bytes(orjson.dumps(TURN))
     import_claude_stream(store, [file])
     file.write_bytes(orjson.dumps([*TURN, answer(9, "more")]))
@@ -172,7 +172,7 @@ def test_an_array_that_was_written_anew_is_read_anew(store: Store, file: Path) -
     assert (report.rewritten, counted(report)) == (1, {"read": 4, "new": 1, "duplicate": 3, "messages": 1})
 
 
-def test_a_dry_run_writes_nothing(store: Store, file: Path) -> None:
+def test_a_dry_run_of_a_claude_stream_import_writes_nothing(store: Store, file: Path) -> None:
     write(file, *TURN)
 
     report = import_claude_stream(store, [file], dry_run=True)
@@ -182,7 +182,7 @@ def test_a_dry_run_writes_nothing(store: Store, file: Path) -> None:
     assert store.query(imports.page).items == []
 
 
-def test_a_run_is_undone_without_a_trace(store: Store, file: Path) -> None:
+def test_a_claude_stream_import_is_undone_without_a_trace(store: Store, file: Path) -> None:
     before = content(store)
     write(file, *TURN)
     (import_id,) = import_claude_stream(store, [file]).import_ids
@@ -192,7 +192,7 @@ def test_a_run_is_undone_without_a_trace(store: Store, file: Path) -> None:
     assert content(store) == before
 
 
-def test_a_folder_is_no_output_of_a_run(store: Store, tmp_path: Path) -> None:
+def test_a_folder_is_refused_as_a_claude_stream(store: Store, tmp_path: Path) -> None:
     report = import_claude_stream(store, [tmp_path])
 
     assert [problem.reason for problem in report.problems] == ["this is no file"]

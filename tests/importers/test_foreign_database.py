@@ -48,7 +48,7 @@ def path(tmp_path: Path) -> Path:
 
 
 @pytest.mark.parametrize("journal_mode", ["WAL", "DELETE"])
-def test_nothing_of_it_or_beside_it_is_changed(path: Path, journal_mode: str) -> None:
+def test_reading_a_foreign_database_changes_neither_it_nor_files_beside_it(path: Path, journal_mode: str) -> None:
     write_rows(make_database(path, LULU, journal_mode=journal_mode), OF_LULU, sessions=SESSIONS)
     before = state_of(path.parent)
 
@@ -58,7 +58,7 @@ def test_nothing_of_it_or_beside_it_is_changed(path: Path, journal_mode: str) ->
     assert state_of(path.parent) == before
 
 
-def test_what_its_application_has_committed_meanwhile_is_read_and_stays(path: Path) -> None:
+def test_a_foreign_database_in_wal_mode_is_read_up_to_its_last_commit(path: Path) -> None:
     lulu_database(path, sessions=SESSIONS[:1])
     with closing(sqlite3.connect(path)) as theirs:
         theirs.execute("PRAGMA wal_autocheckpoint = 0")
@@ -75,9 +75,7 @@ def test_what_its_application_has_committed_meanwhile_is_read_and_stays(path: Pa
         assert after == before
 
 
-def test_beside_a_copy_with_its_log_alone_lies_an_index_of_the_log_afterwards_and_no_more(
-    path: Path, tmp_path: Path
-) -> None:
+def test_reading_a_copied_foreign_database_with_its_wal_leaves_only_a_wal_index(path: Path, tmp_path: Path) -> None:
     lulu_database(path, sessions=SESSIONS[:1])
     copy = tmp_path / "copy"
     copy.mkdir()
@@ -96,7 +94,7 @@ def test_beside_a_copy_with_its_log_alone_lies_an_index_of_the_log_afterwards_an
     assert {name: after[name] for name in before} == before
 
 
-def test_all_of_it_is_read_at_one_moment(path: Path) -> None:
+def test_a_foreign_database_is_read_in_one_snapshot(path: Path) -> None:
     lulu_database(path, sessions=SESSIONS)
 
     with opened(path, "lulu", lulu.LAYOUT) as source:
@@ -105,7 +103,7 @@ def test_all_of_it_is_read_at_one_moment(path: Path) -> None:
         assert ids(source) == ["one", "two"]
 
 
-def test_it_cannot_be_written(path: Path) -> None:
+def test_a_foreign_database_is_opened_read_only(path: Path) -> None:
     lulu_database(path)
 
     with opened(path, "lulu", lulu.LAYOUT) as source, pytest.raises(Exception, match=r"(?i)only reads|read.?only"):
@@ -132,7 +130,7 @@ for path in sys.argv[1:]:
 """
 
 
-def test_one_in_a_read_only_folder_is_read_or_refused_with_what_to_do(processes: Processes) -> None:
+def test_a_foreign_database_in_a_read_only_folder_is_read_or_refused_with_advice(processes: Processes) -> None:
     # Not under pytest's own folder, which other users may not enter.
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -171,7 +169,7 @@ def test_one_in_a_read_only_folder_is_read_or_refused_with_what_to_do(processes:
     ],
     ids=["nothing", "a folder", "empty", "text", "of another application", "a column short"],
 )
-def test_what_is_no_such_database_is_refused_with_the_reason(path: Path, make: object, reason: str) -> None:
+def test_a_file_that_is_not_the_expected_foreign_database_is_refused(path: Path, make: object, reason: str) -> None:
     make(path)  # type: ignore[operator]
 
     with pytest.raises(ImportRejected) as refused, opened(path, "lulu", lulu.LAYOUT):
@@ -181,14 +179,14 @@ def test_what_is_no_such_database_is_refused_with_the_reason(path: Path, make: o
     assert refused.value.source == str(path)
 
 
-def test_a_store_of_ours_is_refused(sqlite_path: Path) -> None:
+def test_a_store_is_refused_as_a_foreign_database(sqlite_path: Path) -> None:
     with Store.open(sqlite_path), pytest.raises(ImportRejected) as refused, opened(sqlite_path, "lulu", lulu.LAYOUT):
         pass
 
     assert refused.value.reason == "this is a store of vibeweaver-store itself; open it with --db, or restore it"
 
 
-def test_a_damaged_file_is_refused_where_the_damage_is_met(path: Path) -> None:
+def test_a_damaged_foreign_database_is_refused_when_the_damage_is_met(path: Path) -> None:
     many = [{"id": f"message {n}", "session_id": "one", "content": "x" * 500} for n in range(500)]
     lulu_database(path, sessions=SESSIONS, messages=many)
     with path.open("r+b") as file:
@@ -201,7 +199,7 @@ def test_a_damaged_file_is_refused_where_the_damage_is_met(path: Path) -> None:
     assert "damaged" in refused.value.reason
 
 
-def test_one_that_is_held_exclusively_is_busy(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_exclusively_locked_foreign_database_is_busy(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("VIBEWEAVER_BUSY_TIMEOUT_SECONDS", "0.1")
     make_database(path, LULU, journal_mode="DELETE")
     with closing(sqlite3.connect(path)) as theirs:
@@ -216,7 +214,7 @@ def test_one_that_is_held_exclusively_is_busy(path: Path, monkeypatch: pytest.Mo
     [(lulu, "status"), (memva, "title"), (vibeweaver, "vibe")],
     ids=["lulu", "memva", "vibeweaver"],
 )
-def test_every_layout_tells_its_application_from_the_others(path: Path, module: object, column: str) -> None:
+def test_each_foreign_layout_is_told_from_the_others(path: Path, module: object, column: str) -> None:
     make_database(
         path, "CREATE TABLE sessions (id, name, created_at, updated_at, session_id); CREATE TABLE messages (id)"
     )
@@ -228,7 +226,7 @@ def test_every_layout_tells_its_application_from_the_others(path: Path, module: 
 # --- values ----------------------------------------------------------------------------------------------------
 
 
-def test_a_name_of_a_table_or_column_is_found_in_any_case(path: Path) -> None:
+def test_foreign_table_and_column_names_are_found_in_any_case(path: Path) -> None:
     make_database(path, LULU.replace("sessions (", "Sessions (").replace("working_dir", "Working_Dir"))
     write_rows(path, OF_LULU, sessions=SESSIONS)
 
@@ -236,7 +234,7 @@ def test_a_name_of_a_table_or_column_is_found_in_any_case(path: Path) -> None:
         assert [row["working_dir"] for row in source.rows("sessions")] == ["/srv/lulu", "/srv/lulu"]
 
 
-def test_the_rows_of_a_table_without_row_numbers_come_in_the_order_of_its_key(path: Path) -> None:
+def test_foreign_rows_of_a_without_rowid_table_come_in_key_order(path: Path) -> None:
     schema = LULU.replace("id TEXT PRIMARY KEY,\n    name", "name").replace(
         "working_dir TEXT", "id TEXT, working_dir TEXT"
     )
@@ -252,7 +250,7 @@ def test_the_rows_of_a_table_without_row_numbers_come_in_the_order_of_its_key(pa
         assert set(next(source.rows("sessions")).values) == set(lulu.LAYOUT["sessions"])
 
 
-def test_a_text_that_is_no_utf_8_spoils_no_other_row(path: Path) -> None:
+def test_foreign_text_that_is_not_utf_8_spoils_no_other_row(path: Path) -> None:
     lulu_database(path, sessions=SESSIONS, messages=[{"id": "m", "session_id": "two"}])
     with closing(sqlite3.connect(path)) as theirs, theirs:
         theirs.execute("UPDATE sessions SET id = CAST(x'74ff' AS TEXT) WHERE id = 'two'")
@@ -265,7 +263,7 @@ def test_a_text_that_is_no_utf_8_spoils_no_other_row(path: Path) -> None:
         assert str(second) == r"sessions 't\udcff'"
 
 
-def test_a_text_beyond_ascii_finds_its_rows(path: Path) -> None:
+def test_foreign_rows_are_found_by_text_beyond_ascii(path: Path) -> None:
     lulu_database(path, sessions=[{"id": "späte Session 🥁"}], messages=[{"id": "m", "session_id": "späte Session 🥁"}])
 
     with opened(path, "lulu", lulu.LAYOUT) as source:
@@ -273,7 +271,7 @@ def test_a_text_beyond_ascii_finds_its_rows(path: Path) -> None:
         assert [row.key for row in source.rows("messages", session_id=session.key)] == ["m"]
 
 
-def test_rows_are_found_by_any_of_several_values(path: Path) -> None:
+def test_foreign_rows_are_found_by_any_of_several_values(path: Path) -> None:
     said = [{"id": str(n), "session_id": key} for n, key in enumerate(["one", "two", "ä", "one", None, "three"])]
     make_database(path, LULU.replace("session_id TEXT NOT NULL", "session_id TEXT"))
     write_rows(path, OF_LULU, sessions=SESSIONS, messages=said)
@@ -283,7 +281,7 @@ def test_rows_are_found_by_any_of_several_values(path: Path) -> None:
         assert list(source.rows("messages", session_id=[])) == []
 
 
-def test_strays_are_the_rows_whose_parent_is_not_there(path: Path) -> None:
+def test_strays_are_the_foreign_rows_without_their_parent(path: Path) -> None:
     said = [{"id": str(n), "session_id": key} for n, key in enumerate(["one", "nobody", None])]
     make_database(path, LULU.replace("session_id TEXT NOT NULL", "session_id TEXT"))
     write_rows(path, OF_LULU, sessions=SESSIONS, messages=said)
@@ -294,7 +292,7 @@ def test_strays_are_the_rows_whose_parent_is_not_there(path: Path) -> None:
 
 
 @pytest.mark.parametrize("missing", [True, False])
-def test_a_table_that_may_be_missing_has_no_rows_then(path: Path, missing: bool) -> None:
+def test_a_missing_optional_foreign_table_has_no_rows(path: Path, missing: bool) -> None:
     memva_database(path, jobs=[{"id": "job"}])
     if missing:
         with closing(sqlite3.connect(path)) as theirs:
@@ -305,7 +303,7 @@ def test_a_table_that_may_be_missing_has_no_rows_then(path: Path, missing: bool)
         assert list(source.rows("jobs", status="failed", order_by=["created_at"])) == []
 
 
-def test_progress_is_told_in_bytes_of_the_file(path: Path) -> None:
+def test_progress_of_a_foreign_database_is_in_bytes_of_the_file(path: Path) -> None:
     lulu_database(path, sessions=[{"id": str(n)} for n in range(100)])
     told: list[int] = []
 
@@ -317,7 +315,7 @@ def test_progress_is_told_in_bytes_of_the_file(path: Path) -> None:
     assert sum(told) == path.stat().st_size
 
 
-def test_batches_are_of_a_number_of_rows_and_of_bytes(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_batches_of_foreign_rows_are_limited_in_rows_and_bytes(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(foreign_database, "BATCH_ROWS", 3)
     monkeypatch.setattr(foreign_database, "BATCH_BYTES", 1000)
     sizes = [*[10] * 4, 2000, *[10] * 2]
@@ -332,7 +330,7 @@ def test_batches_are_of_a_number_of_rows_and_of_bytes(path: Path, monkeypatch: p
         ]
 
 
-def test_rows_are_not_all_held_in_memory(path: Path) -> None:
+def test_foreign_rows_are_not_all_held_in_memory(path: Path) -> None:
     lulu_database(path, sessions=[{"id": "one"}])
     big = ({"id": str(n), "session_id": "one", "content": os.urandom(32768).hex()} for n in range(400))
     write_rows(path, OF_LULU, messages=big)

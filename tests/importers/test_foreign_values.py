@@ -27,12 +27,12 @@ AT = datetime(2025, 1, 13, 10, 0, tzinfo=UTC)
         ("2025-01-13T10:00:00.123456789+00:00", AT + timedelta(microseconds=123456)),
     ],
 )
-def test_rfc_3339_is_read(text: str, instant: datetime) -> None:
+def test_a_foreign_time_in_rfc_3339_is_read(text: str, instant: datetime) -> None:
     assert parse_time(text) == instant
     assert read_time(text, field="at") == instant
 
 
-def test_what_sqlites_datetime_gives_is_utc_in_a_database() -> None:
+def test_a_foreign_time_from_sqlites_datetime_is_utc() -> None:
     text = "2025-01-13 10:00:00"
 
     assert read_time(text, field="at") == AT
@@ -48,7 +48,7 @@ def test_what_sqlites_datetime_gives_is_utc_in_a_database() -> None:
         *("2025-01-13T10:00:00+25:00", "2025-01-13T10:00:00Z\n", "\uff12025-01-13T10:00:00Z", "2025-W03-1T10:00:00Z"),
     ],
 )
-def test_no_other_value_is_a_time(value: Any) -> None:
+def test_a_foreign_time_in_another_form_is_refused(value: Any) -> None:
     with pytest.raises(InvalidInput) as refused:
         read_time(value, field="at")
 
@@ -59,21 +59,21 @@ def test_no_other_value_is_a_time(value: Any) -> None:
     st.datetimes(min_value=datetime(1, 1, 3), max_value=datetime(9999, 12, 29)),  # noqa: DTZ001 - made aware below
     st.integers(-1439, 1439),
 )
-def test_every_instant_that_is_written_is_read(at: datetime, offset: int) -> None:
+def test_any_instant_as_iso_text_is_read_as_a_foreign_time(at: datetime, offset: int) -> None:
     instant = at.replace(tzinfo=timezone(timedelta(minutes=offset)))
 
     assert read_time(instant.isoformat(), field="at") == instant
 
 
 @pytest.mark.parametrize("value", [2, -1, None, "1", 1.0, b"1"])
-def test_a_flag_is_0_or_1(value: Any) -> None:
+def test_a_foreign_flag_is_0_or_1(value: Any) -> None:
     assert (read_flag(0, field="on"), read_flag(1, field="on")) == (False, True)
     with pytest.raises(InvalidInput, match="on: must be 0 or 1"):
         read_flag(value, field="on")
 
 
 @pytest.mark.parametrize("value", ["", "{", "NaN", 5, None, "\udcff", '"\udcff"', b"\xff"])
-def test_what_is_no_json_is_refused(value: Any) -> None:
+def test_invalid_foreign_json_is_refused(value: Any) -> None:
     with pytest.raises(InvalidInput) as refused:
         read_json(value, field="data")
 

@@ -29,14 +29,14 @@ def imported(store: Store, session_id: str) -> HistoryEntry:
     return entry
 
 
-def test_the_session_has_the_songs_name_and_first_tempo(store: Store, other: Store) -> None:
+def test_an_imported_song_gives_its_session_name_and_first_tempo(store: Store, other: Store) -> None:
     session = store.run(import_song, SONG, vibe="solemn")
 
     found = other.query(sessions.get, session.id)
     assert (found.name, found.vibe, found.tempo_bpm) == ("Ode", "solemn", 120)
 
 
-def test_its_markers_know_their_tempo_and_time(store: Store, other: Store) -> None:
+def test_markers_of_an_imported_song_have_their_tempo_and_time(store: Store, other: Store) -> None:
     session = store.run(import_song, SONG)
 
     found = other.query(markers.page, session.id).items
@@ -47,7 +47,7 @@ def test_its_markers_know_their_tempo_and_time(store: Store, other: Store) -> No
     ]
 
 
-def test_history_says_where_it_came_from(store: Store, other: Store) -> None:
+def test_an_imported_song_is_recorded_in_history_with_its_source(store: Store, other: Store) -> None:
     entry = imported(other, store.run(import_song, SONG).id)
 
     assert entry.action == "song.imported"
@@ -62,7 +62,7 @@ def test_history_says_where_it_came_from(store: Store, other: Store) -> None:
     }
 
 
-def test_history_tells_the_first_thousand_tempos_and_counts_them_all(store: Store) -> None:
+def test_history_lists_the_first_thousand_tempos_of_a_song_and_counts_all(store: Store) -> None:
     restless = Timeline(8, tuple(TempoChange(n / 1000, 60 + n % 2) for n in range(3000)))
 
     params = imported(store, store.run(import_song, replace(SONG, timeline=restless)).id).params or {}
@@ -70,14 +70,14 @@ def test_history_tells_the_first_thousand_tempos_and_counts_them_all(store: Stor
     assert (len(params["tempo_map"]), params["tempo_changes"]) == (MAX_TEMPO_CHANGES_TOLD, 3000)
 
 
-def test_an_import_that_fails_leaves_nothing(store: Store, other: Store) -> None:
+def test_a_failed_song_import_leaves_nothing(store: Store, other: Store) -> None:
     with pytest.raises(InvalidInput):
         store.run(import_song, SONG, vibe="\ud800")
 
     assert other.query(sessions.page).items == []
 
 
-def test_an_import_goes_with_the_unit_of_work_that_it_is_in(store: Store, other: Store) -> None:
+def test_a_song_import_rolls_back_with_its_unit_of_work(store: Store, other: Store) -> None:
     with pytest.raises(RuntimeError), store.begin() as uow:
         import_song(uow, SONG)
         raise RuntimeError
@@ -88,7 +88,7 @@ def test_an_import_goes_with_the_unit_of_work_that_it_is_in(store: Store, other:
 # --- starter rules ---------------------------------------------------------------------------------------------
 
 
-def test_there_is_one_rule_a_marker_name_up_to_eight() -> None:
+def test_starter_rules_have_one_rule_per_marker_name_up_to_eight() -> None:
     many = replace(SONG, markers=tuple(SongMarker(n, f"part {n % 12}") for n in range(24)))
 
     names = [rule.trigger.name for rule in starter_rules(many) if isinstance(rule.trigger, triggers.Marker)]
@@ -96,14 +96,14 @@ def test_there_is_one_rule_a_marker_name_up_to_eight() -> None:
     assert names == [f"part {n}" for n in range(8)]
 
 
-def test_a_sample_is_due_by_the_last_marker() -> None:
+def test_starter_rules_want_a_sample_by_the_last_marker() -> None:
     (deadline,) = [rule for rule in starter_rules(SONG) if isinstance(rule.trigger, triggers.Deadline)]
 
     assert deadline.trigger == triggers.Deadline(beat=7)
     assert isinstance(deadline.action, actions.Sample)
 
 
-def test_every_starter_rule_fires_on_the_song_that_ships(store: Store) -> None:
+def test_every_starter_rule_fires_on_the_packaged_song(store: Store) -> None:
     song = read_song(ODE_TO_JOY)
     session = store.run(import_song, song)
     added = store.run(rules.add_many, session.id, starter_rules(song))

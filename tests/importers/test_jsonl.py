@@ -25,17 +25,17 @@ def told(data: bytes) -> list[tuple[int, tuple[object, ...], str]]:
     return [(line.number, line.objects, line.problem) for line in read(data)]
 
 
-def test_a_line_is_given_with_its_number_and_where_the_next_one_begins() -> None:
+def test_a_jsonl_line_has_its_number_and_the_offset_of_the_next() -> None:
     lines = read(b'{"a": 1}\n{"b": 2}\r\n')
 
     assert [(line.number, line.end, line.objects) for line in lines] == [(1, 9, ({"a": 1},)), (2, 19, ({"b": 2},))]
 
 
-def test_blank_lines_are_passed_over_and_counted() -> None:
+def test_blank_jsonl_lines_are_skipped_and_counted() -> None:
     assert told(b'\n  \n{"a": 1}\n\n') == [(3, ({"a": 1},), "")]
 
 
-def test_objects_that_were_glued_together_are_taken_apart() -> None:
+def test_concatenated_objects_in_a_jsonl_line_are_split() -> None:
     assert told(b'{"a": 1}{"b": "}{"} {"c": 3}\n') == [(1, ({"a": 1}, {"b": "}{"}, {"c": 3}), "")]
 
 
@@ -51,23 +51,23 @@ def test_objects_that_were_glued_together_are_taken_apart() -> None:
         (b"[" * 100_000, "the line is no JSON"),
     ],
 )
-def test_a_line_that_holds_no_object_is_broken_and_the_next_one_is_read(line: bytes, problem: str) -> None:
+def test_a_jsonl_line_without_an_object_is_broken_and_the_next_is_read(line: bytes, problem: str) -> None:
     assert told(line + b'\n{"b": 2}\n') == [(1, (), problem), (2, ({"b": 2},), "")]
 
 
-def test_the_whole_objects_of_a_line_that_breaks_off_are_kept() -> None:
+def test_whole_objects_of_a_torn_jsonl_line_are_kept() -> None:
     assert told(b'{"a": 1}{"b": \n') == [(1, ({"a": 1},), "the rest of the line is no JSON")]
 
 
 @pytest.mark.parametrize("text", [r'{"a": "\ud800"}', '{"a": NaN}', '{"a": -Infinity}'])
-def test_values_that_python_alone_can_read_are_read(text: str) -> None:
+def test_jsonl_values_only_python_can_parse_are_read(text: str) -> None:
     ((_, (found,), problem),) = told(text.encode() + b"\n")
 
     assert problem == ""
     assert repr(found) == repr(json.loads(text))
 
 
-def test_a_last_line_without_a_newline_is_taken_where_it_is_whole() -> None:
+def test_a_whole_last_jsonl_line_without_a_newline_is_read() -> None:
     lines = Lines(io.BytesIO(b'{"a": 1}\n{"b": 2}'))
 
     assert [line.objects for line in lines] == [({"a": 1},), ({"b": 2},)]
@@ -75,7 +75,7 @@ def test_a_last_line_without_a_newline_is_taken_where_it_is_whole() -> None:
 
 
 @pytest.mark.parametrize("torn", [b'{"b": ', b'{"b": 2}{"c"', b'{"b": "\xc3', b'"tex', b"{"])
-def test_a_last_line_that_is_torn_is_left_for_another_time(torn: bytes) -> None:
+def test_a_torn_last_jsonl_line_is_left_for_later(torn: bytes) -> None:
     lines = Lines(io.BytesIO(b'{"a": 1}\n' + torn))
 
     assert [(line.objects, line.end) for line in lines] == [(({"a": 1},), 9)]
@@ -83,14 +83,14 @@ def test_a_last_line_that_is_torn_is_left_for_another_time(torn: bytes) -> None:
 
 
 @pytest.mark.parametrize("last", [b'[{"a": 1}]', b'"text"', b"null", b"{} true"])
-def test_a_last_line_that_can_become_no_object_any_more_is_broken_at_once(last: bytes) -> None:
+def test_a_last_jsonl_line_that_cannot_become_an_object_is_broken_at_once(last: bytes) -> None:
     lines = Lines(io.BytesIO(b'{"a": 1}\n' + last))
 
     assert [line.problem for line in lines] == ["", "the line holds a JSON value that is no object"]
     assert lines.torn is None
 
 
-def test_a_last_line_that_is_torn_can_be_looked_at() -> None:
+def test_a_torn_last_jsonl_line_can_be_inspected() -> None:
     lines = Lines(io.BytesIO(b'{"a": 1}\n\n{"b'))
     list(lines)
 
@@ -99,13 +99,13 @@ def test_a_last_line_that_is_torn_can_be_looked_at() -> None:
 
 
 @pytest.mark.parametrize("rest", [b"\n", b"\r\n", b'{"b": 2}\n'])
-def test_who_goes_on_within_a_line_does_not_count_it_twice(rest: bytes) -> None:
+def test_a_jsonl_line_resumed_in_the_middle_is_counted_once(rest: bytes) -> None:
     data = b'{"a": 1}' + rest + b'{"c": 3}\n'
 
     assert [line.number for line in read(data, offset=8, number=1)][-1] == 2
 
 
-def test_a_byte_order_mark_is_passed_over_at_the_beginning_alone() -> None:
+def test_a_byte_order_mark_is_skipped_only_at_the_start_of_a_jsonl_file() -> None:
     mark = b"\xef\xbb\xbf"
 
     lines = read(mark + b'{"a": 1}\n' + mark + b'{"b": 2}\n')
@@ -115,19 +115,19 @@ def test_a_byte_order_mark_is_passed_over_at_the_beginning_alone() -> None:
 
 
 @pytest.mark.parametrize("number", [2**63, 2**64 - 1, 2**64, 10**30, -(2**63), -(2**63) - 1])
-def test_a_great_integer_is_the_same_whichever_way_its_line_was_read(number: int) -> None:
+def test_a_large_integer_is_the_same_however_its_jsonl_line_was_read(number: int) -> None:
     quick, slow = read(f'{{"a": {number}}}\n{{"a": {number}}} {{}}\n'.encode())
 
     assert repr(quick.objects[0]) == repr(slow.objects[0])
 
 
-def test_reading_goes_on_at_an_offset_and_a_number() -> None:
+def test_reading_jsonl_resumes_at_an_offset_and_a_number() -> None:
     (line,) = read(b'{"a": 1}\n{"b": 2}\n', offset=9, number=1)
 
     assert (line.number, line.objects) == (2, ({"b": 2},))
 
 
-def test_a_line_that_is_too_long_is_broken_without_being_held() -> None:
+def test_a_jsonl_line_that_is_too_long_is_broken_without_being_held() -> None:
     data = b'{"a": 1}\n{"b": "' + b"x" * 100 + b'"}\n{"c": 3}\n'
 
     lines = read(data, longest=20)
@@ -139,24 +139,24 @@ def test_a_line_that_is_too_long_is_broken_without_being_held() -> None:
     ]
 
 
-def test_a_line_that_would_take_too_much_memory_is_broken() -> None:
+def test_a_jsonl_line_that_would_take_too_much_memory_is_broken() -> None:
     (line,) = read(b'"' + b"x" * 17 * 1024**2 + b'"\n')
 
     assert (line.raw, line.problem) == (b"", "the line is longer than 16 MiB")
 
 
-def test_a_line_of_just_the_greatest_length_is_read() -> None:
+def test_a_jsonl_line_of_the_maximum_length_is_read() -> None:
     assert [line.problem for line in read(b'{"abc": 12}\n', longest=11)] == [""]
 
 
-def test_a_last_line_that_is_too_long_and_not_whole_is_left() -> None:
+def test_a_torn_last_jsonl_line_that_is_too_long_is_left() -> None:
     lines = Lines(io.BytesIO(b'{"a": 1}\n' + b"x" * 100), longest=20)
 
     assert [line.number for line in lines] == [1]
     assert lines.torn is not None
 
 
-def test_somebody_may_look_elsewhere_in_the_file_meanwhile() -> None:
+def test_reading_jsonl_survives_a_seek_in_the_file() -> None:
     file = io.BytesIO(b'{"a": 1}\n{"b": 2}\n{"c": 3}\n')
 
     found = []
@@ -168,7 +168,7 @@ def test_somebody_may_look_elsewhere_in_the_file_meanwhile() -> None:
 
 
 @given(objects=OBJECTS, data=st.data())
-def test_reading_in_two_parts_gives_what_reading_at_once_gives(
+def test_reading_jsonl_in_two_parts_equals_reading_at_once(
     objects: list[dict[str, object]], data: st.DataObject
 ) -> None:
     whole = b"".join(json.dumps(each).encode() + b"\n" for each in objects)
@@ -185,7 +185,7 @@ def test_reading_in_two_parts_gives_what_reading_at_once_gives(
 # --- arrays ----------------------------------------------------------------------------------------------------
 
 
-def test_a_file_that_is_one_array_is_read_item_by_item_and_only_at_its_end_as_a_whole() -> None:
+def test_a_json_array_file_is_read_item_by_item() -> None:
     data = b' [{"a": 1},\n {"b": 2}, 3]\n'
 
     found = whole_array(io.BytesIO(data))
@@ -200,16 +200,16 @@ def test_a_file_that_is_one_array_is_read_item_by_item_and_only_at_its_end_as_a_
 
 
 @pytest.mark.parametrize("data", [b"", b'{"a": 1}\n', b"[1]\n[2]\n", b"[", b'"text"'])
-def test_what_is_no_array_is_told_apart(data: bytes) -> None:
+def test_a_file_that_is_not_one_json_array_is_recognised(data: bytes) -> None:
     assert whole_array(io.BytesIO(data)) is None
 
 
-def test_an_empty_array_has_no_lines() -> None:
+def test_an_empty_json_array_file_has_no_lines() -> None:
     assert whole_array(io.BytesIO(b"[]")) == ()
 
 
 @pytest.mark.parametrize("text", ['"\\ud800"', "NaN", "[" * 300 + "]" * 300, "[" * 900 + "]" * 900])
-def test_an_array_is_read_whatever_its_items_hold(text: str) -> None:
+def test_a_json_array_file_is_read_whatever_its_items_hold(text: str) -> None:
     found = whole_array(io.BytesIO(f'[{{"a": {text}}}, {{"b": 2}}]'.encode()))
 
     assert found is not None
@@ -217,7 +217,7 @@ def test_an_array_is_read_whatever_its_items_hold(text: str) -> None:
     assert all(line.raw for line in found)
 
 
-def test_an_item_that_is_nested_too_deep_to_be_written_down_is_broken_alone() -> None:
+def test_a_json_array_item_nested_too_deep_is_broken_alone() -> None:
     found = whole_array(io.BytesIO(b'[{"a": ' + b"[" * 1010 + b"]" * 1010 + b'}, {"b": 2}]'))
 
     assert found is not None
@@ -230,17 +230,17 @@ BODY = bytes(range(256)) * 64
 
 
 @pytest.mark.parametrize("offset", [0, 1, 100, 4096, 5000, len(BODY)])
-def test_a_fingerprint_stays_when_the_file_grows(offset: int) -> None:
+def test_a_file_fingerprint_stays_when_the_file_grows(offset: int) -> None:
     assert fingerprint(io.BytesIO(BODY), offset) == fingerprint(io.BytesIO(BODY[:offset] + b"more"), offset)
 
 
 @pytest.mark.parametrize("place", [0, 4095, len(BODY) - 4096, len(BODY) - 1])
-def test_a_fingerprint_changes_with_what_stands_at_either_end(place: int) -> None:
+def test_a_file_fingerprint_changes_with_the_bytes_at_either_end(place: int) -> None:
     changed = bytearray(BODY)
     changed[place] ^= 1
 
     assert fingerprint(io.BytesIO(changed), len(BODY)) != fingerprint(io.BytesIO(BODY), len(BODY))
 
 
-def test_a_fingerprint_is_of_one_offset() -> None:
+def test_a_file_fingerprint_is_of_one_offset() -> None:
     assert fingerprint(io.BytesIO(b"a" * 9000), 8999) != fingerprint(io.BytesIO(b"a" * 9000), 9000)

@@ -36,7 +36,9 @@ def reasons(report: ImportReport) -> list[str]:
     return [problem.reason for problem in report.problems]
 
 
-def test_a_session_becomes_an_agents_in_its_working_directory(store: Store, other: Store, path: Path) -> None:
+def test_a_lulu_session_becomes_an_agent_session_in_its_working_directory(
+    store: Store, other: Store, path: Path
+) -> None:
     report = import_lulu(store, lulu_database(path, sessions=ONE, messages=[said(1)]))
 
     session = other.query(sessions.get, "one")
@@ -47,21 +49,21 @@ def test_a_session_becomes_an_agents_in_its_working_directory(store: Store, othe
     assert other.query(workspaces.get, session.workspace_id or "").path == "/srv/lulu"
 
 
-def test_a_session_of_a_relative_directory_has_no_workspace(store: Store, other: Store, path: Path) -> None:
+def test_a_lulu_session_of_a_relative_directory_has_no_workspace(store: Store, other: Store, path: Path) -> None:
     import_lulu(store, lulu_database(path, sessions=[{"id": "one", "working_dir": "src"}]))
 
     session = other.query(sessions.get, "one")
     assert (session.working_dir, session.workspace_id) == ("src", None)
 
 
-def test_what_is_over_was_over_when_it_was_updated(store: Store, other: Store, path: Path) -> None:
+def test_a_finished_lulu_session_ended_when_it_was_last_updated(store: Store, other: Store, path: Path) -> None:
     words = ["created", "active", "completed", "error", "archived"]
     import_lulu(store, lulu_database(path, sessions=[{"id": word, "status": word} for word in words]))
 
     assert [other.query(sessions.get, word).completed_at for word in words] == [None, None, LATE, LATE, LATE]
 
 
-def test_messages_come_by_their_time_then_as_they_were_inserted(store: Store, other: Store, path: Path) -> None:
+def test_lulu_messages_are_sorted_by_time_then_insertion(store: Store, other: Store, path: Path) -> None:
     at = "2025-01-13T11:00:00+00:00"
     rows = [said(1, timestamp=at), said(3), said(2, timestamp=at, role="assistant"), said(0, role="system")]
 
@@ -77,7 +79,7 @@ def test_messages_come_by_their_time_then_as_they_were_inserted(store: Store, ot
     assert (report.counts.read, report.counts.new, report.counts.messages, report.counts.sessions) == (5, 5, 4, 1)
 
 
-def test_a_long_conversation_comes_in_batches(
+def test_a_long_lulu_conversation_is_imported_in_batches(
     store: Store, other: Store, path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(foreign_database, "BATCH_ROWS", 3)
@@ -86,7 +88,7 @@ def test_a_long_conversation_comes_in_batches(
     assert [each.public_id for each in other.query(messages.page, "one").items] == [f"m{n}" for n in range(10)]
 
 
-def test_secrets_are_struck_out_unless_told_otherwise(store: Store, other: Store, path: Path) -> None:
+def test_a_lulu_import_redacts_secrets_by_default(store: Store, other: Store, path: Path) -> None:
     secret = "sk-ant-api03-" + "a1b2c3d4" * 4
     lulu_database(path, sessions=[{"id": "one", "name": secret}], messages=[said(1, content=f"The key is {secret}")])
 
@@ -100,7 +102,7 @@ def test_secrets_are_struck_out_unless_told_otherwise(store: Store, other: Store
     assert other.query(sessions.get, "one").name == secret
 
 
-def test_what_is_told_of_what_was_left_out_has_no_secret(store: Store, other: Store, path: Path) -> None:
+def test_the_report_of_a_lulu_import_redacts_secrets(store: Store, other: Store, path: Path) -> None:
     secret = "ghp_" + "a1b2c3d4" * 5
     report = import_lulu(store, lulu_database(path, sessions=[*ONE, {"id": "two", "status": secret}]))
 
@@ -118,7 +120,7 @@ BROKEN_SESSIONS: list[tuple[dict[str, Any], str]] = [
 ]
 
 
-def test_a_session_that_cannot_be_read_is_left_out_with_its_messages(store: Store, other: Store, path: Path) -> None:
+def test_an_unreadable_lulu_session_is_rejected_with_its_messages(store: Store, other: Store, path: Path) -> None:
     rows = [{"id": f"s{n}", **columns} for n, (columns, _) in enumerate(BROKEN_SESSIONS)]
     lulu_database(path, sessions=[*rows, *ONE], messages=[said(1, session_id="s5"), said(2)])
 
@@ -131,7 +133,7 @@ def test_a_session_that_cannot_be_read_is_left_out_with_its_messages(store: Stor
     assert (report.counts.read, report.counts.new, report.counts.broken) == (9, 2, 7)
 
 
-def test_messages_that_cannot_be_read_are_left_out(store: Store, other: Store, path: Path) -> None:
+def test_unreadable_lulu_messages_are_rejected(store: Store, other: Store, path: Path) -> None:
     lulu_database(
         path,
         sessions=ONE,
@@ -153,7 +155,7 @@ def test_messages_that_cannot_be_read_are_left_out(store: Store, other: Store, p
 # --- again -----------------------------------------------------------------------------------------------------
 
 
-def test_a_second_import_adds_nothing(store: Store, other: Store, path: Path, clock: SettableClock) -> None:
+def test_a_second_lulu_import_adds_nothing(store: Store, other: Store, path: Path, clock: SettableClock) -> None:
     lulu_database(path, sessions=ONE, messages=[said(1), said(2, role="tool")])
     import_lulu(store, path)
     before = content(other)
@@ -166,7 +168,7 @@ def test_a_second_import_adds_nothing(store: Store, other: Store, path: Path, cl
     assert (again.unchanged, again.import_ids, len(other.query(imports.page).items)) == (1, [], 1)
 
 
-def test_what_was_said_since_is_appended(store: Store, other: Store, path: Path) -> None:
+def test_a_second_lulu_import_appends_new_messages(store: Store, other: Store, path: Path) -> None:
     first = import_lulu(store, lulu_database(path, sessions=ONE, messages=[said(1), said(2)]))
     write_rows(path, OF_LULU, messages=[said(3, timestamp="2025-01-13T11:00:00Z")])
 
@@ -181,7 +183,7 @@ def test_what_was_said_since_is_appended(store: Store, other: Store, path: Path)
     assert other.query(sessions.page).items == []
 
 
-def test_a_session_of_somebody_else_under_the_id_is_added_to_and_stays(store: Store, other: Store, path: Path) -> None:
+def test_a_lulu_import_adds_to_an_existing_session_of_the_id(store: Store, other: Store, path: Path) -> None:
     with store.begin() as uow:
         SessionFactory.create(uow=uow, id="one", name="ours")
         MessageFactory.create(uow=uow, session_id="one", public_id="m1", content="ours")
@@ -195,7 +197,7 @@ def test_a_session_of_somebody_else_under_the_id_is_added_to_and_stays(store: St
     assert {**content(other), "sessions": []} == {**before, "sessions": []}
 
 
-def test_a_dry_run_reports_the_same_and_writes_nothing(store: Store, other: Store, path: Path) -> None:
+def test_a_dry_run_of_a_lulu_import_reports_the_same_and_writes_nothing(store: Store, other: Store, path: Path) -> None:
     lulu_database(path, sessions=ONE, messages=[said(1), said(2, role="tool")])
     before = content(other)
 
@@ -207,7 +209,7 @@ def test_a_dry_run_reports_the_same_and_writes_nothing(store: Store, other: Stor
     assert {**tried.as_document(), "seconds": 0} == {**done.as_document(), "seconds": 0, "dry_run": True, "imports": []}
 
 
-def test_undone_it_leaves_nothing_and_can_be_done_again(store: Store, other: Store, path: Path) -> None:
+def test_an_undone_lulu_import_leaves_nothing_and_can_be_repeated(store: Store, other: Store, path: Path) -> None:
     with store.begin() as uow:
         MessageFactory.create(uow=uow)
     before = content(other)
@@ -218,7 +220,7 @@ def test_undone_it_leaves_nothing_and_can_be_done_again(store: Store, other: Sto
     assert import_lulu(store, path).counts.new == 2
 
 
-def test_an_import_is_recorded(store: Store, other: Store, path: Path) -> None:
+def test_a_lulu_import_is_recorded(store: Store, other: Store, path: Path) -> None:
     import_lulu(store, lulu_database(path, sessions=[*ONE, {"id": "two"}], messages=[said(1), said(2, role="tool")]))
 
     (recorded,) = other.query(imports.page).items
@@ -227,7 +229,7 @@ def test_an_import_is_recorded(store: Store, other: Store, path: Path) -> None:
     assert len(recorded.report["problems"]) == 1
 
 
-def test_damage_that_is_met_on_the_way_fails_the_import_and_what_came_before_stays(
+def test_a_lulu_import_that_meets_damage_fails_and_keeps_earlier_batches(
     store: Store, other: Store, path: Path
 ) -> None:
     long = [said(n, session_id="two", content="x" * 3000) for n in range(200)]
@@ -244,7 +246,7 @@ def test_damage_that_is_met_on_the_way_fails_the_import_and_what_came_before_sta
     assert [each.id for each in other.query(sessions.page).items] == ["one"]
 
 
-def test_to_bring_more_messages_is_no_activity_of_a_session(
+def test_a_second_lulu_import_is_no_activity_of_a_session(
     store: Store, other: Store, path: Path, clock: SettableClock
 ) -> None:
     import_lulu(store, lulu_database(path, sessions=ONE, messages=[said(1)]))

@@ -57,7 +57,7 @@ def journal_of(store: Store) -> list[JournalEvent]:
 # --- sessions --------------------------------------------------------------------------------------------------
 
 
-def test_a_session_becomes_an_agents_in_its_project(store: Store, other: Store, path: Path) -> None:
+def test_a_memva_session_becomes_an_agent_session_in_its_project(store: Store, other: Store, path: Path) -> None:
     rows = [{"id": "one", "metadata": '{"should_auto_start":true}'}]
     report = import_memva(store, memva_database(path, sessions=rows, events=[prompt(1, "Go.")]))
 
@@ -82,7 +82,7 @@ def test_a_session_becomes_an_agents_in_its_project(store: Store, other: Store, 
     ],
     ids=["nothing said", "first by time", "only answered", "a command", "a broken event", "as memva writes it"],
 )
-def test_without_a_title_it_is_called_after_the_first_prompt(
+def test_a_memva_session_without_a_title_is_named_after_its_first_prompt(
     store: Store, other: Store, path: Path, events: list[dict[str, Any]], name: str
 ) -> None:
     import_memva(store, memva_database(path, sessions=[{"id": "one", "title": None}], events=events))
@@ -90,7 +90,7 @@ def test_without_a_title_it_is_called_after_the_first_prompt(
     assert other.query(sessions.get, "one").name == name
 
 
-def test_statuses_are_read(store: Store, other: Store, path: Path) -> None:
+def test_memva_statuses_are_translated(store: Store, other: Store, path: Path) -> None:
     words = [("active", None), ("active", "processing"), ("completed", "completed"), ("error", "error")]
     rows = [{"id": str(n), "status": status, "claude_status": agent} for n, (status, agent) in enumerate(words)]
 
@@ -115,7 +115,7 @@ BROKEN_SESSIONS: list[tuple[dict[str, Any], str]] = [
 ]
 
 
-def test_a_session_that_cannot_be_read_is_left_out_and_its_events_are_kept(
+def test_an_unreadable_memva_session_is_rejected_but_its_events_are_kept(
     store: Store, other: Store, path: Path
 ) -> None:
     rows = [{"id": f"s{n}", **columns} for n, (columns, _) in enumerate(BROKEN_SESSIONS)]
@@ -133,7 +133,7 @@ def test_a_session_that_cannot_be_read_is_left_out_and_its_events_are_kept(
 # --- events ----------------------------------------------------------------------------------------------------
 
 
-def test_events_go_into_the_journal_as_they_came(store: Store, other: Store, path: Path) -> None:
+def test_memva_events_go_into_the_journal_verbatim(store: Store, other: Store, path: Path) -> None:
     line = {
         "type": "assistant",
         "uuid": "own",
@@ -154,7 +154,7 @@ def test_events_go_into_the_journal_as_they_came(store: Store, other: Store, pat
     assert [kept.import_id] == report.import_ids
 
 
-def test_what_a_line_does_not_say_is_filled_in_from_the_columns(store: Store, other: Store, path: Path) -> None:
+def test_a_memva_event_takes_missing_values_from_its_columns(store: Store, other: Store, path: Path) -> None:
     columns = {"event_type": "system", "is_sidechain": 1, "parent_uuid": "e0", "timestamp": "2025-01-13 10:00:00"}
     import_memva(store, memva_database(path, sessions=ONE, events=[event(1, {"subtype": "init"}, **columns)]))
 
@@ -173,7 +173,7 @@ def test_what_a_line_does_not_say_is_filled_in_from_the_columns(store: Store, ot
     assert (kept.is_sidechain, kept.parent_uuid, kept.source_session_id) == (True, "e0", "agent-1")
 
 
-def test_events_come_by_their_time_then_as_they_were_inserted(
+def test_memva_events_are_sorted_by_time_then_insertion(
     store: Store, other: Store, path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(foreign_database, "BATCH_ROWS", 2)
@@ -186,7 +186,7 @@ def test_events_come_by_their_time_then_as_they_were_inserted(
     assert [each.content for each in other.query(messages.page, "one").items] == list("abcde")
 
 
-def test_what_can_be_read_becomes_messages(store: Store, other: Store, path: Path) -> None:
+def test_readable_memva_events_become_messages(store: Store, other: Store, path: Path) -> None:
     events = [
         prompt(1, "Find it."),
         answer(2, "Found it.", timestamp="2025-01-13T12:30:00Z"),
@@ -209,7 +209,7 @@ def test_what_can_be_read_becomes_messages(store: Store, other: Store, path: Pat
     assert (counts.read, counts.new, counts.messages, counts.sessions, counts.broken) == (7, 7, 3, 1, 0)
 
 
-def test_an_event_of_no_session_is_kept_without_one(store: Store, other: Store, path: Path) -> None:
+def test_a_memva_event_without_a_session_is_kept(store: Store, other: Store, path: Path) -> None:
     events = [prompt(1, "Go.", memva_session_id=None), prompt(2, "Go.", memva_session_id="nobody")]
     events += [prompt(3, "Go.", memva_session_id="a\x00b"), prompt(4, "Go.", session_id="", memva_session_id="nobody")]
 
@@ -231,7 +231,7 @@ BROKEN_EVENTS: list[tuple[dict[str, Any], str]] = [
 ]
 
 
-def test_an_event_that_cannot_be_read_is_left_out_and_the_rest_goes_in(store: Store, other: Store, path: Path) -> None:
+def test_an_unreadable_memva_event_is_rejected_and_the_rest_imported(store: Store, other: Store, path: Path) -> None:
     memva_database(path, sessions=ONE, events=[*[row for row, _ in BROKEN_EVENTS], prompt(8, "Go.")])
 
     report = import_memva(store, path)
@@ -242,14 +242,14 @@ def test_an_event_that_cannot_be_read_is_left_out_and_the_rest_goes_in(store: St
     assert (report.counts.read, report.counts.new, report.counts.broken) == (9, 2, 7)
 
 
-def test_events_of_unknown_types_are_kept_and_counted(store: Store, other: Store, path: Path) -> None:
+def test_memva_events_of_unknown_types_are_kept_and_counted(store: Store, other: Store, path: Path) -> None:
     report = import_memva(store, memva_database(path, sessions=ONE, events=[event(1, {}, event_type="omen")]))
 
     assert (report.counts.new, report.counts.unknown) == (2, 1)
     assert [each.event_type for each in journal_of(other)] == ["omen"]
 
 
-def test_secrets_are_struck_out_unless_told_otherwise(store: Store, other: Store, path: Path) -> None:
+def test_a_memva_import_redacts_secrets_by_default(store: Store, other: Store, path: Path) -> None:
     secret = "sk-ant-api03-" + "a1b2c3d4" * 4
     rows = [{"id": "one", "title": None}]
     memva_database(path, sessions=rows, events=[prompt(1, f"The key is {secret}")])
@@ -263,7 +263,7 @@ def test_secrets_are_struck_out_unless_told_otherwise(store: Store, other: Store
     assert other.query(messages.page, "one").items[0].content == f"The key is {secret}"
 
 
-def test_secrets_of_the_columns_of_sessions_and_events_are_struck_out(store: Store, other: Store, path: Path) -> None:
+def test_a_memva_import_redacts_secrets_in_columns(store: Store, other: Store, path: Path) -> None:
     secret = "sk-ant-api03-" + "a1b2c3d4" * 4
     rows = [{"id": "one", "title": secret, "metadata": json.dumps({"api_key": "plain", "note": secret})}]
     memva_database(path, sessions=rows, events=[prompt(1, "Go.", project_name=secret)])
@@ -279,7 +279,7 @@ def test_secrets_of_the_columns_of_sessions_and_events_are_struck_out(store: Sto
     assert other.query(sessions.get, "one").attributes == {"api_key": "plain", "note": secret}
 
 
-def test_what_is_told_of_what_was_left_out_has_no_secret(store: Store, other: Store, path: Path) -> None:
+def test_the_report_of_a_memva_import_redacts_secrets(store: Store, other: Store, path: Path) -> None:
     secret = "ghp_" + "a1b2c3d4" * 5
     report = import_memva(store, memva_database(path, sessions=ONE, events=[event(1, f"no JSON: {secret}")]))
 
@@ -290,7 +290,7 @@ def test_what_is_told_of_what_was_left_out_has_no_secret(store: Store, other: St
 # --- again -----------------------------------------------------------------------------------------------------
 
 
-def test_a_second_import_adds_nothing(store: Store, other: Store, path: Path, clock: SettableClock) -> None:
+def test_a_second_memva_import_adds_nothing(store: Store, other: Store, path: Path, clock: SettableClock) -> None:
     events = [prompt(1, "Go."), answer(2, "Gone."), event(3, "no JSON")]
     import_memva(store, memva_database(path, sessions=ONE, events=events))
     before = content(other)
@@ -303,7 +303,7 @@ def test_a_second_import_adds_nothing(store: Store, other: Store, path: Path, cl
     assert (again.unchanged, again.import_ids, len(other.query(imports.page).items)) == (1, [], 1)
 
 
-def test_what_came_since_is_added(store: Store, other: Store, path: Path) -> None:
+def test_a_second_memva_import_adds_new_rows(store: Store, other: Store, path: Path) -> None:
     first = import_memva(store, memva_database(path, sessions=ONE, events=[prompt(1, "Go.")]))
     write_rows(path, OF_MEMVA, sessions=[{"id": "two"}], events=[answer(2, "Gone.")])
 
@@ -317,7 +317,9 @@ def test_what_came_since_is_added(store: Store, other: Store, path: Path) -> Non
     assert other.query(sessions.page).items == []
 
 
-def test_a_dry_run_reports_the_same_and_writes_nothing(store: Store, other: Store, path: Path) -> None:
+def test_a_dry_run_of_a_memva_import_reports_the_same_and_writes_nothing(
+    store: Store, other: Store, path: Path
+) -> None:
     memva_database(path, sessions=ONE, events=[prompt(1, "Go."), event(2, "no JSON")])
     before = content(other)
 
@@ -329,7 +331,7 @@ def test_a_dry_run_reports_the_same_and_writes_nothing(store: Store, other: Stor
     assert {**tried.as_document(), "seconds": 0} == {**done.as_document(), "seconds": 0, "dry_run": True, "imports": []}
 
 
-def test_undone_it_leaves_nothing_and_can_be_done_again(store: Store, other: Store, path: Path) -> None:
+def test_an_undone_memva_import_leaves_nothing_and_can_be_repeated(store: Store, other: Store, path: Path) -> None:
     with store.begin() as uow:
         MessageFactory.create(uow=uow)
     before = content(other)
@@ -341,7 +343,7 @@ def test_undone_it_leaves_nothing_and_can_be_done_again(store: Store, other: Sto
     assert import_memva(store, path).counts.new == 3
 
 
-def test_an_import_is_recorded(store: Store, other: Store, path: Path) -> None:
+def test_a_memva_import_is_recorded(store: Store, other: Store, path: Path) -> None:
     import_memva(store, memva_database(path, sessions=ONE, events=[prompt(1, "Go."), event(2, "no JSON")]))
 
     (recorded,) = other.query(imports.page).items

@@ -57,7 +57,7 @@ def brought(store: Store, path: Path, **columns: Any) -> Job:
 # --- states ----------------------------------------------------------------------------------------------------
 
 
-def test_one_that_waits_goes_on_waiting(store: Store, path: Path) -> None:
+def test_a_pending_memva_job_stays_pending(store: Store, path: Path) -> None:
     job = brought(store, path, data='{"sessionId":"gone","prompt":"Go."}', priority=7, max_attempts=5)
 
     assert job.model_dump(exclude={"import_id"}) == {
@@ -80,7 +80,9 @@ def test_one_that_waits_goes_on_waiting(store: Store, path: Path) -> None:
 @pytest.mark.parametrize(
     ("scheduled_at", "ready"), [(None, True), ("2025-01-13 09:00:00", True), ("2999-01-01T00:00:00Z", False)]
 )
-def test_it_is_ready_once_its_time_has_come(store: Store, path: Path, scheduled_at: str | None, ready: bool) -> None:
+def test_a_pending_memva_job_is_ready_once_it_is_due(
+    store: Store, path: Path, scheduled_at: str | None, ready: bool
+) -> None:
     job = brought(store, path, scheduled_at=scheduled_at)
 
     assert job.ready is ready
@@ -88,14 +90,16 @@ def test_it_is_ready_once_its_time_has_come(store: Store, path: Path, scheduled_
 
 
 @pytest.mark.parametrize(("attempts", "of", "allowed"), [(0, 3, 3), (2, 3, 3), (3, 3, 4), (9, 3, 10), (0, 0, 1)])
-def test_one_that_waits_may_be_tried_once_more(store: Store, path: Path, attempts: int, of: int, allowed: int) -> None:
+def test_a_pending_memva_job_has_at_least_one_attempt_left(
+    store: Store, path: Path, attempts: int, of: int, allowed: int
+) -> None:
     job = brought(store, path, attempts=attempts, max_attempts=of, error="it broke")
 
     assert (job.status, job.attempts, job.max_attempts, job.error) == (JobStatus.PENDING, attempts, allowed, "it broke")
     assert job.started_at == (LATE if attempts else None)
 
 
-def test_one_that_was_at_work_waits_again(store: Store, path: Path) -> None:
+def test_a_memva_job_in_progress_becomes_pending(store: Store, path: Path) -> None:
     job = brought(store, path, status="processing", attempts=1, started_at=BEGUN)
 
     assert (job.status, job.ready, job.attempts, job.max_attempts) == (JobStatus.PENDING, True, 1, 3)
@@ -105,7 +109,7 @@ def test_one_that_was_at_work_waits_again(store: Store, path: Path) -> None:
 
 
 @pytest.mark.parametrize(("before", "after"), [(None, ""), (" ", ""), ("it broke", "; before: it broke")])
-def test_one_that_was_at_its_last_attempt_has_failed_and_says_why(
+def test_a_memva_job_at_its_last_attempt_fails_with_the_reason(
     store: Store, path: Path, before: str | None, after: str
 ) -> None:
     job = brought(store, path, status="processing", attempts=3, started_at=BEGUN, error=before)
@@ -119,7 +123,7 @@ def test_one_that_was_at_its_last_attempt_has_failed_and_says_why(
     ("status", "error", "result"), [("completed", None, {"cost": 1.5}), ("failed", "it broke", None)]
 )
 @pytest.mark.parametrize("times", [True, False], ids=["with times", "without"])
-def test_one_that_is_over_is_over(
+def test_a_finished_memva_job_stays_finished(
     store: Store, path: Path, *, status: str, error: str | None, result: Any, times: bool
 ) -> None:
     given = {"started_at": BEGUN, "completed_at": ENDED} if times else {}
@@ -130,7 +134,7 @@ def test_one_that_is_over_is_over(
     assert (job.started_at, job.completed_at) == ((BEGUN_AT, ENDED_AT) if times else (LATE, LATE))
 
 
-def test_what_does_not_agree_is_made_to(store: Store, other: Store, path: Path) -> None:
+def test_inconsistent_columns_of_a_memva_job_are_made_consistent(store: Store, other: Store, path: Path) -> None:
     every = product(
         ["pending", "processing", "completed", "failed"], [BEGUN, None], [ENDED, None], [0, 1, 7, None], [0, 2, None]
     )
@@ -174,9 +178,7 @@ DOCUMENTS: list[tuple[Any, Any]] = [
 
 
 @pytest.mark.parametrize("column", ["data", "result"])
-def test_data_and_result_are_json_where_they_can_be_and_else_text(
-    store: Store, other: Store, path: Path, column: str
-) -> None:
+def test_memva_job_data_and_results_are_json_or_else_text(store: Store, other: Store, path: Path, column: str) -> None:
     loose = "CREATE TABLE jobs (id TEXT PRIMARY KEY, type TEXT, data, status TEXT, result, created_at TEXT)"
     memva_database(path)
     with closing(sqlite3.connect(path)) as theirs:
@@ -193,7 +195,7 @@ def test_data_and_result_are_json_where_they_can_be_and_else_text(
 
 
 @pytest.mark.parametrize("name", ["sessionId", "session_id", "memva_session_id"])
-def test_a_job_is_of_the_session_that_its_data_name(store: Store, other: Store, path: Path, name: str) -> None:
+def test_a_memva_job_belongs_to_the_session_its_data_name(store: Store, other: Store, path: Path, name: str) -> None:
     with store.begin() as uow:
         SessionFactory.create(uow=uow, id="ours")
     named = ["one", "ours", "nobody", "", 5, None, ["one"], "x" * 300, "a\x00b"]
@@ -205,7 +207,7 @@ def test_a_job_is_of_the_session_that_its_data_name(store: Store, other: Store, 
     assert [each.session_id for each in jobs_of(other)] == ["one", "ours", *[None] * 8]
 
 
-def test_secrets_are_struck_out_unless_told_otherwise(store: Store, other: Store, path: Path) -> None:
+def test_an_import_of_memva_jobs_redacts_secrets_by_default(store: Store, other: Store, path: Path) -> None:
     given = {"data": json.dumps({"api_key": "plain", "prompt": SECRET}), "result": SECRET, "error": SECRET}
     report = import_memva(store, memva_database(path, jobs=[{"id": "job", "status": "completed", **given}]))
 
@@ -239,7 +241,7 @@ BROKEN: list[tuple[dict[str, Any], str]] = [
 ]
 
 
-def test_a_job_that_cannot_be_read_is_left_out_and_the_rest_goes_in(store: Store, other: Store, path: Path) -> None:
+def test_an_unreadable_memva_job_is_rejected_and_the_rest_imported(store: Store, other: Store, path: Path) -> None:
     rows = [{"id": f"bad-{n:02}", **columns} for n, (columns, _) in enumerate(BROKEN)]
     report = import_memva(store, memva_database(path, jobs=[*rows, {"id": "good"}]))
 
@@ -250,9 +252,7 @@ def test_a_job_that_cannot_be_read_is_left_out_and_the_rest_goes_in(store: Store
     assert (report.counts.read, report.counts.new, report.counts.broken) == (len(BROKEN) + 1, 1, len(BROKEN))
 
 
-def test_a_file_without_jobs_or_without_most_of_their_columns_is_read_all_the_same(
-    store: Store, other: Store, path: Path
-) -> None:
+def test_a_memva_file_without_jobs_or_most_of_their_columns_is_read(store: Store, other: Store, path: Path) -> None:
     memva_database(path, sessions=[{"id": "one"}])
     with closing(sqlite3.connect(path)) as theirs:
         theirs.execute("DROP TABLE jobs")
@@ -275,7 +275,7 @@ def test_a_file_without_jobs_or_without_most_of_their_columns_is_read_all_the_sa
 # --- again -----------------------------------------------------------------------------------------------------
 
 
-def test_a_second_import_brings_what_came_since_and_leaves_the_rest_as_it_is(
+def test_a_second_import_of_memva_jobs_adds_only_new_ones(
     store: Store, other: Store, path: Path, clock: SettableClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(foreign_database, "BATCH_ROWS", 2)
@@ -295,7 +295,7 @@ def test_a_second_import_brings_what_came_since_and_leaves_the_rest_as_it_is(
     assert not any(content(other).values())
 
 
-def test_a_job_of_somebody_else_under_the_id_stays_as_it_is(store: Store, other: Store, path: Path) -> None:
+def test_an_import_of_memva_jobs_leaves_an_existing_job_of_the_id_alone(store: Store, other: Store, path: Path) -> None:
     with store.begin() as uow:
         JobFactory.create(uow=uow, id="job", type="ours")
     before = content(other)
@@ -305,7 +305,7 @@ def test_a_job_of_somebody_else_under_the_id_stays_as_it_is(store: Store, other:
     assert (content(other), report.counts.duplicate, report.unchanged) == (before, 1, 1)
 
 
-def test_a_dry_run_reports_the_same_and_writes_nothing(store: Store, other: Store, path: Path) -> None:
+def test_a_dry_run_of_memva_jobs_reports_the_same_and_writes_nothing(store: Store, other: Store, path: Path) -> None:
     jobs = [{"id": "a", "data": '{"sessionId":"one"}'}, {"id": "b", "status": "asleep"}]
     memva_database(path, sessions=[{"id": "one"}], jobs=jobs)
     before = content(other)
@@ -318,7 +318,7 @@ def test_a_dry_run_reports_the_same_and_writes_nothing(store: Store, other: Stor
     assert {**tried.as_document(), "seconds": 0} == {**done.as_document(), "seconds": 0, "dry_run": True, "imports": []}
 
 
-def test_undone_it_leaves_the_jobs_that_were_taken_up_here_with_their_session(
+def test_an_undone_memva_import_keeps_jobs_started_here_and_their_session(
     store: Store, other: Store, path: Path
 ) -> None:
     data = [f'{{"sessionId":"{name}"}}' for name in ("one", "two")]

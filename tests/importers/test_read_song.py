@@ -44,12 +44,12 @@ def test_a_song_is_as_long_as_its_longest_track(read_tracks: ReadTracks) -> None
     assert read_tracks([rest(3)], [rest(8)], [rest(5)]).timeline.beats == 8
 
 
-def test_the_last_beat_is_the_first_one_at_or_after_the_end(read_tracks: ReadTracks) -> None:
+def test_the_last_beat_of_a_song_is_the_first_at_or_after_its_end(read_tracks: ReadTracks) -> None:
     assert read_tracks([rest(4)]).timeline.beats == 4
     assert read_tracks([rest(4 + 1 / TICKS)]).timeline.beats == 5
 
 
-def test_silence_before_the_end_of_a_track_counts(read_tracks: ReadTracks) -> None:
+def test_silence_before_the_end_of_a_track_counts_towards_a_song(read_tracks: ReadTracks) -> None:
     assert read_tracks([rest(1), mido.MetaMessage("end_of_track", time=ticks(3))]).timeline.beats == 4
 
 
@@ -60,17 +60,17 @@ def test_a_song_without_length_has_one_marker_and_no_beats(read_tracks: ReadTrac
     assert song.markers == (SongMarker(0, "beat 0"),)
 
 
-def test_format_0_is_read(read_tracks: ReadTracks) -> None:
+def test_a_midi_file_of_format_0_is_read(read_tracks: ReadTracks) -> None:
     assert read_tracks([marker("Verse", after=2), rest(2)], kind=0).markers == (SongMarker(2, "Verse"),)
 
 
-def test_a_meta_event_that_mido_has_no_name_for_keeps_its_time(read_tracks: ReadTracks) -> None:
+def test_a_midi_meta_event_unknown_to_mido_keeps_its_time(read_tracks: ReadTracks) -> None:
     program_name = mido.UnknownMetaMessage(0x08, data=b"Piano", time=ticks(2))
 
     assert read_tracks([program_name, marker("Verse", after=1)]).markers == (SongMarker(3, "Verse"),)
 
 
-def test_mido_is_left_as_it_is_for_others() -> None:
+def test_reading_a_song_leaves_mido_unpatched() -> None:
     data = as_bytes([mido.UnknownMetaMessage(0x08, data=b"Piano", time=ticks(2))])
 
     assert mido.MidiFile(file=io.BytesIO(data)).tracks[0][0].type == "unknown_meta"
@@ -97,17 +97,17 @@ def test_a_song_plays_at_120_until_its_first_tempo(read_tracks: ReadTracks) -> N
     assert song.duration_seconds == 2 + 4
 
 
-def test_of_several_tempos_at_one_beat_the_last_one_counts(read_tracks: ReadTracks) -> None:
+def test_the_last_of_several_tempos_at_one_beat_of_a_song_counts(read_tracks: ReadTracks) -> None:
     assert read_tracks([tempo(90), tempo(60), rest(4)]).timeline.tempo_map == (TempoChange(0, 60),)
 
 
-def test_a_tempo_that_changes_nothing_is_dropped(read_tracks: ReadTracks) -> None:
+def test_a_tempo_change_to_the_same_tempo_is_dropped(read_tracks: ReadTracks) -> None:
     song = read_tracks([tempo(90), tempo(90, after=4), tempo(60, after=4), rest(4)])
 
     assert song.timeline.tempo_map == (TempoChange(0, 90), TempoChange(8, 60))
 
 
-def test_tempos_of_all_tracks_are_merged(read_tracks: ReadTracks) -> None:
+def test_tempos_of_all_tracks_of_a_song_are_merged(read_tracks: ReadTracks) -> None:
     song = read_tracks([tempo(90), tempo(60, after=8)], [tempo(72, after=4), rest(8)])
 
     assert [(change.beat, change.tempo_bpm) for change in song.timeline.tempo_map] == [(0, 90), (4, 72), (8, 60)]
@@ -126,7 +126,7 @@ def test_a_tempo_cut_down_to_whole_microseconds_is_read_as_it_was_meant(read_tra
     assert read_tracks([cut_down, rest(1)]).timeline.tempo_map == (TempoChange(0, 110),)
 
 
-def test_tempo_at_changes_on_the_very_beat(read_tracks: ReadTracks) -> None:
+def test_tempo_at_changes_on_the_beat_of_the_change(read_tracks: ReadTracks) -> None:
     song = read_tracks([tempo(90), tempo(60, after=4), rest(4)])
 
     assert [song.timeline.tempo_at(beat) for beat in (-1, 0, 3.999, 4, 100)] == [90, 90, 90, 60, 60]
@@ -141,7 +141,7 @@ def test_seconds_at_follows_the_tempo_map(read_tracks: ReadTracks) -> None:
 # Markers
 
 
-def test_a_file_without_markers_gets_one_every_sixteen_beats(read_tracks: ReadTracks) -> None:
+def test_a_song_without_markers_gets_one_every_sixteen_beats(read_tracks: ReadTracks) -> None:
     assert read_tracks([rest(33)]).markers == (
         SongMarker(0, "beat 0"),
         SongMarker(16, "beat 16"),
@@ -149,37 +149,37 @@ def test_a_file_without_markers_gets_one_every_sixteen_beats(read_tracks: ReadTr
     )
 
 
-def test_a_made_up_marker_may_stand_on_the_last_beat(read_tracks: ReadTracks) -> None:
+def test_a_generated_marker_of_a_song_may_stand_on_its_last_beat(read_tracks: ReadTracks) -> None:
     assert read_tracks([rest(16)]).markers[-1] == SongMarker(16, "beat 16")
 
 
-def test_markers_of_all_tracks_are_sorted_by_beat(read_tracks: ReadTracks) -> None:
+def test_markers_of_all_tracks_of_a_song_are_sorted_by_beat(read_tracks: ReadTracks) -> None:
     song = read_tracks([marker("Verse", after=4)], [marker("Intro"), marker("Chorus", after=8)])
 
     assert [(at.beat, at.name) for at in song.markers] == [(0, "Intro"), (4, "Verse"), (8, "Chorus")]
 
 
-def test_cue_markers_count_where_there_are_no_markers(read_tracks: ReadTracks) -> None:
+def test_cue_markers_count_in_a_song_without_markers(read_tracks: ReadTracks) -> None:
     assert read_tracks([marker("Curtain", after=4, kind="cue_marker")]).markers == (SongMarker(4, "Curtain"),)
 
 
-def test_cue_markers_do_not_count_beside_markers(read_tracks: ReadTracks) -> None:
+def test_cue_markers_do_not_count_in_a_song_with_markers(read_tracks: ReadTracks) -> None:
     song = read_tracks([marker("Verse"), marker("Curtain", after=4, kind="cue_marker")])
 
     assert song.markers == (SongMarker(0, "Verse"),)
 
 
-def test_markers_without_a_name_are_dropped(read_tracks: ReadTracks) -> None:
+def test_song_markers_without_a_name_are_dropped(read_tracks: ReadTracks) -> None:
     song = read_tracks([marker(" \x00\t"), marker("Verse", after=1), marker("", after=1)])
 
     assert song.markers == (SongMarker(1, "Verse"),)
 
 
-def test_a_file_whose_markers_all_lack_a_name_has_none(read_tracks: ReadTracks) -> None:
+def test_a_song_whose_markers_all_lack_a_name_has_none(read_tracks: ReadTracks) -> None:
     assert read_tracks([marker("  "), rest(4)]).markers == (SongMarker(0, "beat 0"),)
 
 
-def test_a_marker_that_every_track_repeats_is_kept_once(read_tracks: ReadTracks) -> None:
+def test_a_song_marker_repeated_in_every_track_is_kept_once(read_tracks: ReadTracks) -> None:
     song = read_tracks([marker("Verse", after=4)], [marker("Verse", after=4)], [marker("Solo", after=4)])
 
     assert song.markers == (SongMarker(4, "Verse"), SongMarker(4, "Solo"))
@@ -197,7 +197,7 @@ def test_a_marker_that_every_track_repeats_is_kept_once(read_tracks: ReadTracks)
         (b"x" * 199 + b" yz", "x" * 199),
     ],
 )
-def test_names_are_made_presentable(read_tracks: ReadTracks, written: bytes, name: str) -> None:
+def test_names_in_a_song_are_made_printable(read_tracks: ReadTracks, written: bytes, name: str) -> None:
     assert read_tracks([marker(written.decode("latin-1"))]).markers == (SongMarker(0, name),)
 
 
@@ -217,7 +217,7 @@ def test_a_song_without_track_names_is_named_after_its_file(read_tracks: ReadTra
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="elsewhere every file name is text")
-def test_a_file_name_that_is_not_text_can_still_be_stored(read_tracks: ReadTracks) -> None:
+def test_a_song_file_name_that_is_not_text_can_be_stored(read_tracks: ReadTracks) -> None:
     song = read_tracks([rest(1)], name=os.fsdecode(b"caf\xe9.mid"))
 
     assert (song.name, song.source) == ("caf?", "caf?.mid")
@@ -235,20 +235,20 @@ def test_a_song_knows_its_file_and_the_checksum_of_its_bytes(tmp_path: Path) -> 
 # Format 2: patterns
 
 
-def test_patterns_play_one_after_the_other(read_tracks: ReadTracks) -> None:
+def test_midi_patterns_play_one_after_the_other(read_tracks: ReadTracks) -> None:
     song = read_tracks([title("Groove"), rest(4)], [rest(8)], [title("Fill"), rest(2)], kind=2)
 
     assert song.timeline.beats == 14
     assert song.markers == (SongMarker(0, "Groove"), SongMarker(4, "pattern 2"), SongMarker(12, "Fill"))
 
 
-def test_a_pattern_without_length_is_skipped(read_tracks: ReadTracks) -> None:
+def test_a_midi_pattern_without_length_is_skipped(read_tracks: ReadTracks) -> None:
     song = read_tracks([title("Conductor")], [rest(4)], [], [rest(4)], kind=2)
 
     assert song.markers == (SongMarker(0, "pattern 1"), SongMarker(4, "pattern 2"))
 
 
-def test_tempos_and_markers_of_a_pattern_count_from_its_start(read_tracks: ReadTracks) -> None:
+def test_tempos_and_markers_of_a_midi_pattern_count_from_its_start(read_tracks: ReadTracks) -> None:
     song = read_tracks([rest(4)], [tempo(60, after=1), marker("Break", after=1), rest(2)], kind=2)
 
     assert song.timeline.tempo_map == (TempoChange(0, 120), TempoChange(5, 60))
@@ -279,7 +279,7 @@ def test_smpte_time_ignores_tempos(read_tracks: ReadTracks) -> None:
 
 @settings(deadline=None)
 @given(steps=st.lists(st.tuples(st.integers(0, 5000), st.integers(60_061, 0xFFFFFF)), max_size=10))
-def test_durations_agree_with_midos(tmp_path_factory: pytest.TempPathFactory, steps: list[tuple[int, int]]) -> None:
+def test_song_durations_agree_with_mido(tmp_path_factory: pytest.TempPathFactory, steps: list[tuple[int, int]]) -> None:
     path = tmp_path_factory.getbasetemp() / "steps.mid"
     track = [mido.MetaMessage("set_tempo", time=time, tempo=tempo) for time, tempo in steps]
     path.write_bytes(as_bytes([*track, rest(4)]))
@@ -322,13 +322,13 @@ MALFORMED = {
 
 
 @needs_shared_data
-def test_every_real_file_is_known_here() -> None:
+def test_song_tests_know_every_real_midi_file() -> None:
     assert {path.name for path in MUSIC.glob("*.mid")} == REAL.keys() | MALFORMED.keys()
 
 
 @needs_shared_data
 @pytest.mark.parametrize(("file", "fact"), REAL.items(), ids=REAL)
-def test_a_real_file_is_read_as_it_is_known(file: str, fact: Fact) -> None:
+def test_a_real_midi_file_is_read_as_known(file: str, fact: Fact) -> None:
     song = read_song(MUSIC / file)
 
     assert (song.name, song.timeline.beats, len(song.markers)) == (fact.name, fact.beats, fact.markers)
@@ -337,7 +337,7 @@ def test_a_real_file_is_read_as_it_is_known(file: str, fact: Fact) -> None:
 
 
 @needs_shared_data
-def test_a_real_file_that_repeats_its_tempos_has_each_change_once() -> None:
+def test_a_real_midi_file_that_repeats_its_tempos_has_each_change_once() -> None:
     path = MUSIC / "nfroidure-Avgvst__TogetherAgain.mid"
     events = [message for message in mido.MidiFile(path).merged_track if message.type == "set_tempo"]
 
@@ -346,7 +346,7 @@ def test_a_real_file_that_repeats_its_tempos_has_each_change_once() -> None:
 
 @needs_shared_data
 @pytest.mark.parametrize("file", sorted(REAL.keys() - FORMAT_2))
-def test_a_real_file_lasts_as_long_as_mido_says(file: str) -> None:
+def test_a_real_midi_file_lasts_as_long_as_mido_says(file: str) -> None:
     expected = mido.MidiFile(MUSIC / file).length
 
     assert math.isclose(read_song(MUSIC / file).duration_seconds, expected, rel_tol=1e-5)
@@ -354,6 +354,6 @@ def test_a_real_file_lasts_as_long_as_mido_says(file: str) -> None:
 
 @needs_shared_data
 @pytest.mark.parametrize(("file", "reason"), MALFORMED.items(), ids=MALFORMED)
-def test_a_malformed_real_file_is_refused(file: str, reason: str) -> None:
+def test_a_malformed_real_midi_file_is_refused(file: str, reason: str) -> None:
     with pytest.raises(ImportRejected, match=reason):
         read_song(MUSIC / file)

@@ -52,11 +52,11 @@ def refusal(path: Path | str) -> ImportRejected:
 # Time
 
 
-def test_a_tempo_above_999_is_refused_by_its_number(rejection: Rejection) -> None:
+def test_a_song_tempo_above_999_is_refused_with_its_value(rejection: Rejection) -> None:
     assert "1000 bpm" in rejection(as_bytes([tempo(1000), rest(1)])).reason
 
 
-def test_a_tempo_of_no_microseconds_is_refused(rejection: Rejection) -> None:
+def test_a_song_tempo_of_no_microseconds_is_refused(rejection: Rejection) -> None:
     assert "0 microseconds" in rejection(one_track(b"\x00\xff\x51\x03\x00\x00\x00" + END_OF_TRACK)).reason
 
 
@@ -64,9 +64,7 @@ def test_smpte_time_of_an_unknown_frame_rate_is_refused(rejection: Rejection) ->
     assert "17 frames" in rejection(as_bytes([rest(1)], division=smpte(17, 40))).reason
 
 
-def test_more_changes_of_tempo_than_music_has_are_refused(
-    rejection: Rejection, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_song_with_too_many_tempo_changes_is_refused(rejection: Rejection, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(midi, "MAX_TEMPO_CHANGES", 3)
     changes = [tempo(bpm, after=1) for bpm in (60, 70, 80)]
 
@@ -76,7 +74,7 @@ def test_more_changes_of_tempo_than_music_has_are_refused(
 # Markers
 
 
-def test_more_markers_than_a_session_should_hold_are_refused(rejection: Rejection) -> None:
+def test_a_song_with_too_many_markers_is_refused(rejection: Rejection) -> None:
     assert "more than 10000 markers" in rejection(as_bytes([marker(f"{n}") for n in range(10_001)])).reason
 
 
@@ -91,7 +89,7 @@ def test_a_song_may_have_10_000_markers(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("division", [0, smpte(25, 0)])
-def test_a_beat_without_ticks_is_refused(rejection: Rejection, division: int) -> None:
+def test_a_song_with_beats_without_ticks_is_refused(rejection: Rejection, division: int) -> None:
     assert "0 ticks" in rejection(as_bytes([rest(1)], division=division)).reason
 
 
@@ -127,42 +125,42 @@ DAMAGED = {
 
 
 @pytest.mark.parametrize("damage", DAMAGED.values(), ids=DAMAGED)
-def test_a_damaged_file_is_refused_in_words(rejection: Rejection, damage: Damage) -> None:
+def test_a_damaged_midi_file_is_refused_with_a_reason(rejection: Rejection, damage: Damage) -> None:
     refused = rejection(damage.data)
 
     assert damage.reason in refused.reason
     assert isinstance(refused.__cause__, damage.cause) if damage.cause else refused.__cause__ is None
 
 
-def test_a_missing_file_is_refused(tmp_path: Path) -> None:
+def test_a_missing_midi_file_is_refused(tmp_path: Path) -> None:
     refused = refusal(tmp_path / "none.mid")
 
     assert refused.reason == "there is no such file"
     assert refused.source == str(tmp_path / "none.mid")
 
 
-def test_a_folder_is_refused(tmp_path: Path) -> None:
+def test_a_folder_is_refused_as_a_midi_file(tmp_path: Path) -> None:
     assert "folder" in refusal(tmp_path).reason
 
 
-def test_a_file_in_a_file_is_refused(tmp_path: Path) -> None:
+def test_a_midi_path_through_a_file_is_refused(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
 
     assert "cannot be read" in refusal(tmp_path / "file" / "song.mid").reason
 
 
-def test_a_path_that_no_file_can_have_is_refused() -> None:
+def test_an_impossible_midi_path_is_refused() -> None:
     assert "cannot be read" in refusal("no\0file.mid").reason
 
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no named pipes")
-def test_a_pipe_is_refused_and_not_waited_for(tmp_path: Path) -> None:
+def test_a_pipe_is_refused_as_a_midi_file_without_waiting(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
 
     assert "regular file" in refusal(tmp_path / "pipe").reason
 
 
-def test_a_file_that_may_not_be_read_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_midi_file_without_read_permission_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def forbid(path: Path) -> bytes:
         raise PermissionError(13, "Permission denied", str(path))
 
@@ -175,14 +173,14 @@ def test_a_file_that_may_not_be_read_is_refused(tmp_path: Path, monkeypatch: pyt
     assert isinstance(refused.__cause__, PermissionError)
 
 
-def test_a_file_of_more_than_64_mib_is_refused_unread(tmp_path: Path) -> None:
+def test_a_midi_file_of_more_than_64_mib_is_refused_unread(tmp_path: Path) -> None:
     with (tmp_path / "file.mid").open("wb") as file:
         file.truncate(64 * 1024**2 + 1)
 
     assert "larger than 64 MiB" in refusal(tmp_path / "file.mid").reason
 
 
-def test_more_music_than_memory_can_hold_is_refused(rejection: Rejection, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_song_too_large_for_memory_is_refused(rejection: Rejection, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(midi, "MAX_EVENT_BYTES", 1024)
 
     assert "of music" in rejection(as_bytes([rest(0)] * 1000)).reason
@@ -216,7 +214,7 @@ edits = st.tuples(st.integers(0, len(BUSY)), st.integers(0, 3), st.binary(max_si
 
 @settings(deadline=None)
 @given(changes=st.lists(edits, min_size=1, max_size=5), length=st.integers(len(BUSY) // 2, len(BUSY) * 2))
-def test_changed_bytes_give_a_song_or_a_refusal(
+def test_a_midi_file_with_changed_bytes_gives_a_song_or_a_refusal(
     tmp_path_factory: pytest.TempPathFactory, changes: list[tuple[int, int, bytes]], length: int
 ) -> None:
     path = tmp_path_factory.getbasetemp() / "changed.mid"

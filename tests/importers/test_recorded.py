@@ -21,7 +21,7 @@ SOURCE = Path("/srv/lulu.db")
 # --- names -----------------------------------------------------------------------------------------------------
 
 
-def test_a_source_is_called_by_its_whole_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_import_source_is_named_by_its_whole_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "theirs").mkdir()
     (tmp_path / "link").symlink_to(tmp_path / "theirs")
     monkeypatch.chdir(tmp_path)
@@ -30,7 +30,7 @@ def test_a_source_is_called_by_its_whole_path(tmp_path: Path, monkeypatch: pytes
     assert source_name(Path(os.fsdecode(b"/srv/t\xff.db"))) == r"/srv/t\xff.db"
 
 
-def test_a_link_to_itself_has_a_name(tmp_path: Path) -> None:
+def test_a_circular_link_has_an_import_source_name(tmp_path: Path) -> None:
     (tmp_path / "loop").symlink_to(tmp_path / "loop")
 
     assert source_name(tmp_path / "loop") == f"{tmp_path.resolve()}/loop"
@@ -39,7 +39,7 @@ def test_a_link_to_itself_has_a_name(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "path", ["/srv/a\0b", "/" + "x" * 5000, "/" + "x/" * 3000 + "ä" * 50], ids=["NUL", "long", "deep"]
 )
-def test_what_no_file_can_be_called_has_a_name_that_a_column_takes(store: Store, path: str) -> None:
+def test_an_impossible_path_has_an_import_source_name_a_column_takes(store: Store, path: str) -> None:
     name = source_name(Path(path))
 
     made = store.run(imports.begin, "lulu", name, "print")
@@ -47,7 +47,7 @@ def test_what_no_file_can_be_called_has_a_name_that_a_column_takes(store: Store,
     assert (made.source, name.isprintable(), name[:4]) == (name, True, path[:4])
 
 
-def test_paths_that_are_too_long_keep_apart() -> None:
+def test_import_source_names_of_too_long_paths_stay_distinct() -> None:
     long = "/" + "x" * 3000
 
     assert source_name(Path(f"{long}a")) != source_name(Path(f"{long}b"))
@@ -57,7 +57,7 @@ def test_paths_that_are_too_long_keep_apart() -> None:
 
 
 @pytest.mark.parametrize("noted", [True, False])
-def test_what_is_written_to_a_session_of_others_is_no_activity_once_that_was_noted(
+def test_an_import_that_noted_activity_of_a_session_adds_no_more(
     store: Store, other: Store, clock: SettableClock, noted: bool
 ) -> None:
     jam = make(store, SessionFactory)
@@ -84,7 +84,7 @@ def bring_one(uow: UnitOfWork, part: Part) -> None:
     part.counts.new += 1
 
 
-def test_one_that_is_broken_off_by_hand_has_failed_and_keeps_what_it_brought(store: Store, other: Store) -> None:
+def test_an_interrupted_import_fails_and_keeps_its_batches(store: Store, other: Store) -> None:
     with (
         pytest.raises(KeyboardInterrupt),
         running(store, "lulu", dry_run=False) as run,
@@ -98,7 +98,7 @@ def test_one_that_is_broken_off_by_hand_has_failed_and_keeps_what_it_brought(sto
     assert len(other.query(sessions.page).items) == 1
 
 
-def test_one_that_is_taken_over_says_so_at_its_end(store: Store, other: Store) -> None:
+def test_an_import_taken_over_by_another_run_says_so_at_its_end(store: Store, other: Store) -> None:
     with (
         pytest.raises(IllegalTransition, match="was taken over by another run"),
         running(store, "lulu", dry_run=False) as run,

@@ -52,7 +52,7 @@ def as_read(document: Any) -> tuple[Any, int]:
 @pytest.mark.parametrize(
     "text", ["{}", "export KEY={}", 'key: "{}";', "the key is {}\nand so on", "https://x/?k={}&y=1"]
 )
-def test_a_token_is_struck_out_wherever_it_stands(token: str, text: str) -> None:
+def test_a_token_is_redacted_wherever_it_stands(token: str, text: str) -> None:
     kept, count = as_read({"message": {"content": [{"type": "text", "text": text.format(token)}]}})
 
     left = kept["message"]["content"][0]["text"]
@@ -102,7 +102,7 @@ def test_a_token_is_struck_out_wherever_it_stands(token: str, text: str) -> None
         ("sent as bearer abcdefgh12345678 to", "sent as bearer [redacted] to"),
     ],
 )
-def test_what_stands_behind_a_name_in_a_text_is_struck_out_and_the_name_stays(text: str, left: str) -> None:
+def test_a_value_behind_a_secret_name_in_text_is_redacted_but_not_the_name(text: str, left: str) -> None:
     assert as_read({"text": text}) == ({"text": left}, 1)
 
 
@@ -114,7 +114,7 @@ def test_what_stands_behind_a_name_in_a_text_is_struck_out_and_the_name_stays(te
         *("organizationUuid", "openai-organization"),
     ],
 )
-def test_what_is_called_a_secret_is_struck_out_whatever_it_looks_like(name: str) -> None:
+def test_a_member_with_a_secret_name_is_redacted_whatever_its_value(name: str) -> None:
     assert as_read({"deep": [{name: "plain", "other": "plain"}]}) == ({"deep": [{name: REDACTED, "other": "plain"}]}, 1)
     assert as_read({name: ["one", "two"]}) == ({name: [REDACTED, REDACTED]}, 2)
 
@@ -123,12 +123,12 @@ def test_what_is_called_a_secret_is_struck_out_whatever_it_looks_like(name: str)
 @pytest.mark.parametrize(
     "before", ["\x1b[32m", "\x1b[38;5;196m", r"\n", r"\t", r"\u001b[31m", r"\u000a", r"\x1b", "%20", "%3D", "x_", "="]
 )
-def test_a_token_is_struck_out_behind_an_escape_and_an_underscore(token: str, before: str) -> None:
+def test_a_token_is_redacted_behind_an_escape_and_an_underscore(token: str, before: str) -> None:
     assert as_read({"text": f"a{before}{token}"}) == ({"text": f"a{before}{REDACTED}"}, 1)
 
 
 @pytest.mark.parametrize("lead", ["", "+", "   2→", "> ", "id_rsa:2:", '    "'])
-def test_a_private_key_is_struck_out_of_a_list_of_its_lines(lead: str) -> None:
+def test_a_private_key_is_redacted_in_a_list_of_its_lines(lead: str) -> None:
     lines = [
         "a",
         BEGIN.format("RSA PRIVATE").strip(),
@@ -149,13 +149,13 @@ def test_a_private_key_is_struck_out_of_a_list_of_its_lines(lead: str) -> None:
 @pytest.mark.parametrize(
     "after", ["const key = read(file);", "-----BEGIN CERTIFICATE-----", "  return words, more words"]
 )
-def test_what_follows_the_beginning_of_a_key_in_a_list_and_is_none_stays(after: str) -> None:
+def test_a_line_after_a_private_key_header_that_is_not_key_material_is_kept(after: str) -> None:
     kept, count = as_read([BEGIN.format("PRIVATE").strip(), "", after, LETTERS])
 
     assert (kept, count) == ([REDACTED, "", after, LETTERS], 1)
 
 
-def test_a_private_key_that_a_program_puts_together_is_struck_out() -> None:
+def test_a_private_key_assembled_in_program_text_is_redacted() -> None:
     key = f'"{BEGIN.format("RSA PRIVATE").strip()}\\n" +\n  "MIIE{LETTERS}\\n" +\n  "{LETTERS}\\n";\nrun(key, now)'
 
     assert as_read(key) == (f'"{REDACTED}run(key, now)', 1)
@@ -181,7 +181,7 @@ def test_a_private_key_that_a_program_puts_together_is_struck_out() -> None:
     ],
     ids=str,
 )
-def test_a_secret_is_known_by_its_place_in_pairs_and_errors(document: Any, left: Any) -> None:
+def test_a_secret_is_recognised_by_its_place_in_pairs_and_errors(document: Any, left: Any) -> None:
     assert as_read(document) == (left, 1)
 
 
@@ -197,12 +197,12 @@ def test_a_secret_is_known_by_its_place_in_pairs_and_errors(document: Any, left:
     ],
     ids=str,
 )
-def test_what_only_looks_like_such_a_place_stays(document: Any) -> None:
+def test_a_value_in_a_place_that_only_resembles_a_secret_is_kept(document: Any) -> None:
     assert as_read(document) == (document, 0)
 
 
 @pytest.mark.parametrize("name", ["organization_id", "api_key"])
-def test_what_is_no_text_behind_such_a_name_stays(name: str) -> None:
+def test_a_value_behind_a_secret_name_that_is_not_text_is_kept(name: str) -> None:
     schema = {"properties": {name: {"type": "string", "description": "which one"}, "other": 1}}
 
     assert as_read(schema) == (schema, 0)
@@ -210,7 +210,7 @@ def test_what_is_no_text_behind_such_a_name_stays(name: str) -> None:
     assert as_read({name: " "}) == ({name: " "}, 0)
 
 
-def test_every_header_of_an_error_is_struck_out() -> None:
+def test_every_header_of_an_error_is_redacted() -> None:
     line = {
         "type": "system",
         "error": {"status": 529, "headers": {"request-id": "req_1", "via": ["a", "b"], "age": 5}, "message": "busy"},
@@ -226,12 +226,12 @@ def test_every_header_of_an_error_is_struck_out() -> None:
     assert count == 3
 
 
-def test_the_name_of_a_member_that_is_a_secret_itself_is_struck_out() -> None:
+def test_a_member_name_that_is_itself_a_secret_is_redacted() -> None:
     assert as_read({TOKENS["anthropic"]: 1}) == ({REDACTED: 1}, 1)
 
 
 @pytest.mark.parametrize("token", [TOKENS["anthropic"], "AKIA" + "QRSTUVWXYZ234567"])
-def test_letters_that_were_spelled_out_hide_nothing(token: str) -> None:
+def test_escaped_letters_hide_no_secret(token: str) -> None:
     for letter in token:
         raw = orjson.dumps({"text": token}).replace(letter.encode(), rb"\u00%02x" % ord(letter))
 
@@ -268,11 +268,11 @@ def test_letters_that_were_spelled_out_hide_nothing(token: str) -> None:
         "https://example.org:8080/@scope/package",
     ],
 )
-def test_what_only_talks_of_secrets_stays(text: str) -> None:
+def test_text_that_only_talks_of_secrets_is_kept(text: str) -> None:
     assert as_read({"text": text}) == ({"text": text}, 0)
 
 
-def test_what_was_redacted_once_is_not_redacted_again() -> None:
+def test_a_redacted_document_is_not_redacted_again() -> None:
     document = {"text": " ".join(TOKENS.values()), "headers": "Authorization: Bearer abcdefgh12345678", "cookie": "a=b"}
     once, count = as_read(document)
 
@@ -280,7 +280,7 @@ def test_what_was_redacted_once_is_not_redacted_again() -> None:
     assert as_read(once) == (once, 0)
 
 
-def test_the_document_itself_is_left_as_it_is() -> None:
+def test_redaction_does_not_change_the_given_document() -> None:
     document = {"list": [{"api_key": "plain"}]}
 
     redact(document)
@@ -288,7 +288,7 @@ def test_the_document_itself_is_left_as_it_is() -> None:
     assert document == {"list": [{"api_key": "plain"}]}
 
 
-def test_what_is_nested_deeper_than_a_document_may_be_breaks_nothing() -> None:
+def test_redaction_survives_a_document_nested_too_deep() -> None:
     deep: Any = "Authorization: Bearer abcdefgh12345678"
     for _ in range(900):
         deep = [deep]
@@ -296,11 +296,11 @@ def test_what_is_nested_deeper_than_a_document_may_be_breaks_nothing() -> None:
     assert redact({"deep": deep}) == ({"deep": deep}, 0)
 
 
-def test_a_text_of_its_own_is_redacted() -> None:
+def test_a_single_text_is_redacted() -> None:
     assert redact_text(f"the key is {TOKENS['anthropic']}") == f"the key is {REDACTED}"
 
 
-def test_a_redactor_counts_what_it_struck_out_of_all_its_values() -> None:
+def test_a_redactor_counts_secrets_of_all_its_values() -> None:
     on, off = Redactor(), Redactor(on=False)
     values = [{"api_key": "a"}, "plain", TOKENS["github"]]
 
@@ -318,7 +318,7 @@ JSON = st.recursive(
 
 
 @given(document=JSON)
-def test_a_document_without_secrets_is_kept_as_it_is(document: Any) -> None:
+def test_a_document_without_secrets_is_not_redacted(document: Any) -> None:
     assert redact({"line": document}) == ({"line": document}, 0)
 
 
@@ -327,7 +327,7 @@ def test_a_document_without_secrets_is_kept_as_it_is(document: Any) -> None:
     token=st.sampled_from([*TOKENS.values()]),
     before=st.text(max_size=5).filter(lambda t: not t[-1:].isalnum() and t[-1:] not in {"-", "_"}),
 )
-def test_a_token_is_found_amid_anything(document: Any, token: str, before: str) -> None:
+def test_a_token_is_redacted_amid_any_text(document: Any, token: str, before: str) -> None:
     kept, count = as_read({"line": document, "text": f"{before}{token} after"})
 
     assert count == 1
@@ -354,7 +354,7 @@ HIDING = st.recursive(
 @example(document={"error": '{"access_token":"a"}'}, spelled_out=False, slashes=False)
 @example(document={"error": '{"client_secret":"a"}'}, spelled_out=False, slashes=False)
 @example(document="xoxr" + TOKENS["slack bot"][4:], spelled_out=False, slashes=False)
-def test_what_is_struck_out_is_never_passed_over_for_the_bytes_that_it_was_read_from(
+def test_redaction_of_a_document_does_not_depend_on_its_raw_bytes(
     document: Any, spelled_out: bool, slashes: bool
 ) -> None:
     raw = json.dumps(document, ensure_ascii=spelled_out).encode()
@@ -364,7 +364,7 @@ def test_what_is_struck_out_is_never_passed_over_for_the_bytes_that_it_was_read_
 
 @pytest.mark.parametrize("shape", SHAPES, ids=lambda shape: shape.hint)
 @given(data=st.data(), before=TEXTS, after=TEXTS, spelled_out=st.booleans())
-def test_what_a_pattern_finds_is_never_passed_over_for_the_bytes_that_it_was_read_from(
+def test_redaction_by_each_pattern_does_not_depend_on_the_raw_bytes(
     shape: Shape, data: st.DataObject, before: str, after: str, spelled_out: bool
 ) -> None:
     pattern = re.compile(shape.pattern.pattern.replace("(?=@)", "@"), shape.pattern.flags)
@@ -374,14 +374,14 @@ def test_what_a_pattern_finds_is_never_passed_over_for_the_bytes_that_it_was_rea
     assert redact(document, json.dumps(document, ensure_ascii=spelled_out).encode(errors="replace")) == redact(document)
 
 
-def test_a_secret_right_behind_another_is_struck_out_too() -> None:
+def test_a_secret_right_behind_another_is_redacted() -> None:
     text = "AIza" + "b" * 35 + "sk-" + "c1" * 20
 
     assert redact(text) == ("[redacted][redacted]", 2)
 
 
 @given(document=HIDING)
-def test_whatever_was_redacted_can_be_redacted_again(document: Any) -> None:
+def test_redaction_is_idempotent_for_any_document(document: Any) -> None:
     once, _ = redact(document)
 
     assert redact(once) == (once, 0)
@@ -418,7 +418,7 @@ def test_whatever_was_redacted_can_be_redacted_again(document: Any) -> None:
     ],
     ids=lambda text: text[:12],
 )
-def test_a_text_that_was_made_to_be_slow_is_not(hostile: str) -> None:
+def test_redaction_is_fast_on_adversarial_text(hostile: str) -> None:
     began = time.process_time()
 
     redact({"text": hostile})

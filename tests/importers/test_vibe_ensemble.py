@@ -92,7 +92,7 @@ def change(path: Path, statement: str) -> None:
 # --- the first time --------------------------------------------------------------------------------------------
 
 
-def test_all_of_a_project_comes_in_under_its_keys_and_times(store: Store, other: Store, path: Path) -> None:
+def test_an_ensemble_project_keeps_its_keys_and_times(store: Store, other: Store, path: Path) -> None:
     report = import_vibe_ensemble(store, whole_ensemble(path))
 
     (import_id,) = report.import_ids
@@ -125,7 +125,7 @@ def test_all_of_a_project_comes_in_under_its_keys_and_times(store: Store, other:
     assert (counts.read, counts.new, counts.duplicate, counts.broken) == (10, 10, 0, 0)
 
 
-def test_workers_and_events_come_in_as_they_were(store: Store, other: Store, path: Path) -> None:
+def test_ensemble_workers_and_events_are_imported_as_they_were(store: Store, other: Store, path: Path) -> None:
     import_vibe_ensemble(store, whole_ensemble(path))
 
     one, two = rows_of(other, EnsembleWorker)
@@ -156,7 +156,7 @@ def test_workers_and_events_come_in_as_they_were(store: Store, other: Store, pat
     ],
     ids=["planned", "on its way", "done", "closed", "unknown worker types", "Unicode"],
 )
-def test_what_is_next_follows_from_the_plan(
+def test_the_next_stage_of_an_ensemble_ticket_follows_from_its_plan(
     store: Store, path: Path, *, plan: list[str], done: str, closed_at: str | None, next_stage: str | None
 ) -> None:
     ticket = {"ticket_id": "T-1", "execution_plan": json.dumps(plan), "last_completed_stage": done}
@@ -170,7 +170,7 @@ def test_what_is_next_follows_from_the_plan(
     assert (found.closed_at is None, found.outcome) == (closed_at is None, None)
 
 
-def test_events_are_of_the_project_of_their_ticket_or_worker_in_the_order_of_the_file(
+def test_ensemble_events_belong_to_the_project_of_their_ticket_or_worker(
     store: Store, other: Store, path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(foreign_database, "BATCH_ROWS", 2)
@@ -198,7 +198,7 @@ def test_events_are_of_the_project_of_their_ticket_or_worker_in_the_order_of_the
     ]
 
 
-def test_comments_keep_their_order_in_batches_of_any_size(
+def test_ensemble_comments_keep_their_order_in_batches_of_any_size(
     store: Store, other: Store, path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(foreign_database, "BATCH_ROWS", 3)
@@ -218,7 +218,7 @@ def test_comments_keep_their_order_in_batches_of_any_size(
 STRANGE = ["'; DROP TABLE tickets; --", "naïve ☃ 🎹 \u202e", "%_\\", "x" * 100_000, " leading\n\tand trailing "]
 
 
-def test_texts_come_in_verbatim(store: Store, other: Store, path: Path) -> None:
+def test_ensemble_texts_are_imported_verbatim(store: Store, other: Store, path: Path) -> None:
     vibe_ensemble_database(
         path,
         projects=[{"repository_name": text[:50], "short_description": text} for text in STRANGE],
@@ -236,7 +236,7 @@ def test_texts_come_in_verbatim(store: Store, other: Store, path: Path) -> None:
     assert import_vibe_ensemble(store, path).counts.duplicate == 20
 
 
-def test_what_names_nobody_is_a_blank(store: Store, other: Store, path: Path) -> None:
+def test_blank_names_in_an_ensemble_become_null(store: Store, other: Store, path: Path) -> None:
     blank = {"worker_type": "", "worker_id": " "}
     events = [{"ticket_id": "", "worker_id": "", "stage": "", "reason": ""}]
     vibe_ensemble_database(path, projects=SONG, tickets=ONE, comments=[{"content": "a", **blank}], events=events)
@@ -248,7 +248,7 @@ def test_what_names_nobody_is_a_blank(store: Store, other: Store, path: Path) ->
     assert (event.ticket_id, event.worker_id, event.stage, event.reason) == (None, None, None, "")
 
 
-def test_a_database_that_is_in_use_is_read_as_it_is(store: Store, other: Store, path: Path) -> None:
+def test_an_ensemble_database_in_use_is_read_as_it_is(store: Store, other: Store, path: Path) -> None:
     vibe_ensemble_database(path, projects=SONG, tickets=ONE)
     with closing(sqlite3.connect(path)) as theirs:
         theirs.execute("PRAGMA wal_autocheckpoint = 0")
@@ -276,7 +276,7 @@ def with_secrets(path: Path) -> Path:
     )
 
 
-def test_secrets_are_struck_out_unless_told_otherwise(store: Store, other: Store, path: Path) -> None:
+def test_an_ensemble_import_redacts_secrets_by_default(store: Store, other: Store, path: Path) -> None:
     report = import_vibe_ensemble(store, with_secrets(path))
 
     assert report.counts.redacted == 7
@@ -287,7 +287,7 @@ def test_secrets_are_struck_out_unless_told_otherwise(store: Store, other: Store
 
 
 @pytest.mark.parametrize("redact", [True, False])
-def test_it_makes_no_double_that_secrets_were_struck_out_once_and_once_not(
+def test_an_ensemble_imported_with_and_without_redaction_has_no_duplicates(
     store: Store, other: Store, path: Path, redact: bool
 ) -> None:
     import_vibe_ensemble(store, with_secrets(path), redact=redact)
@@ -299,7 +299,7 @@ def test_it_makes_no_double_that_secrets_were_struck_out_once_and_once_not(
     assert (again.counts.duplicate, again.counts.new) == (6, 0)
 
 
-def test_what_is_told_of_what_was_left_out_has_no_secret(store: Store, other: Store, path: Path) -> None:
+def test_the_report_of_an_ensemble_import_redacts_secrets(store: Store, other: Store, path: Path) -> None:
     vibe_ensemble_database(path, projects=SONG, tickets=[{"ticket_id": "T-1", "execution_plan": SECRET}])
     report = import_vibe_ensemble(store, path)
 
@@ -332,7 +332,7 @@ BROKEN_TICKETS: list[tuple[dict[str, Any], str]] = [
 ]
 
 
-def test_a_ticket_that_cannot_be_read_is_left_out_with_its_comments(store: Store, other: Store, path: Path) -> None:
+def test_an_unreadable_ensemble_ticket_is_rejected_with_its_comments(store: Store, other: Store, path: Path) -> None:
     tickets = [{"ticket_id": f"bad-{n}", **columns} for n, (columns, _) in enumerate(BROKEN_TICKETS)]
     comments = [{"ticket_id": each["ticket_id"], "content": "a"} for each in tickets]
     vibe_ensemble_database(path, projects=SONG, tickets=[*tickets, *ONE], comments=[*comments, {"content": "kept"}])
@@ -349,7 +349,7 @@ def test_a_ticket_that_cannot_be_read_is_left_out_with_its_comments(store: Store
     assert report.counts.read == report.counts.new + report.counts.broken
 
 
-def test_other_rows_that_cannot_be_read_are_left_out_alone(store: Store, other: Store, path: Path) -> None:
+def test_other_unreadable_ensemble_rows_are_rejected_alone(store: Store, other: Store, path: Path) -> None:
     broken: dict[str, list[tuple[dict[str, Any], str]]] = {
         "projects": [
             ({"repository_name": " "}, "repository_name: must not be blank"),
@@ -401,7 +401,7 @@ def test_other_rows_that_cannot_be_read_are_left_out_alone(store: Store, other: 
     assert (said(other), len(rows_of(other, CoordinationEvent))) == (["kept"], 1)
 
 
-def test_text_that_is_no_utf_8_leaves_out_its_row(store: Store, other: Store, path: Path) -> None:
+def test_an_ensemble_row_with_text_that_is_not_utf_8_is_rejected(store: Store, other: Store, path: Path) -> None:
     vibe_ensemble_database(path, projects=SONG, tickets=ONE)
     change(path, "INSERT INTO comments (ticket_id, content) VALUES ('T-1', CAST(x'ff41' AS TEXT))")
     change(
@@ -422,7 +422,7 @@ def test_text_that_is_no_utf_8_leaves_out_its_row(store: Store, other: Store, pa
 
 
 @pytest.mark.parametrize("table", ["tickets", "workers"])
-def test_a_key_that_is_taken_in_another_project_is_left_out_and_nothing_comes_to_what_has_it(
+def test_an_ensemble_key_taken_in_another_project_is_rejected(
     store: Store, other: Store, path: Path, table: str
 ) -> None:
     with store.begin() as uow:
@@ -448,7 +448,7 @@ def test_a_key_that_is_taken_in_another_project_is_left_out_and_nothing_comes_to
 
 
 @pytest.mark.parametrize("kind", ["lulu", "nothing", "text", "half"])
-def test_a_database_of_another_application_is_refused_and_nothing_written(
+def test_an_ensemble_import_refuses_a_database_of_another_application(
     store: Store, other: Store, path: Path, kind: str
 ) -> None:
     if kind == "lulu":
@@ -477,7 +477,7 @@ def test_a_database_of_another_application_is_refused_and_nothing_written(
 # --- again -----------------------------------------------------------------------------------------------------
 
 
-def test_a_second_import_adds_nothing(store: Store, other: Store, path: Path, clock: SettableClock) -> None:
+def test_a_second_ensemble_import_adds_nothing(store: Store, other: Store, path: Path, clock: SettableClock) -> None:
     import_vibe_ensemble(store, whole_ensemble(path))
     before = content(other)
     clock.advance(seconds=3600)
@@ -489,7 +489,7 @@ def test_a_second_import_adds_nothing(store: Store, other: Store, path: Path, cl
     assert (again.unchanged, again.import_ids, len(other.query(imports.page).items)) == (1, [], 1)
 
 
-def test_nor_does_one_of_a_copy_elsewhere(store: Store, other: Store, path: Path, tmp_path: Path) -> None:
+def test_an_ensemble_import_of_a_copy_adds_nothing(store: Store, other: Store, path: Path, tmp_path: Path) -> None:
     import_vibe_ensemble(store, whole_ensemble(path))
     before = content(other)
 
@@ -498,7 +498,7 @@ def test_nor_does_one_of_a_copy_elsewhere(store: Store, other: Store, path: Path
     assert (content(other), again.counts.duplicate) == (before, 10)
 
 
-def test_what_came_since_is_added(store: Store, other: Store, path: Path) -> None:
+def test_a_second_ensemble_import_adds_new_rows(store: Store, other: Store, path: Path) -> None:
     first = import_vibe_ensemble(store, whole_ensemble(path))
     before = content(other)
     write_rows(
@@ -523,7 +523,7 @@ def test_what_came_since_is_added(store: Store, other: Store, path: Path) -> Non
     assert not any(content(other).values())
 
 
-def test_a_ticket_that_has_moved_on_there_stays_as_it_is_here(store: Store, other: Store, path: Path) -> None:
+def test_a_ticket_that_moved_in_the_ensemble_stays_as_it_is_here(store: Store, other: Store, path: Path) -> None:
     import_vibe_ensemble(store, whole_ensemble(path))
     before = content(other)
     change(path, "UPDATE tickets SET last_completed_stage = 'reviewer', closed_at = datetime('now'), title = 'later'")
@@ -536,7 +536,7 @@ def test_a_ticket_that_has_moved_on_there_stays_as_it_is_here(store: Store, othe
     assert (content(other), again.counts.duplicate, again.unchanged) == (before, 10, 1)
 
 
-def test_a_ticket_that_has_moved_on_here_stays_as_it_is(store: Store, other: Store, path: Path) -> None:
+def test_an_ensemble_ticket_that_moved_here_stays_as_it_is(store: Store, other: Store, path: Path) -> None:
     import_vibe_ensemble(store, whole_ensemble(path))
     edit(store, Ticket, last_completed_stage="reviewer", next_stage=None, closed_at=HALF_PAST_TWELVE, outcome="sung")
     edit(store, CoordinationEvent, processed=True)
@@ -549,7 +549,7 @@ def test_a_ticket_that_has_moved_on_here_stays_as_it_is(store: Store, other: Sto
     assert (again.counts.new, said(other)[-1]) == (1, "And louder.")
 
 
-def test_of_equal_comments_and_events_as_many_come_as_there_are(
+def test_equal_ensemble_comments_and_events_are_all_imported(
     store: Store, other: Store, path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(foreign_database, "BATCH_ROWS", 2)
@@ -567,7 +567,7 @@ def test_of_equal_comments_and_events_as_many_come_as_there_are(
     assert import_vibe_ensemble(store, path).counts.new == 0
 
 
-def test_a_comment_that_was_edited_here_or_there_comes_no_second_time(store: Store, other: Store, path: Path) -> None:
+def test_an_edited_ensemble_comment_is_not_imported_twice(store: Store, other: Store, path: Path) -> None:
     comments = [{"content": "first"}, {"content": "second"}, {"content": "third"}]
     import_vibe_ensemble(store, vibe_ensemble_database(path, projects=SONG, tickets=ONE, comments=comments))
     edit(store, Comment, col(Comment.content) == "first", content="FIRST")
@@ -580,7 +580,7 @@ def test_a_comment_that_was_edited_here_or_there_comes_no_second_time(store: Sto
     assert said(other) == ["FIRST", "second", "third", "fourth"]
 
 
-def test_a_comment_that_could_not_be_read_comes_in_once_it_was_mended(store: Store, other: Store, path: Path) -> None:
+def test_a_repaired_ensemble_comment_is_imported(store: Store, other: Store, path: Path) -> None:
     comments: list[dict[str, Any]] = [{"content": " "}, {"content": "second"}]
     import_vibe_ensemble(store, vibe_ensemble_database(path, projects=SONG, tickets=ONE, comments=comments))
     change(path, "UPDATE comments SET content = 'mended' WHERE content = ' '")
@@ -590,7 +590,9 @@ def test_a_comment_that_could_not_be_read_comes_in_once_it_was_mended(store: Sto
     assert (again.counts.new, said(other)) == (1, ["second", "mended"])
 
 
-def test_a_ticket_comes_in_with_its_comments_once_its_plan_was_mended(store: Store, other: Store, path: Path) -> None:
+def test_an_ensemble_ticket_with_a_repaired_plan_is_imported_with_comments(
+    store: Store, other: Store, path: Path
+) -> None:
     broken = [{"ticket_id": "T-1", "execution_plan": "[]"}]
     vibe_ensemble_database(path, projects=SONG, tickets=broken, comments=[{"content": "a"}])
     assert import_vibe_ensemble(store, path).counts.broken == 2
@@ -600,7 +602,7 @@ def test_a_ticket_comes_in_with_its_comments_once_its_plan_was_mended(store: Sto
     assert said(other) == ["a"]
 
 
-def test_what_was_removed_here_comes_again(store: Store, other: Store, path: Path) -> None:
+def test_rows_of_an_ensemble_removed_here_are_imported_again(store: Store, other: Store, path: Path) -> None:
     import_vibe_ensemble(store, whole_ensemble(path))
     with store.begin() as uow:
         uow.exec(sa.delete(Comment).where(col(Comment.content) == "Four bars."))
@@ -610,9 +612,7 @@ def test_what_was_removed_here_comes_again(store: Store, other: Store, path: Pat
     assert (again.counts.new, said(other)) == (1, ["Written.", "Four bars."])
 
 
-def test_what_is_here_of_others_under_the_keys_stays_as_it_is_and_is_added_to(
-    store: Store, other: Store, path: Path
-) -> None:
+def test_an_ensemble_import_adds_to_existing_rows_of_its_keys(store: Store, other: Store, path: Path) -> None:
     with store.begin() as uow:
         ProjectFactory.create(uow=uow, repository_name="band/song", path="/ours")
         WorkerTypeFactory.create(uow=uow, project_id="band/song", worker_type="writer", system_prompt="ours")
@@ -633,9 +633,7 @@ def test_what_is_here_of_others_under_the_keys_stays_as_it_is_and_is_added_to(
     assert content(other) == before
 
 
-def test_after_one_of_several_imports_was_undone_all_of_it_comes_again_once(
-    store: Store, other: Store, path: Path
-) -> None:
+def test_rows_of_an_undone_ensemble_import_are_imported_again_once(store: Store, other: Store, path: Path) -> None:
     first = import_vibe_ensemble(store, whole_ensemble(path))
     write_rows(path, OF_VIBE_ENSEMBLE, comments=[{"content": "Louder."}], events=[{"ticket_id": "T-1"}])
     import_vibe_ensemble(store, path)
@@ -651,7 +649,9 @@ def test_after_one_of_several_imports_was_undone_all_of_it_comes_again_once(
 # --- as an import ----------------------------------------------------------------------------------------------
 
 
-def test_a_dry_run_reports_the_same_and_writes_nothing(store: Store, other: Store, path: Path) -> None:
+def test_a_dry_run_of_an_ensemble_import_reports_the_same_and_writes_nothing(
+    store: Store, other: Store, path: Path
+) -> None:
     whole_ensemble(path)
     write_rows(
         path,
@@ -671,7 +671,7 @@ def test_a_dry_run_reports_the_same_and_writes_nothing(store: Store, other: Stor
     assert (done.counts.new, done.counts.broken) == (11, 3)
 
 
-def test_an_import_is_recorded_and_tells_how_far_it_is(store: Store, other: Store, path: Path) -> None:
+def test_an_ensemble_import_is_recorded_and_reports_progress(store: Store, other: Store, path: Path) -> None:
     told: list[int] = []
     import_vibe_ensemble(store, whole_ensemble(path), progress=told.append)
 
@@ -683,7 +683,7 @@ def test_an_import_is_recorded_and_tells_how_far_it_is(store: Store, other: Stor
     assert sum(told) == path.stat().st_size
 
 
-def test_undone_it_leaves_nothing_and_can_be_done_again(store: Store, other: Store, path: Path) -> None:
+def test_an_undone_ensemble_import_leaves_nothing_and_can_be_repeated(store: Store, other: Store, path: Path) -> None:
     with store.begin() as uow:
         TicketFactory.create(uow=uow, ticket_id="theirs", project_id=None)
         CommentFactory.create(uow=uow, ticket_id="theirs")
@@ -696,7 +696,7 @@ def test_undone_it_leaves_nothing_and_can_be_done_again(store: Store, other: Sto
     assert import_vibe_ensemble(store, path).counts.new == 10
 
 
-def test_damage_that_is_met_on_the_way_fails_the_import_and_what_came_before_stays(
+def test_an_ensemble_import_that_meets_damage_fails_and_keeps_earlier_batches(
     store: Store, other: Store, path: Path
 ) -> None:
     long = [{"content": "x" * 3000} for _ in range(200)]
@@ -713,7 +713,7 @@ def test_damage_that_is_met_on_the_way_fails_the_import_and_what_came_before_sta
     assert ([each.repository_name for each in rows_of(other, Project)], rows_of(other, Ticket)) == (["band/song"], [])
 
 
-def test_rows_without_the_constraints_of_the_seed_do_no_harm(store: Store, other: Store, path: Path) -> None:
+def test_ensemble_rows_that_violate_the_seed_constraints_do_no_harm(store: Store, other: Store, path: Path) -> None:
     vibe_ensemble_database(path, projects=SONG, comments=[{"content": "a"}])
     change(path, "CREATE TABLE loose AS SELECT * FROM tickets")
     change(path, "DROP TABLE tickets")
@@ -726,7 +726,7 @@ def test_rows_without_the_constraints_of_the_seed_do_no_harm(store: Store, other
     assert report.counts.new == 3
 
 
-def test_two_who_bring_in_a_file_at_once_make_no_double(store: Store, other: Store, path: Path) -> None:
+def test_concurrent_ensemble_imports_of_a_file_make_no_duplicates(store: Store, other: Store, path: Path) -> None:
     import_vibe_ensemble(store, whole_ensemble(path))
     since = {"comments": [{"content": "Louder."}] * 20, "events": [{"ticket_id": "T-1", "stage": "writer"}] * 20}
     write_rows(path, OF_VIBE_ENSEMBLE, **since)

@@ -52,7 +52,7 @@ def bring_rule(store: Store, path: Path, **columns: Any) -> ImportReport:
 # --- rows ------------------------------------------------------------------------------------------------------
 
 
-def test_a_session_becomes_a_jam(store: Store, other: Store, path: Path) -> None:
+def test_a_vibeweaver_session_becomes_a_jam(store: Store, other: Store, path: Path) -> None:
     report = import_vibeweaver(store, whole_jam(path))
 
     jam = other.query(sessions.get, "jam-1")
@@ -62,7 +62,7 @@ def test_a_session_becomes_a_jam(store: Store, other: Store, path: Path) -> None
     assert [jam.import_id] == report.import_ids
 
 
-def test_what_hangs_on_it_comes_with_it(store: Store, other: Store, path: Path) -> None:
+def test_a_vibeweaver_session_is_imported_with_its_rows(store: Store, other: Store, path: Path) -> None:
     import_vibeweaver(store, whole_jam(path))
 
     (marker,) = other.query(markers.page, "jam-1").items
@@ -76,7 +76,7 @@ def test_what_hangs_on_it_comes_with_it(store: Store, other: Store, path: Path) 
     assert snapshot.sha256 == hashlib.sha256(b"state").hexdigest()
 
 
-def test_counts_are_of_rows(store: Store, path: Path) -> None:
+def test_the_counts_of_a_vibeweaver_import_are_of_rows(store: Store, path: Path) -> None:
     counts = import_vibeweaver(store, whole_jam(path)).counts
 
     assert (counts.read, counts.new, counts.duplicate, counts.broken) == (7, 7, 0, 0)
@@ -114,7 +114,7 @@ ACTIONS: list[tuple[dict[str, Any], Action]] = [
 ]
 
 
-def test_every_variant_of_triggers_and_actions_is_read(store: Store, other: Store, path: Path) -> None:
+def test_every_variant_of_vibeweaver_triggers_and_actions_is_read(store: Store, other: Store, path: Path) -> None:
     pairs = [(document, ACTIONS[0][0]) for document, _ in TRIGGERS] + [(TRIGGERS[0][0], each) for each, _ in ACTIONS]
     rows = [
         {
@@ -139,7 +139,7 @@ def test_every_variant_of_triggers_and_actions_is_read(store: Store, other: Stor
     assert {rule.action_type for rule in found} == {action.type for _, action in ACTIONS}
 
 
-def test_a_rule_keeps_how_often_it_fired(store: Store, other: Store, path: Path) -> None:
+def test_a_vibeweaver_rule_keeps_its_fired_count(store: Store, other: Store, path: Path) -> None:
     bring_rule(
         store,
         path,
@@ -156,13 +156,15 @@ def test_a_rule_keeps_how_often_it_fired(store: Store, other: Store, path: Path)
 
 
 @pytest.mark.parametrize("document", [{"divisor": 4}, {"type": "beat", "divisor": 4}], ids=["no tag", "small letters"])
-def test_a_tag_may_be_the_columns(store: Store, other: Store, path: Path, document: dict[str, Any]) -> None:
+def test_a_vibeweaver_tag_may_be_in_its_column(
+    store: Store, other: Store, path: Path, document: dict[str, Any]
+) -> None:
     bring_rule(store, path, trigger_params=json.dumps(document))
 
     assert other.query(rules.get, "rule-1").trigger == triggers.Beat(divisor=4)
 
 
-def test_the_tables_may_be_those_that_the_types_name(store: Store, other: Store, path: Path) -> None:
+def test_vibeweaver_tables_may_be_named_after_their_types(store: Store, other: Store, path: Path) -> None:
     at = {"created_at": "2025-01-13 10:00:00"}
     standing = {"priority": 4, "enabled": 1, "one_shot": 0, "fired_count": 0}
     documents = {"trigger": '{"type":"Beat","divisor":4}', "action": '{"type":"Play"}'}
@@ -186,7 +188,7 @@ def test_the_tables_may_be_those_that_the_types_name(store: Store, other: Store,
     assert [each.size_bytes for each in other.query(snapshots.page, "jam-1").items] == [6, 5]
 
 
-def test_stats_keep_count_and_average(store: Store, other: Store, path: Path) -> None:
+def test_vibeweaver_stats_keep_count_and_average(store: Store, other: Store, path: Path) -> None:
     import_vibeweaver(store, whole_jam(path))
 
     found = other.query(stats.get, "drums")
@@ -196,7 +198,7 @@ def test_stats_keep_count_and_average(store: Store, other: Store, path: Path) ->
     assert (recorded.report["spaces"], recorded.report["approximate"]) == ({"drums": 4}, "spaces")
 
 
-def test_stats_that_are_there_stay_as_they_are(store: Store, other: Store, path: Path) -> None:
+def test_a_vibeweaver_import_leaves_existing_stats_as_they_are(store: Store, other: Store, path: Path) -> None:
     store.run(stats.record, "drums", 10)
 
     report = import_vibeweaver(store, whole_jam(path))
@@ -227,7 +229,9 @@ BROKEN_RULES: list[tuple[dict[str, Any], str]] = [
 ]
 
 
-def test_a_rule_that_cannot_be_read_is_left_out_and_the_rest_goes_in(store: Store, other: Store, path: Path) -> None:
+def test_an_unreadable_vibeweaver_rule_is_rejected_and_the_rest_imported(
+    store: Store, other: Store, path: Path
+) -> None:
     broken = [columns for columns, _ in BROKEN_RULES]
     rows = [{"id": f"rule-{n}", "session_id": "jam-1", **columns} for n, columns in enumerate([*broken, {}])]
     vibeweaver_database(path, sessions=[{"id": "jam-1"}], rules=rows)
@@ -241,7 +245,7 @@ def test_a_rule_that_cannot_be_read_is_left_out_and_the_rest_goes_in(store: Stor
     assert (counts.read, counts.new, counts.broken) == (len(rows) + 1, 2, len(BROKEN_RULES))
 
 
-def test_other_rows_that_cannot_be_read_are_left_out(store: Store, other: Store, path: Path) -> None:
+def test_other_unreadable_vibeweaver_rows_are_rejected(store: Store, other: Store, path: Path) -> None:
     mine = {"session_id": "jam-1"}
     vibeweaver_database(
         path,
@@ -270,7 +274,7 @@ def test_other_rows_that_cannot_be_read_are_left_out(store: Store, other: Store,
     assert (report.counts.new, report.counts.broken) == (4, 10)
 
 
-def test_what_belongs_to_no_session_or_to_one_that_is_left_out_is_told_of(store: Store, path: Path) -> None:
+def test_vibeweaver_rows_without_an_imported_session_are_reported(store: Store, path: Path) -> None:
     vibeweaver_database(
         path,
         sessions=[{"id": "jam-1", "name": " "}],
@@ -287,7 +291,7 @@ def test_what_belongs_to_no_session_or_to_one_that_is_left_out_is_told_of(store:
     assert (report.counts.read, report.counts.broken) == (3, 3)
 
 
-def test_a_rule_whose_id_is_taken_is_left_out(store: Store, other: Store, path: Path) -> None:
+def test_a_vibeweaver_rule_with_a_taken_id_is_rejected(store: Store, other: Store, path: Path) -> None:
     with store.begin() as uow:
         RuleFactory.create(uow=uow, id="rule-1")
 
@@ -300,7 +304,7 @@ def test_a_rule_whose_id_is_taken_is_left_out(store: Store, other: Store, path: 
 # --- again, tried, undone --------------------------------------------------------------------------------------
 
 
-def test_a_second_import_adds_nothing(store: Store, other: Store, path: Path) -> None:
+def test_a_second_vibeweaver_import_adds_nothing(store: Store, other: Store, path: Path) -> None:
     import_vibeweaver(store, whole_jam(path))
     before = content(other)
 
@@ -325,7 +329,9 @@ def grow(path: Path) -> None:
         theirs.execute("UPDATE kernel_snapshots SET state_capnp = x'01', captured_at = '2025-01-14T10:00:00Z'")
 
 
-def test_what_came_to_a_session_since_goes_in(store: Store, other: Store, path: Path, clock: SettableClock) -> None:
+def test_a_second_vibeweaver_import_adds_new_rows_of_a_session(
+    store: Store, other: Store, path: Path, clock: SettableClock
+) -> None:
     import_vibeweaver(store, whole_jam(path))
     revision = other.query(rules.revision, "jam-1")
     clock.advance(days=1)
@@ -343,7 +349,7 @@ def test_what_came_to_a_session_since_goes_in(store: Store, other: Store, path: 
     assert import_vibeweaver(store, path).counts.new == 0
 
 
-def test_what_came_to_a_session_since_is_undone_alone_and_comes_again(
+def test_a_second_vibeweaver_import_can_be_undone_alone_and_repeated(
     store: Store, other: Store, path: Path, clock: SettableClock
 ) -> None:
     import_vibeweaver(store, whole_jam(path))
@@ -362,7 +368,7 @@ def test_what_came_to_a_session_since_is_undone_alone_and_comes_again(
     assert import_vibeweaver(store, path).counts.new == 5
 
 
-def test_nothing_comes_to_a_session_that_was_made_here(store: Store, other: Store, path: Path) -> None:
+def test_a_vibeweaver_import_adds_no_rows_to_a_session_made_here(store: Store, other: Store, path: Path) -> None:
     make(store, SessionFactory, id="jam-1")
     before = content(other)
     whole_jam(path)
@@ -375,7 +381,7 @@ def test_nothing_comes_to_a_session_that_was_made_here(store: Store, other: Stor
     assert content(other) == before
 
 
-def test_undone_it_goes_though_its_times_are_later_than_the_import(
+def test_an_undone_vibeweaver_import_removes_rows_dated_after_it(
     store: Store, other: Store, path: Path, clock: SettableClock
 ) -> None:
     before = content(other)
@@ -412,7 +418,7 @@ def jam_with_secrets(path: Path) -> Path:
     )
 
 
-def test_secrets_are_struck_out_before_anything_is_stored(store: Store, other: Store, path: Path) -> None:
+def test_a_vibeweaver_import_redacts_secrets_before_it_stores_them(store: Store, other: Store, path: Path) -> None:
     report = import_vibeweaver(store, jam_with_secrets(path))
 
     assert (report.counts.redacted, report.counts.new) == (8, 4)
@@ -423,14 +429,14 @@ def test_secrets_are_struck_out_before_anything_is_stored(store: Store, other: S
     assert (again.counts.new, again.counts.duplicate) == (0, 4)
 
 
-def test_secrets_stay_where_that_is_wanted(store: Store, other: Store, path: Path) -> None:
+def test_a_vibeweaver_import_keeps_secrets_if_asked_to(store: Store, other: Store, path: Path) -> None:
     report = import_vibeweaver(store, jam_with_secrets(path), redact=False)
 
     assert report.counts.redacted == 0
     assert other.query(history.page, "jam-1").items[0].params == [SECRET]
 
 
-def test_what_is_told_of_rows_that_were_left_out_has_no_secrets(store: Store, other: Store, path: Path) -> None:
+def test_the_report_of_a_vibeweaver_import_redacts_secrets(store: Store, other: Store, path: Path) -> None:
     vibeweaver_database(path, sessions=[{"id": "jam-1"}, {"id": SECRET, "created_at": SECRET}])
 
     report = import_vibeweaver(store, path)
@@ -441,7 +447,7 @@ def test_what_is_told_of_rows_that_were_left_out_has_no_secrets(store: Store, ot
     assert SECRET not in str(dump(other)["imports"])
 
 
-def test_a_session_that_came_since_goes_in(store: Store, other: Store, path: Path) -> None:
+def test_a_second_vibeweaver_import_adds_a_new_session(store: Store, other: Store, path: Path) -> None:
     import_vibeweaver(store, whole_jam(path))
     at = {"created_at": "2025-01-14T10:00:00Z"}
     write_rows(path, {}, sessions=[{"id": "jam-2", "name": "next", **at, "updated_at": at["created_at"]}])
@@ -452,7 +458,9 @@ def test_a_session_that_came_since_goes_in(store: Store, other: Store, path: Pat
     assert other.query(sessions.get, "jam-2").import_id == again.import_ids[0]
 
 
-def test_a_dry_run_reports_the_same_and_writes_nothing(store: Store, other: Store, path: Path) -> None:
+def test_a_dry_run_of_a_vibeweaver_import_reports_the_same_and_writes_nothing(
+    store: Store, other: Store, path: Path
+) -> None:
     whole_jam(path)
     write_rows(path, {}, markers=[{"id": "x", "session_id": "y", "beat": 1, "name": "z", "created_at": "-"}])
     before = content(other)
@@ -465,7 +473,7 @@ def test_a_dry_run_reports_the_same_and_writes_nothing(store: Store, other: Stor
     assert {**tried.as_document(), "seconds": 0} == {**done.as_document(), "seconds": 0, "dry_run": True, "imports": []}
 
 
-def test_undone_it_leaves_nothing_and_can_be_done_again(
+def test_an_undone_vibeweaver_import_leaves_nothing_and_can_be_repeated(
     store: Store, other: Store, path: Path, jam_before: Session
 ) -> None:
     before = content(other)
@@ -487,7 +495,7 @@ class _BrokenOffError(Exception):
     pass
 
 
-def test_what_was_brought_before_an_error_stays_and_the_next_run_goes_on(
+def test_a_vibeweaver_import_keeps_rows_before_an_error_and_can_continue(
     store: Store, other: Store, path: Path
 ) -> None:
     vibeweaver_database(path, sessions=[{"id": f"jam-{n}"} for n in range(10)])

@@ -63,7 +63,7 @@ FACTORIES: list[type[RowFactory[Any]]] = [MessageFactory, ArenaFactory, ArenaRun
         (InstanceFactory, "lines_deleted = -1", "ck_instances_diff"),
     ],
 )
-def test_what_a_row_must_be_is_checked_by_the_table(
+def test_arena_tables_check_their_constraints(
     store: Store, factory: type[RowFactory[Any]], assignment: str, constraint: str
 ) -> None:
     table = make(store, factory).__tablename__
@@ -72,7 +72,7 @@ def test_what_a_row_must_be_is_checked_by_the_table(
 
 
 @pytest.mark.parametrize("backend", ["sqlite"])
-def test_a_flag_is_0_or_1_where_there_are_no_booleans(store: Store) -> None:
+def test_an_arena_flag_is_0_or_1_on_sqlite(store: Store) -> None:
     make(store, ArenaFactory)
     with pytest.raises(InvalidInput, match="ck_arenas_preserve_worktrees"), store.begin() as uow:
         uow.execute(sa.text("UPDATE arenas SET preserve_worktrees = 2"))
@@ -91,18 +91,14 @@ NOT_NULL = {
 @pytest.mark.parametrize(
     ("factory", "column"), [(factory, column) for factory, columns in NOT_NULL.items() for column in columns]
 )
-def test_what_a_row_cannot_go_without_is_seen_to_by_the_table(
-    store: Store, factory: type[RowFactory[Any]], column: str
-) -> None:
+def test_arena_tables_require_their_columns(store: Store, factory: type[RowFactory[Any]], column: str) -> None:
     table = make(store, factory).__tablename__
     with pytest.raises(InvalidInput, match=column), store.begin() as uow:
         uow.execute(sa.text(f"UPDATE {table} SET {column} = NULL"))
 
 
 @pytest.mark.parametrize("factory", FACTORIES)
-def test_a_row_of_a_session_that_is_not_there_is_refused_by_the_table(
-    store: Store, factory: type[RowFactory[Any]]
-) -> None:
+def test_arena_tables_refuse_a_row_of_a_missing_session(store: Store, factory: type[RowFactory[Any]]) -> None:
     with pytest.raises(NotFound), store.begin() as uow:
         factory.create(uow=uow, session_id="nowhere")
 
@@ -116,7 +112,7 @@ def test_a_row_of_a_session_that_is_not_there_is_refused_by_the_table(
         (InstanceFactory, {"instance_id": 0}),
     ],
 )
-def test_a_key_is_there_once_in_a_session_and_again_in_another(
+def test_keys_of_arena_tables_are_unique_per_session(
     store: Store, factory: type[RowFactory[Any]], key: dict[str, Any]
 ) -> None:
     first = make(store, factory, **key)
@@ -125,7 +121,7 @@ def test_a_key_is_there_once_in_a_session_and_again_in_another(
         factory.create(uow=uow, session_id=first.session_id, **key)
 
 
-def test_a_winner_is_an_instance_of_the_same_session(store: Store) -> None:
+def test_an_arena_winner_is_an_instance_of_the_same_session(store: Store) -> None:
     arena, elsewhere = make(store, ArenaFactory), make(store, InstanceFactory)
     with pytest.raises(NotFound), store.begin() as uow:
         uow.execute(
@@ -134,7 +130,7 @@ def test_a_winner_is_an_instance_of_the_same_session(store: Store) -> None:
         )
 
 
-def test_an_instance_that_won_cannot_be_deleted_from_under_its_arena(store: Store) -> None:
+def test_the_winning_instance_of_an_arena_cannot_be_deleted(store: Store) -> None:
     won = make(store, InstanceFactory)
     make(store, ArenaFactory, session_id=won.session_id, winner_instance_id=won.instance_id)
     with pytest.raises(StoreError), store.begin() as uow:
@@ -142,7 +138,9 @@ def test_an_instance_that_won_cannot_be_deleted_from_under_its_arena(store: Stor
 
 
 @pytest.mark.parametrize("factory", FACTORIES)
-def test_a_row_goes_away_with_its_session(store: Store, other: Store, factory: type[RowFactory[Any]]) -> None:
+def test_rows_of_arena_tables_are_deleted_with_their_session(
+    store: Store, other: Store, factory: type[RowFactory[Any]]
+) -> None:
     gone, kept = make(store, factory), make(store, factory)
     store.run(sessions.delete, gone.session_id)
     with other.read() as uow:
@@ -158,7 +156,7 @@ def rows(store: Store) -> dict[str, SessionComplete]:
         return {row.id: row for row in uow.exec(select(SessionComplete))}
 
 
-def test_a_jam_without_anything_has_a_row(store: Store, other: Store) -> None:
+def test_the_session_view_has_a_row_for_an_empty_jam(store: Store, other: Store) -> None:
     jam = make(store, SessionFactory, vibe="dub")
     row = rows(other)[jam.id]
     assert columns_of(row) == {
@@ -188,7 +186,7 @@ def test_a_jam_without_anything_has_a_row(store: Store, other: Store) -> None:
     }
 
 
-def test_an_arena_has_a_row_with_all_that_there_is_to_it(store: Store, other: Store) -> None:
+def test_the_session_view_has_a_whole_row_for_an_arena(store: Store, other: Store) -> None:
     with store.begin() as uow:
         workspace = WorkspaceFactory.create(uow=uow)
         session = SessionFactory.create(
@@ -233,7 +231,7 @@ def fill(uow: UnitOfWork, size: tuple[int, int, int]) -> str:
     return session_id
 
 
-def test_instances_messages_and_runtimes_are_counted_each_by_itself(store: Store, other: Store) -> None:
+def test_the_session_view_counts_instances_messages_and_runtimes_separately(store: Store, other: Store) -> None:
     with store.begin() as uow:
         made = {fill(uow, size): size for size in SIZES}
     found = rows(other)
@@ -243,7 +241,7 @@ def test_instances_messages_and_runtimes_are_counted_each_by_itself(store: Store
     assert [mixes[key] for key in made] == [other.query(arenas.runtimes, key) for key in made]
 
 
-def test_the_view_is_filtered_and_ordered_as_a_table(store: Store) -> None:
+def test_the_session_view_can_be_filtered_and_sorted_as_a_table(store: Store) -> None:
     with store.begin() as uow:
         keys = [fill(uow, size) for size in SIZES]
     statement = select(SessionComplete).where(col(SessionComplete.message_count) > 5).order_by(col(SessionComplete.id))

@@ -29,32 +29,32 @@ every_document = pytest.mark.parametrize(
 
 
 @every_document
-def test_it_comes_back_from_json(document: BaseModel, adapter: TypeAdapter[Any]) -> None:
+def test_a_document_survives_a_json_round_trip(document: BaseModel, adapter: TypeAdapter[Any]) -> None:
     assert adapter.validate_json(adapter.dump_json(document)) == document
 
 
 @every_document
-def test_its_fields_cannot_be_set(document: BaseModel, adapter: TypeAdapter[Any]) -> None:
+def test_the_fields_of_a_document_cannot_be_set(document: BaseModel, adapter: TypeAdapter[Any]) -> None:
     for field in type(document).model_fields:
         with pytest.raises(ValidationError, match="frozen"):
             setattr(document, field, getattr(document, field))
 
 
 @every_document
-def test_a_field_that_it_does_not_know_is_refused(document: BaseModel, adapter: TypeAdapter[Any]) -> None:
+def test_a_document_with_an_unknown_field_is_refused(document: BaseModel, adapter: TypeAdapter[Any]) -> None:
     with pytest.raises(InvalidInput) as caught:
         type(document)(**document.model_dump(), volume=11)
     assert caught.value.field == "volume"
 
 
 @every_document
-def test_its_type_cannot_be_another(document: BaseModel, adapter: TypeAdapter[Any]) -> None:
+def test_a_document_with_another_type_is_refused(document: BaseModel, adapter: TypeAdapter[Any]) -> None:
     with pytest.raises(InvalidInput):
         type(document)(**{**document.model_dump(), "type": "another"})
 
 
 @every_document
-def test_equal_values_are_equal(document: BaseModel, adapter: TypeAdapter[Any]) -> None:
+def test_documents_of_equal_values_are_equal(document: BaseModel, adapter: TypeAdapter[Any]) -> None:
     assert type(document)(**document.model_dump()) == document
 
 
@@ -97,46 +97,46 @@ COUNTS: dict[str, Callable[[Any], object]] = {
 
 @pytest.mark.parametrize("beat", BAD_BEATS)
 @pytest.mark.parametrize("make", BEATS.values(), ids=BEATS)
-def test_what_is_no_beat_is_refused(make: Callable[[Any], object], beat: Any) -> None:
+def test_a_document_with_an_invalid_beat_is_refused(make: Callable[[Any], object], beat: Any) -> None:
     with pytest.raises(InvalidInput):
         make(beat)
 
 
 @pytest.mark.parametrize("name", BAD_NAMES)
 @pytest.mark.parametrize("make", NAMES.values(), ids=NAMES)
-def test_what_is_no_name_is_refused(make: Callable[[Any], object], name: Any) -> None:
+def test_a_document_with_an_invalid_name_is_refused(make: Callable[[Any], object], name: Any) -> None:
     with pytest.raises(InvalidInput):
         make(name)
 
 
 @pytest.mark.parametrize("text", BAD_TEXTS)
 @pytest.mark.parametrize("make", TEXTS.values(), ids=TEXTS)
-def test_what_is_no_text_is_refused(make: Callable[[Any], object], text: Any) -> None:
+def test_a_document_with_an_invalid_text_is_refused(make: Callable[[Any], object], text: Any) -> None:
     with pytest.raises(InvalidInput):
         make(text)
 
 
 @pytest.mark.parametrize("number", [*BAD_NUMBERS, *cases(negative=-1, half=0.5, a_float=4.0, too_large=2**53 + 1)])
 @pytest.mark.parametrize("make", COUNTS.values(), ids=COUNTS)
-def test_what_is_no_whole_number_is_refused(make: Callable[[Any], object], number: Any) -> None:
+def test_a_document_with_an_invalid_count_is_refused(make: Callable[[Any], object], number: Any) -> None:
     with pytest.raises(InvalidInput):
         make(number)
 
 
-def test_no_beat_is_divided_by_zero() -> None:
+def test_a_beat_trigger_with_divisor_zero_is_refused() -> None:
     with pytest.raises(InvalidInput) as caught:
         triggers.Beat(divisor=0)
     assert caught.value.field == "divisor"
 
 
-def test_a_field_that_is_missing_is_named() -> None:
+def test_the_error_for_an_incomplete_document_names_the_missing_field() -> None:
     with pytest.raises(InvalidInput) as caught:
         actions.Seek()
     assert caught.value.field == "beat"
 
 
 @pytest.mark.parametrize("inference", cases(nan=math.nan, a_set={1}, deep_nan={"a": [math.inf]}, a_key={1: "a"}))
-def test_parameters_of_an_inference_are_json(inference: Any) -> None:
+def test_parameters_of_an_inference_action_are_json(inference: Any) -> None:
     with pytest.raises(InvalidInput) as caught:
         actions.Sample(space="drums", inference=inference)
     assert (caught.value.field or "").startswith("inference")
@@ -145,12 +145,12 @@ def test_parameters_of_an_inference_are_json(inference: Any) -> None:
 # Values that are normalised
 
 
-def test_parameters_of_an_inference_cannot_be_edited() -> None:
+def test_parameters_of_an_inference_action_cannot_be_edited() -> None:
     action = actions.Sample(space="drums", inference={"seed": 7})
     assert type(action.inference) is FrozenDict
 
 
-def test_parameters_of_an_inference_are_apart_from_what_they_were_made_of() -> None:
+def test_parameters_of_an_inference_action_are_a_copy() -> None:
     given_parameters = {"layers": ["kick"]}
     action = actions.Sample(space="drums", inference=given_parameters)
     given_parameters["layers"].append("snare")
@@ -158,11 +158,11 @@ def test_parameters_of_an_inference_are_apart_from_what_they_were_made_of() -> N
 
 
 @pytest.mark.parametrize("tags", [["b", "a", "b"], ("b", "a", "a")], ids=["list", "tuple"])
-def test_tags_keep_their_order_and_lose_their_repeats(tags: Any) -> None:
+def test_artifact_tags_keep_their_order_and_lose_repeats(tags: Any) -> None:
     assert signals.ArtifactCreated(tags=tags).tags == ("b", "a")
 
 
-def test_one_text_is_not_taken_for_tags() -> None:
+def test_a_single_text_is_refused_as_artifact_tags() -> None:
     with pytest.raises(InvalidInput) as caught:
         signals.ArtifactCreated(tags="drums")
     assert caught.value.field == "tags"
@@ -171,17 +171,17 @@ def test_one_text_is_not_taken_for_tags() -> None:
 @pytest.mark.parametrize(
     ("position", "beat"), [(0, 0), (0.49, 0), (0.5, 1), (7.5, 8), (8.4999, 8), (2**52 + 1.0, 2**52 + 1)]
 )
-def test_a_tick_is_of_the_nearest_beat(position: float, beat: int) -> None:
+def test_a_beat_tick_is_of_the_nearest_beat(position: float, beat: int) -> None:
     assert signals.BeatTick.nearest(position) == signals.BeatTick(beat=beat)
 
 
 @given(position=st.floats(0, 2**53))
-def test_a_tick_is_never_further_than_half_a_beat(position: float) -> None:
+def test_a_beat_tick_is_never_further_than_half_a_beat(position: float) -> None:
     assert abs(signals.BeatTick.nearest(position).beat - position) <= 0.5
 
 
 @pytest.mark.parametrize("position", BAD_BEATS)
-def test_a_tick_of_no_position_is_refused(position: Any) -> None:
+def test_a_beat_tick_of_an_invalid_position_is_refused(position: Any) -> None:
     with pytest.raises(InvalidInput):
         signals.BeatTick.nearest(position)
 
@@ -190,20 +190,20 @@ def test_a_tick_of_no_position_is_refused(position: Any) -> None:
 
 
 @pytest.mark.parametrize(("trigger", "key"), TRIGGERS, ids=called)
-def test_a_trigger_knows_what_it_is_looked_up_by(trigger: triggers.Trigger, key: str | None) -> None:
+def test_a_trigger_has_its_lookup_key(trigger: triggers.Trigger, key: str | None) -> None:
     assert trigger.key == key
 
 
 @pytest.mark.parametrize(("trigger", "signal"), FIRING, ids=called)
-def test_a_trigger_matches(trigger: triggers.Trigger, signal: signals.Signal) -> None:
+def test_a_trigger_matches_its_signal(trigger: triggers.Trigger, signal: signals.Signal) -> None:
     assert trigger.matches(signal)
 
 
 @pytest.mark.parametrize(("trigger", "signal"), NOT_FIRING, ids=called)
-def test_a_trigger_does_not_match_what_comes_near(trigger: triggers.Trigger, signal: signals.Signal) -> None:
+def test_a_trigger_does_not_match_a_near_miss(trigger: triggers.Trigger, signal: signals.Signal) -> None:
     assert not trigger.matches(signal)
 
 
 @pytest.mark.parametrize("action", ACTIONS, ids=called)
-def test_only_sampling_has_a_space(action: actions.Action) -> None:
+def test_only_a_sample_action_has_a_space(action: actions.Action) -> None:
     assert space_of(action) == getattr(action, "space", None)

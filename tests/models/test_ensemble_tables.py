@@ -104,7 +104,7 @@ def each_table(lasting_store: Store) -> set[str]:
     ],
 )
 @pytest.mark.usefixtures("each_table")
-def test_what_a_row_must_be_is_checked_by_the_table(
+def test_ensemble_tables_check_their_constraints(
     lasting_store: Store, table: str, assignment: str, constraint: str
 ) -> None:
     with pytest.raises(InvalidInput, match=constraint), lasting_store.begin() as uow:
@@ -112,7 +112,7 @@ def test_what_a_row_must_be_is_checked_by_the_table(
 
 
 @pytest.mark.usefixtures("each_table")
-def test_a_flag_is_0_or_1_where_there_are_no_booleans(lasting_store: Store) -> None:
+def test_an_ensemble_flag_is_0_or_1_on_sqlite(lasting_store: Store) -> None:
     refusal = "ck_coordination_events_processed" if lasting_store.backend == "sqlite" else "boolean"
     with pytest.raises(Exception, match=refusal), lasting_store.begin() as uow:
         uow.execute(sa.text("UPDATE coordination_events SET processed = 2"))
@@ -139,9 +139,7 @@ NULLABLE = {
 
 
 @pytest.mark.parametrize("table", NOT_NULL)
-def test_every_column_of_the_seed_is_there_and_cannot_be_left_out_where_it_says_so(
-    lasting_store: Store, table: str
-) -> None:
+def test_ensemble_tables_have_every_column_of_the_seed_with_its_nullability(lasting_store: Store, table: str) -> None:
     with lasting_store.read() as uow:
         found = {column["name"]: column["nullable"] for column in sa.inspect(uow.connection()).get_columns(table)}
     assert {name: found[name] for name in NOT_NULL[table]} == dict.fromkeys(NOT_NULL[table], False)
@@ -155,13 +153,13 @@ def test_every_column_of_the_seed_is_there_and_cannot_be_left_out_where_it_says_
     ("factory", "key"),
     [(ProjectFactory, "repository_name"), (TicketFactory, "ticket_id"), (EnsembleWorkerFactory, "worker_id")],
 )
-def test_a_key_is_there_once(lasting_store: Store, factory: type[RowFactory[Any]], key: str) -> None:
+def test_keys_of_ensemble_tables_are_unique(lasting_store: Store, factory: type[RowFactory[Any]], key: str) -> None:
     first = make(lasting_store, factory)
     with pytest.raises(AlreadyExists):
         make(lasting_store, factory, **{key: getattr(first, key)})
 
 
-def test_a_worker_type_is_once_in_a_project_and_again_in_another(lasting_store: Store) -> None:
+def test_the_table_of_worker_types_is_unique_per_project(lasting_store: Store) -> None:
     first = make(lasting_store, WorkerTypeFactory, worker_type="writer")
     make(lasting_store, WorkerTypeFactory, worker_type="writer")
     with pytest.raises(AlreadyExists):
@@ -169,19 +167,19 @@ def test_a_worker_type_is_once_in_a_project_and_again_in_another(lasting_store: 
 
 
 @pytest.mark.parametrize("factory", OF_A_PROJECT)
-def test_a_row_of_a_project_that_is_not_there_is_refused_by_the_table(
+def test_ensemble_tables_refuse_a_row_of_a_missing_project(
     lasting_store: Store, factory: type[RowFactory[Any]]
 ) -> None:
     with pytest.raises(NotFound):
         make(lasting_store, factory, project_id="no/where")
 
 
-def test_a_comment_on_a_ticket_that_is_not_there_is_refused_by_the_table(lasting_store: Store) -> None:
+def test_the_table_of_comments_refuses_a_missing_ticket(lasting_store: Store) -> None:
     with pytest.raises(NotFound):
         make(lasting_store, CommentFactory, ticket_id="nowhere")
 
 
-def test_with_a_project_goes_all_that_belongs_to_it_and_nothing_else(store: Store, other: Store) -> None:
+def test_rows_of_ensemble_tables_are_deleted_with_their_project(store: Store, other: Store) -> None:
     for factory in FACTORIES:
         make(store, factory)
     before = dump(other)
@@ -195,7 +193,7 @@ def test_with_a_project_goes_all_that_belongs_to_it_and_nothing_else(store: Stor
 
 
 @pytest.mark.parametrize("factory", [WorkerTypeFactory, CommentFactory, CoordinationEventFactory])
-def test_the_number_of_a_deleted_row_is_not_given_again(lasting_store: Store, factory: type[RowFactory[Any]]) -> None:
+def test_keys_of_deleted_ensemble_rows_are_not_reused(lasting_store: Store, factory: type[RowFactory[Any]]) -> None:
     last = make(lasting_store, factory)
     with lasting_store.begin() as uow:
         uow.execute(sa.delete(type(last)).where(type(last).id == last.id))
@@ -223,7 +221,7 @@ def insert_raw(uow: UnitOfWork) -> dict[type[Base], Any]:
     return {model: uow.exec(select(model)).one() for model in ROWS}
 
 
-def test_a_row_that_names_no_time_is_of_now(store: Store) -> None:
+def test_an_ensemble_row_without_a_time_is_of_now(store: Store) -> None:
     # The database's own clock, which need not be this process's to the second.
     before = datetime.now(UTC) - timedelta(minutes=1)
     with store.begin() as uow:
@@ -239,7 +237,7 @@ def test_a_row_that_names_no_time_is_of_now(store: Store) -> None:
     assert {each.tzinfo for each in times} == {UTC}
 
 
-def test_a_row_that_says_nothing_else_is_planned_open_and_not_processed(store: Store) -> None:
+def test_an_ensemble_row_is_planned_open_and_unprocessed_by_default(store: Store) -> None:
     with store.begin() as uow:
         rows = insert_raw(uow)
     ticket, event = rows[Ticket], rows[CoordinationEvent]
@@ -248,7 +246,7 @@ def test_a_row_that_says_nothing_else_is_planned_open_and_not_processed(store: S
     assert event.processed is False
 
 
-def test_services_read_what_was_written_without_them(store: Store, other: Store) -> None:
+def test_services_read_ensemble_rows_written_by_plain_sql(store: Store, other: Store) -> None:
     with store.begin() as uow:
         insert_raw(uow)
     found = other.query(tickets.get, "RAW-1")
@@ -258,6 +256,6 @@ def test_services_read_what_was_written_without_them(store: Store, other: Store)
     assert [each.worker_id for each in store.run(coordination.take)] == ["raw"]
 
 
-def test_rows_written_in_order_are_numbered_in_order(store: Store) -> None:
+def test_ensemble_rows_written_in_order_are_numbered_in_order(store: Store) -> None:
     made = make_many(store, CoordinationEventFactory, *[{}] * 3)
     assert [event.id for event in made] == sorted(event.id or 0 for event in made)

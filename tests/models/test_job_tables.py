@@ -34,7 +34,7 @@ def true(store: Store) -> str:
 
 
 @pytest.mark.parametrize("status", JobStatus)
-def test_a_job_is_read_back_as_it_was_written(store: Store, status: JobStatus) -> None:
+def test_a_job_row_is_read_back_as_it_was_written(store: Store, status: JobStatus) -> None:
     with store.begin() as uow:
         made = JobFactory.create(
             uow=uow,
@@ -77,9 +77,7 @@ def test_a_job_is_read_back_as_it_was_written(store: Store, status: JobStatus) -
         ("failed", "result = '1'", "result"),
     ],
 )
-def test_what_a_job_must_be_is_checked_by_the_table(
-    store: Store, status: str, assignment: str, constraint: str
-) -> None:
+def test_the_table_of_jobs_checks_its_constraints(store: Store, status: str, assignment: str, constraint: str) -> None:
     make(store, status=status)
     with pytest.raises(InvalidInput, match=f"ck_jobs_{constraint}'"):
         assign(store, assignment)
@@ -93,7 +91,7 @@ def test_only_a_pending_job_is_ready_or_not(store: Store, status: str) -> None:
 
 
 @pytest.mark.parametrize("backend", ["sqlite"])  # PostgreSQL has a type for it
-def test_ready_is_true_or_false(store: Store) -> None:
+def test_the_ready_column_of_a_job_is_true_or_false(store: Store) -> None:
     make(store)
     with pytest.raises(InvalidInput, match="ck_jobs_ready'"):
         assign(store, "ready = 2")
@@ -104,7 +102,9 @@ def test_ready_is_true_or_false(store: Store) -> None:
 
 @pytest.mark.parametrize("second", ["pending", "processing"])
 @pytest.mark.parametrize("first", ["pending", "processing"])
-def test_a_key_is_of_one_job_of_a_type_that_is_not_over(store: Store, first: str, second: str) -> None:
+def test_the_table_of_jobs_allows_one_unfinished_job_per_type_and_unique_key(
+    store: Store, first: str, second: str
+) -> None:
     make(store, status=first, unique_key="chorus")
     make(store, status=second, unique_key="chorus", type="mix")
     make(store, status=second, unique_key="verse")
@@ -112,14 +112,14 @@ def test_a_key_is_of_one_job_of_a_type_that_is_not_over(store: Store, first: str
         make(store, status=second, unique_key="chorus")
 
 
-def test_a_key_is_free_of_jobs_that_are_over(store: Store) -> None:
+def test_the_table_of_jobs_frees_the_unique_key_of_a_finished_job(store: Store) -> None:
     for status in ("completed", "failed", "cancelled", "failed", "pending"):
         make(store, status=status, unique_key="chorus")
     with pytest.raises(AlreadyExists):
         assign(store, f"status = 'pending', completed_at = NULL, ready = {true(store)}")
 
 
-def test_jobs_without_a_key_are_in_nobodys_way(store: Store) -> None:
+def test_the_table_of_jobs_allows_any_number_without_a_unique_key(store: Store) -> None:
     for _ in range(3):
         make(store)
 
@@ -128,12 +128,12 @@ def test_jobs_without_a_key_are_in_nobodys_way(store: Store) -> None:
 
 
 @pytest.mark.parametrize("values", [{"session_id": "nowhere"}, {"import_id": 4711}], ids=str)
-def test_a_job_of_what_is_not_there_is_refused_by_the_table(store: Store, values: dict[str, Any]) -> None:
+def test_the_table_of_jobs_refuses_a_missing_session_or_import(store: Store, values: dict[str, Any]) -> None:
     with pytest.raises(NotFound):
         make(store, **values)
 
 
-def test_jobs_and_their_attempts_go_away_with_their_session_and_jobs_stay_without_their_import(store: Store) -> None:
+def test_jobs_are_deleted_with_their_session_but_survive_their_import(store: Store) -> None:
     with store.begin() as uow:
         session, brought = SessionFactory.create(uow=uow), ImportFactory.create(uow=uow)
         gone = JobFactory.create(uow=uow, session_id=session.id, status=JobStatus.FAILED)
@@ -151,7 +151,7 @@ def test_jobs_and_their_attempts_go_away_with_their_session_and_jobs_stay_withou
 # Attempts
 
 
-def test_an_attempt_is_read_back_as_it_was_written(store: Store) -> None:
+def test_a_job_attempt_row_is_read_back_as_it_was_written(store: Store) -> None:
     job = make(store, status=JobStatus.FAILED)
     with store.begin() as uow:
         made = JobAttemptFactory.create(uow=uow, job_id=job.id, attempt=2, worker_id=None, error="ü\n", duration_ms=0)
@@ -161,7 +161,7 @@ def test_an_attempt_is_read_back_as_it_was_written(store: Store) -> None:
 @pytest.mark.parametrize(
     ("assignment", "constraint"), [("attempt = 0", "attempt"), ("duration_ms = -1", "duration_ms")]
 )
-def test_what_an_attempt_must_be_is_checked_by_the_table(store: Store, assignment: str, constraint: str) -> None:
+def test_the_table_of_job_attempts_checks_its_constraints(store: Store, assignment: str, constraint: str) -> None:
     job = make(store, status=JobStatus.FAILED)
     with store.begin() as uow:
         JobAttemptFactory.create(uow=uow, job_id=job.id, started_at=EPOCH)
@@ -169,7 +169,7 @@ def test_what_an_attempt_must_be_is_checked_by_the_table(store: Store, assignmen
         assign(store, assignment, "job_attempts")
 
 
-def test_an_attempt_is_told_of_once(store: Store) -> None:
+def test_the_table_of_job_attempts_has_each_attempt_once(store: Store) -> None:
     job = make(store, status=JobStatus.FAILED)
     with store.begin() as uow:
         JobAttemptFactory.create(uow=uow, job_id=job.id)
@@ -177,6 +177,6 @@ def test_an_attempt_is_told_of_once(store: Store) -> None:
         JobAttemptFactory.create(uow=uow, job_id=job.id)
 
 
-def test_an_attempt_at_no_job_is_refused(store: Store) -> None:
+def test_the_table_of_job_attempts_refuses_a_missing_job(store: Store) -> None:
     with pytest.raises(NotFound), store.begin() as uow:
         JobAttemptFactory.create(uow=uow, job_id="nowhere")

@@ -12,7 +12,7 @@ from vibeweaver_store.services import journal
 from vibeweaver_store.testing import ImportFactory, JournalEventFactory, SessionFactory, columns_of
 
 
-def test_an_event_is_read_back_as_it_was_written(store: Store) -> None:
+def test_a_journal_event_row_is_read_back_as_it_was_written(store: Store) -> None:
     with store.begin() as uow:
         made = JournalEventFactory.create(
             uow=uow,
@@ -33,7 +33,7 @@ def test_an_event_is_read_back_as_it_was_written(store: Store) -> None:
     assert columns_of(store.query(journal.get, made.id)) == columns_of(made)
 
 
-def test_an_event_may_be_of_no_session_and_of_no_time(store: Store) -> None:
+def test_a_journal_event_needs_neither_a_session_nor_a_time(store: Store) -> None:
     (made,) = _alone(store, timestamp=None)
     assert (made.session_id, made.timestamp, made.output_tokens) == (None, None, None)
 
@@ -58,14 +58,14 @@ def _alone(store: Store, **values: Any) -> list[Any]:
         ("cache_creation_input_tokens = -1", "ck_journal_events_tokens"),
     ],
 )
-def test_what_an_event_must_be_is_checked_by_the_table(store: Store, assignment: str, constraint: str) -> None:
+def test_the_table_of_journal_events_checks_its_constraints(store: Store, assignment: str, constraint: str) -> None:
     with store.begin() as uow:
         JournalEventFactory.create(uow=uow)
     with pytest.raises(InvalidInput, match=constraint), store.begin() as uow:
         uow.execute(sa.text(f"UPDATE journal_events SET {assignment}"))
 
 
-def test_one_source_session_has_a_line_once(store: Store) -> None:
+def test_the_table_of_journal_events_has_a_line_once_per_source_session(store: Store) -> None:
     with store.begin() as uow:
         JournalEventFactory.create(uow=uow, event_uuid="u-1")
         JournalEventFactory.create(uow=uow, event_uuid="u-1", source_session_id="a fork")
@@ -74,12 +74,12 @@ def test_one_source_session_has_a_line_once(store: Store) -> None:
 
 
 @pytest.mark.parametrize("values", [{"session_id": "nowhere"}, {"import_id": 4711}], ids=str)
-def test_an_event_of_what_is_not_there_is_refused_by_the_table(store: Store, values: dict[str, Any]) -> None:
+def test_the_table_of_journal_events_refuses_a_missing_session_or_import(store: Store, values: dict[str, Any]) -> None:
     with pytest.raises(NotFound), store.begin() as uow:
         JournalEventFactory.create(uow=uow, **values)
 
 
-def test_events_go_away_with_their_session_and_stay_without_their_import(store: Store) -> None:
+def test_journal_events_are_deleted_with_their_session_but_survive_their_import(store: Store) -> None:
     with store.begin() as uow:
         session, brought = SessionFactory.create(uow=uow), ImportFactory.create(uow=uow)
         JournalEventFactory.create(uow=uow, session_id=session.id)
@@ -90,7 +90,7 @@ def test_events_go_away_with_their_session_and_stay_without_their_import(store: 
     assert [(event.id, event.import_id) for event in store.query(journal.recent)] == [(kept.id, None)]
 
 
-def test_the_key_of_an_event_is_never_given_twice(store: Store) -> None:
+def test_a_journal_event_key_is_never_reused(store: Store) -> None:
     with store.begin() as uow:
         first = JournalEventFactory.create(uow=uow)
         uow.execute(sa.text("DELETE FROM journal_events"))

@@ -65,7 +65,7 @@ documents = st.recursive(
 
 
 @given(document=documents)
-def test_any_document_comes_back_equal(store: Store, document: Any) -> None:
+def test_any_stored_json_document_comes_back_equal(store: Store, document: Any) -> None:
     assert stored(store, document) == document
 
 
@@ -76,7 +76,7 @@ BIG_FLOATS = [
 
 
 @pytest.mark.parametrize("number", BIG_FLOATS)
-def test_a_big_float_comes_back_equal(store: Store, number: float) -> None:
+def test_a_big_float_in_a_json_document_comes_back_equal(store: Store, number: float) -> None:
     # JSONB keeps numbers in decimals without an exponent: what was 1.152921504606847e18 must not come back rounded.
     assert stored(store, [number]) == [number]
 
@@ -84,13 +84,13 @@ def test_a_big_float_comes_back_equal(store: Store, number: float) -> None:
 @pytest.mark.parametrize(
     "number", [0.1, -0.5, 1 / 3, 5e-324, 2.2250738585072014e-308, 123456.789, 0.0, 1.0, -1e-7, 9007199254740991.0]
 )
-def test_a_float_comes_back_equal_and_a_float(store: Store, number: float) -> None:
+def test_a_float_in_a_json_document_comes_back_as_an_equal_float(store: Store, number: float) -> None:
     (found,) = stored(store, [number])
     assert (found, type(found)) == (number, float)
 
 
 @pytest.mark.parametrize("number", [0, -1, 2**31, 2**53 + 1, -(2**53) - 1, 2**63 - 1, -(2**63)])
-def test_an_integer_of_64_bits_comes_back_exact_and_an_integer(store: Store, number: int) -> None:
+def test_a_64_bit_integer_in_a_json_document_comes_back_exact(store: Store, number: int) -> None:
     (found,) = stored(store, [number])
     assert (found, type(found)) == (number, int)
 
@@ -102,11 +102,11 @@ def nested(depth: int, innermost: Any = 1) -> Any:
     return value
 
 
-def test_a_document_may_be_100_deep(store: Store) -> None:
+def test_a_json_document_may_be_100_levels_deep(store: Store) -> None:
     assert stored(store, nested(100)) == nested(100)
 
 
-def test_a_document_may_be_wide(store: Store) -> None:
+def test_a_json_document_may_be_wide(store: Store) -> None:
     wide = {f"key {n}": list(range(n % 10)) for n in range(10_000)}
     assert stored(store, wide) == wide
 
@@ -130,7 +130,7 @@ class Tone(enum.StrEnum):
     ],
     ids=["a tuple", "an IntEnum", "a StrEnum", "a str that is an Enum", "a key that is an Enum"],
 )
-def test_what_json_has_a_form_for_is_stored_in_it(store: Store, value: Any, expected: Any) -> None:
+def test_python_values_with_a_json_form_are_stored_in_it(store: Store, value: Any, expected: Any) -> None:
     assert stored(store, value) == expected
 
 
@@ -168,13 +168,13 @@ NO_JSON = {
 
 
 @pytest.mark.parametrize("value", NO_JSON.values(), ids=NO_JSON)
-def test_what_is_no_json_is_not_frozen(value: Any) -> None:
+def test_freezing_a_value_outside_json_is_refused(value: Any) -> None:
     with pytest.raises(ValueError, match=r"holds|has the key|must|nested"):
         freeze({"within": [value]})
 
 
 @pytest.mark.parametrize("field", ["params", "result"])
-def test_what_is_no_json_is_refused_by_the_name_of_its_field(store: Store, field: str) -> None:
+def test_the_error_for_a_value_outside_json_names_its_field(store: Store, field: str) -> None:
     for value in NO_JSON.values():
         document: dict[str, Any] = {field: [value]}
         with pytest.raises(InvalidInput) as caught:
@@ -182,14 +182,14 @@ def test_what_is_no_json_is_refused_by_the_name_of_its_field(store: Store, field
         assert caught.value.field == field
 
 
-def test_the_column_itself_refuses_what_is_no_json(store: Store) -> None:
+def test_a_json_column_refuses_a_value_outside_json(store: Store) -> None:
     for value in NO_JSON.values():
         with pytest.raises(InvalidInput):
             Json().process_bind_param([value], store._engines.write.dialect)
 
 
 @pytest.mark.parametrize("sqlite_text", ["{", "", "NaN", '{"a": 1,}', "[1]x"])
-def test_a_stored_text_that_is_no_json_is_corrupt(sqlite_text: str) -> None:
+def test_a_stored_text_that_is_not_json_is_corrupt(sqlite_text: str) -> None:
     with pytest.raises(CorruptData):
         read_json(sqlite_text)
 
@@ -226,7 +226,7 @@ ARRAY_EDITS: dict[str, Callable[[Any], object]] = {
 
 
 @pytest.mark.parametrize("edit", OBJECT_EDITS.values(), ids=OBJECT_EDITS)
-def test_an_object_refuses_to_be_edited(edit: Callable[[Any], object]) -> None:
+def test_a_frozen_json_object_refuses_edits(edit: Callable[[Any], object]) -> None:
     document = freeze({"a": 1})
     with pytest.raises(TypeError, match=r"copy it with dict\(...\)"):
         edit(document)
@@ -234,7 +234,7 @@ def test_an_object_refuses_to_be_edited(edit: Callable[[Any], object]) -> None:
 
 
 @pytest.mark.parametrize("edit", ARRAY_EDITS.values(), ids=ARRAY_EDITS)
-def test_an_array_refuses_to_be_edited(edit: Callable[[Any], object]) -> None:
+def test_a_frozen_json_array_refuses_edits(edit: Callable[[Any], object]) -> None:
     document = freeze([1])
     with pytest.raises(TypeError, match=r"copy it with list\(...\)"):
         edit(document)
@@ -246,12 +246,12 @@ def kinds_of(document: Any) -> set[type]:
     return {type(document)}.union(*[kinds_of(each) for each in below])
 
 
-def test_all_levels_of_what_was_read_refuse_edits(store: Store) -> None:
+def test_a_json_document_as_read_refuses_edits_at_all_levels(store: Store) -> None:
     found = stored(store, {"list": [{"object": [[]]}, {}]})
     assert kinds_of(found) == {FrozenDict, FrozenList}
 
 
-def test_all_levels_of_what_was_just_written_refuse_edits(store: Store) -> None:
+def test_a_json_document_just_written_refuses_edits_at_all_levels(store: Store) -> None:
     with store.begin() as uow:
         entry = history.append(uow, SessionFactory.create(uow=uow).id, "sample", params={"list": [{}]})
     assert kinds_of(entry.params) == {FrozenDict, FrozenList}
@@ -269,14 +269,14 @@ COPIES: dict[str, Callable[[Any], Any]] = {
 
 
 @pytest.mark.parametrize("duplicate", COPIES.values(), ids=COPIES)
-def test_a_document_is_copied_as_what_it_is(duplicate: Callable[[Any], Any]) -> None:
+def test_a_copy_of_a_frozen_json_document_is_frozen(duplicate: Callable[[Any], Any]) -> None:
     document = freeze({"list": [{"object": [1, "two", None]}]})
     found = duplicate(document)
     assert (found, kinds_of(found)) == (document, kinds_of(document))
 
 
 @pytest.mark.parametrize(("frozen", "kind"), [({"a": [1]}, dict), ([1], list)], ids=["an object", "an array"])
-def test_an_editable_copy_is_one_call_away(frozen: Any, kind: type) -> None:
+def test_a_frozen_json_document_can_be_copied_for_editing(frozen: Any, kind: type) -> None:
     for found in (kind(freeze(frozen)), freeze(frozen).copy()):
         assert (found, type(found)) == (frozen, kind)
 
@@ -302,7 +302,7 @@ anything = st.recursive(
 
 
 @given(value=anything)
-def test_what_most_values_are_told_quickly_is_what_is_told_exactly(value: Any) -> None:
+def test_the_fast_encoder_of_json_documents_agrees_with_the_exact_one(value: Any) -> None:
     try:
         exact = _freeze(value, MAX_DOCUMENT_DEPTH)
     except ValueError as error:

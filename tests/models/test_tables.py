@@ -25,7 +25,9 @@ FACTORIES: list[type[RowFactory[Any]]] = [RuleFactory, MarkerFactory, HistoryEnt
 
 
 @pytest.mark.parametrize("kind", [kind for kind in SessionKind if kind is not SessionKind.JAM])
-def test_a_session_of_another_kind_may_go_without_a_tempo(store: Store, other: Store, kind: SessionKind) -> None:
+def test_the_table_of_sessions_allows_other_kinds_than_jams_without_a_tempo(
+    store: Store, other: Store, kind: SessionKind
+) -> None:
     with store.begin() as uow:
         made = SessionFactory.create(uow=uow, kind=kind, tempo_bpm=None)
     assert made.tempo_bpm is None
@@ -33,7 +35,7 @@ def test_a_session_of_another_kind_may_go_without_a_tempo(store: Store, other: S
 
 
 @pytest.mark.parametrize("status", SessionStatus)
-def test_a_session_has_a_time_of_its_end_if_and_only_if_it_is_over(store: Store, status: SessionStatus) -> None:
+def test_the_table_of_sessions_has_an_end_time_exactly_for_finished_ones(store: Store, status: SessionStatus) -> None:
     with store.begin() as uow:
         assert (SessionFactory.create(uow=uow, status=status).completed_at is not None) == (status in FINAL)
     other_way = "created_at" if status not in FINAL else "NULL"
@@ -41,7 +43,7 @@ def test_a_session_has_a_time_of_its_end_if_and_only_if_it_is_over(store: Store,
         uow.execute(sa.text(f"UPDATE sessions SET completed_at = {other_way}"))
 
 
-def test_a_path_has_one_workspace(store: Store) -> None:
+def test_the_table_of_workspaces_has_a_path_once(store: Store) -> None:
     with store.begin() as uow:
         WorkspaceFactory.create(uow=uow, path="/srv/shop")
     with pytest.raises(AlreadyExists, match="path"), store.begin() as uow:
@@ -59,9 +61,7 @@ def test_deleting_a_workspace_deletes_its_sessions(store: Store, other: Store) -
 
 
 @pytest.mark.parametrize("factory", FACTORIES)
-def test_a_row_of_a_session_that_is_not_there_is_refused_by_the_table(
-    store: Store, factory: type[RowFactory[Any]]
-) -> None:
+def test_session_tables_refuse_a_row_of_a_missing_session(store: Store, factory: type[RowFactory[Any]]) -> None:
     with pytest.raises(NotFound), store.begin() as uow:
         factory.create(uow=uow, session_id="nowhere")
 
@@ -92,7 +92,7 @@ def test_a_row_of_a_session_that_is_not_there_is_refused_by_the_table(
         (WorkspaceFactory, "path_hash = 'short'", "ck_workspaces_path_hash"),
     ],
 )
-def test_what_a_row_must_be_is_checked_by_the_table(
+def test_session_tables_check_their_constraints(
     store: Store, factory: type[RowFactory[Any]], assignment: str, constraint: str
 ) -> None:
     with store.begin() as uow:
@@ -109,7 +109,7 @@ def test_the_beat_of_a_marker_is_finite_by_its_table(store: Store, backend: str)
         uow.execute(sa.text(f"UPDATE markers SET beat = {infinite}"))
 
 
-def test_every_constraint_and_index_has_a_name_from_the_convention() -> None:
+def test_every_declared_constraint_and_index_has_a_conventional_name() -> None:
     named: dict[type, str] = {
         sa.PrimaryKeyConstraint: "pk_",
         sa.ForeignKeyConstraint: "fk_",

@@ -13,14 +13,14 @@ def shown(uow: UnitOfWork) -> SessionComplete:
     return sessions.overview(uow).items[0]
 
 
-def test_what_a_view_shows_cannot_be_changed(store: Store, other: Store) -> None:
+def test_a_row_of_a_view_cannot_be_changed(store: Store, other: Store) -> None:
     made = make(store, SessionFactory)
     with pytest.raises(InvalidInput, match="session_complete is a view"), store.begin() as uow:
         shown(uow).name = "another"
     assert other.query(sessions.get, made.id).name == made.name
 
 
-def test_what_a_view_shows_cannot_be_deleted(store: Store, other: Store) -> None:
+def test_a_row_of_a_view_cannot_be_deleted(store: Store, other: Store) -> None:
     made = make(store, SessionFactory)
     with pytest.raises(InvalidInput, match="session_complete is a view"), store.begin() as uow:
         uow.delete(shown(uow))
@@ -28,6 +28,6 @@ def test_what_a_view_shows_cannot_be_deleted(store: Store, other: Store) -> None
     assert other.query(sessions.get, made.id).name == made.name
 
 
-def test_nothing_is_inserted_into_a_view(store: Store) -> None:
+def test_a_row_cannot_be_inserted_into_a_view(store: Store) -> None:
     with pytest.raises(InvalidInput, match="session_complete is a view"), store.begin() as uow:
         uow.insert(SessionComplete(id="mine", name="late set"))

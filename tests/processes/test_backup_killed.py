@@ -46,7 +46,9 @@ back_up(sys.argv[1], sys.argv[2], compress="gzip", progress=die)
 
 
 @pytest.mark.parametrize("amid", ["copying", "checking", "compressing", "reading back"])
-def test_of_a_killed_process_no_file_has_the_name(processes: Processes, filled: Path, backups: Path, amid: str) -> None:
+def test_a_backup_of_a_killed_process_gets_no_name(
+    processes: Processes, filled: Path, backups: Path, amid: str
+) -> None:
     done = processes.run(_KILLED, filled, backups / "a.db", amid)
 
     assert done.returncode == -signal.SIGKILL, done.stderr
@@ -70,7 +72,7 @@ while True:
 """
 
 
-def test_it_ends_under_a_writer_that_never_pauses_and_holds_whole_units_of_work(
+def test_a_backup_under_a_constant_writer_ends_with_whole_units_of_work(
     processes: Processes, sqlite_path: Path, backups: Path
 ) -> None:
     session_id = fill(sqlite_path)

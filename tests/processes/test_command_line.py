@@ -29,13 +29,13 @@ def test_the_package_runs_as_a_module(processes: Processes, sqlite_path: Path) -
     assert "\x1b" not in done.out
 
 
-def test_an_error_is_one_line_there_too(processes: Processes, sqlite_path: Path) -> None:
+def test_an_error_of_the_command_line_process_is_one_line(processes: Processes, sqlite_path: Path) -> None:
     done = run_anew(processes, "sessions", "show", "nobody", VIBEWEAVER_DATABASE=str(sqlite_path))
 
     assert (done.code, done.error) == (3, "no session 'nobody'")
 
 
-def test_signs_that_the_terminal_cannot_show_are_no_error(processes: Processes, sqlite_path: Path) -> None:
+def test_characters_the_terminal_cannot_show_are_no_error(processes: Processes, sqlite_path: Path) -> None:
     ascii_only = {"PYTHONIOENCODING": "ascii"}
     made = run_anew(processes, "--db", sqlite_path, "sessions", "create", "Übung ♫", "--json", **ascii_only)
     listed = run_anew(processes, "--db", sqlite_path, "sessions", "list", **ascii_only)
@@ -48,7 +48,7 @@ def test_signs_that_the_terminal_cannot_show_are_no_error(processes: Processes, 
 @pytest.mark.parametrize(
     "words", [["history", "list", "jam", "--limit", "1000"], ["history", "list", "jam", "--json", "--limit", "1000"]]
 )
-def test_a_pipe_that_is_closed_early_is_no_error(
+def test_a_pipe_closed_early_is_no_error_of_the_command_line(
     processes: Processes, sqlite_path: Path, look: Store, jam: Session, words: list[str]
 ) -> None:
     look.run(history.append_many, jam.id, [history.NewEntry("x", params="y" * 1000) for _ in range(1000)])
@@ -62,7 +62,7 @@ def test_a_pipe_that_is_closed_early_is_no_error(
 
 
 @pytest.mark.parametrize("closed", [">&-", "2>&-"])
-def test_a_stream_that_is_closed_from_the_start_is_no_error(
+def test_a_stream_closed_from_the_start_is_no_error_of_the_command_line(
     processes: Processes, sqlite_path: Path, closed: str
 ) -> None:
     line = f'"$@" {closed}'
@@ -73,7 +73,7 @@ def test_a_stream_that_is_closed_from_the_start_is_no_error(
     assert (process.returncode, process.stderr) == (0, "")
 
 
-def test_in_real_time_a_song_lasts_as_long_as_it_is(tmp_path: Path, sqlite_path: Path, run_process: Line) -> None:
+def test_weave_in_real_time_lasts_as_long_as_the_song(tmp_path: Path, sqlite_path: Path, run_process: Line) -> None:
     (tmp_path / "short.mid").write_bytes(as_bytes([tempo(600), rest(10)]))
     done = run_process("--db", sqlite_path, "weave", tmp_path / "short.mid", "--realtime", "--json")
 
@@ -83,7 +83,7 @@ def test_in_real_time_a_song_lasts_as_long_as_it_is(tmp_path: Path, sqlite_path:
 # --- at a terminal ---------------------------------------------------------------------------------------------
 
 
-def test_at_a_terminal_a_song_shows_its_progress_and_its_report_fits(
+def test_weave_at_a_terminal_shows_progress_and_a_report_that_fits(
     sqlite_path: Path, run_at_terminal: RunAtTerminal
 ) -> None:
     code, shown = run_at_terminal("--db", sqlite_path, "weave")
@@ -96,7 +96,7 @@ def test_at_a_terminal_a_song_shows_its_progress_and_its_report_fits(
 
 
 @pytest.mark.parametrize(("answer", "code", "left"), [("y\n", 0, 0), ("n\n", 1, 1), ("\n", 1, 1), ("\x04", 1, 1)])
-def test_what_destroys_asks_at_a_terminal(
+def test_a_deleting_command_asks_at_a_terminal(
     sqlite_path: Path, look: Store, jam: Session, run_at_terminal: RunAtTerminal, answer: str, *, code: int, left: int
 ) -> None:
     ended, shown = run_at_terminal("--db", sqlite_path, "sessions", "delete", "jam", answer=answer)
@@ -106,14 +106,16 @@ def test_what_destroys_asks_at_a_terminal(
     assert ("nothing was done" in shown) == bool(left)
 
 
-def test_bytes_are_not_thrown_at_a_terminal(sqlite_path: Path, jam: Session, run_at_terminal: RunAtTerminal) -> None:
+def test_snapshots_load_does_not_write_bytes_to_a_terminal(
+    sqlite_path: Path, jam: Session, run_at_terminal: RunAtTerminal
+) -> None:
     code, shown = run_at_terminal("--db", sqlite_path, "snapshots", "load", "jam")
 
     assert code == 2
     assert "-o FILE" in shown
 
 
-def test_a_list_at_a_terminal_keeps_ids_whole(
+def test_sessions_list_at_a_terminal_keeps_ids_whole(
     sqlite_path: Path, look: Store, jam: Session, run_at_terminal: RunAtTerminal
 ) -> None:
     rule = look.run(

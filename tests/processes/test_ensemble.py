@@ -118,7 +118,7 @@ print(json.dumps([results.get() for _ in watching]))
 """
 
 
-def test_two_coordinators_take_each_event_once_and_in_order_while_others_record_them(
+def test_coordinators_take_each_event_once_and_in_order_during_recording(
     processes: Processes, database: str, size: Size
 ) -> None:
     events = size(20, 50)
@@ -163,7 +163,7 @@ with Store.open(sys.argv[1]) as store, store.begin() as uow:
 """
 
 
-def test_of_a_worker_killed_amid_a_stage_nothing_remains_but_its_claim(processes: Processes, database: str) -> None:
+def test_a_worker_killed_amid_a_stage_leaves_only_its_claim(processes: Processes, database: str) -> None:
     with Store.open(database) as store:
         with store.begin() as uow:
             worker = EnsembleWorkerFactory.create(uow=uow, worker_id="w")

@@ -16,7 +16,7 @@ from vibeweaver_store import Settings, Store, StoreUnavailable, history, session
 from vibeweaver_store.testing import new_store
 
 
-def test_a_forked_child_has_connections_of_its_own_and_the_parents_stay_intact(
+def test_a_forked_child_has_its_own_connections_and_leaves_the_parents_intact(
     processes: Processes, store: Store, other: Store
 ) -> None:
     jam = store.run(sessions.create, name="parent")
@@ -30,7 +30,7 @@ def test_a_forked_child_has_connections_of_its_own_and_the_parents_stay_intact(
     assert names == {"parent", "child 0", "child 1", "child 2", "parent again"}
 
 
-def test_a_child_and_its_parent_lose_nothing_though_the_parent_closed_and_opened_the_store_again(
+def test_a_forked_child_loses_nothing_if_its_parent_reopens_the_store(
     processes: Processes,
     database: str,
 ) -> None:
@@ -70,9 +70,7 @@ def test_a_child_forked_amid_a_unit_of_work_cannot_write_through_it(
     assert [entry.action for entry in other.query(history.recent, jam.id)] == ["from the parent"]
 
 
-def test_a_child_forked_amid_a_unit_of_work_is_told_at_once_that_it_cannot_use_the_file(
-    processes: Processes, sqlite_path: Path
-) -> None:
+def test_a_child_forked_amid_a_unit_of_work_cannot_use_the_file(processes: Processes, sqlite_path: Path) -> None:
     with Store.open(sqlite_path) as store, store.begin():
         began = time.monotonic()
         told = [
@@ -87,7 +85,7 @@ def test_a_child_forked_amid_a_unit_of_work_is_told_at_once_that_it_cannot_use_t
     assert waited < Settings().busy_timeout_seconds  # not for the turn to write, which the parent has
 
 
-def test_a_child_that_leaves_the_block_it_was_forked_in_commits_nothing(
+def test_a_forked_child_that_leaves_its_inherited_block_commits_nothing(
     processes: Processes, store: Store, other: Store
 ) -> None:
     reading, writing = os.pipe()
@@ -114,7 +112,7 @@ def test_a_child_that_leaves_the_block_it_was_forked_in_commits_nothing(
     assert len(other.query(sessions.page).items) == 1
 
 
-def test_a_child_forked_within_a_savepoint_takes_nothing_back(processes: Processes, store: Store, other: Store) -> None:
+def test_a_child_forked_within_a_savepoint_rolls_nothing_back(processes: Processes, store: Store, other: Store) -> None:
     child = -1
     try:
         with store.begin() as uow:
@@ -195,7 +193,7 @@ def test_a_memory_store_outlives_a_child_that_ends(processes: Processes, tmp_pat
         assert [jam.name for jam in store.query(sessions.page).items] == ["jam"]
 
 
-def test_a_unit_of_work_of_the_parent_is_unavailable_by_type() -> None:
+def test_a_disowned_unit_of_work_is_unavailable() -> None:
     with Store.open(":memory:") as store, store.begin() as uow:
         uow.disown()
 
@@ -242,7 +240,7 @@ def test_a_forked_child_has_an_async_store_of_its_own(processes: Processes, data
 # --- what applications are given for their tests ----------------------------------------------------------------
 
 
-def test_the_template_goes_away_with_its_process_and_not_with_a_forked_child(processes: Processes) -> None:
+def test_the_template_database_is_removed_with_its_process_but_not_a_forked_child(processes: Processes) -> None:
     script = """
 import os, sys
 from vibeweaver_store.testing import new_store, template
@@ -261,7 +259,7 @@ print(made, made.exists())
     assert not Path(path).parent.exists()
 
 
-def test_a_child_forked_while_another_thread_makes_the_template_can_make_its_own(processes: Processes) -> None:
+def test_a_child_forked_during_creation_of_the_template_can_make_its_own(processes: Processes) -> None:
     script = """
 import os, sys
 from vibeweaver_store.testing import databases, template
@@ -275,7 +273,7 @@ print(os.waitpid(child, 0)[1])
     assert processes.run(script, warnings="ignore").stdout == "0\n"
 
 
-def test_a_new_store_survives_a_fork(processes: Processes) -> None:
+def test_new_store_survives_a_fork(processes: Processes) -> None:
     with new_store() as store:
         told = processes.in_child(lambda: store.run(sessions.create, name="child").name)
 

@@ -25,7 +25,7 @@ def big_transcript(path: Path, count: int) -> list[int]:
     return list(accumulate(map(len, lines)))
 
 
-def test_killed_again_and_again_an_import_leaves_whole_beginnings_and_ends_as_if_nothing_had_been(
+def test_a_transcript_import_killed_repeatedly_ends_as_if_never_killed(
     processes: Processes, store: Store, database: str, tmp_path: Path, size: Size
 ) -> None:
     lines, kills = size(4_000, 8_000), size(2, 3)

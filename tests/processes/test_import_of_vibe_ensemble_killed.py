@@ -28,7 +28,7 @@ def big_ensemble(path: Path, count: int) -> Path:
     )
 
 
-def test_killed_again_and_again_an_import_ends_as_if_nothing_had_been(
+def test_an_ensemble_import_killed_repeatedly_ends_as_if_never_killed(
     processes: Processes, store: Store, database: str, tmp_path: Path, size: Size
 ) -> None:
     count, kills = size(1_500, 2_500), size(2, 3)  # of tickets, and of events

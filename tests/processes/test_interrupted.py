@@ -20,7 +20,7 @@ def line_of(processes: Processes, *words: object) -> Process:
     return processes.start_module("vibeweaver_store", *words, environment=environment(), warnings="error")
 
 
-def test_ctrl_c_ends_a_song_quietly_and_stops_the_transport(
+def test_ctrl_c_ends_weave_quietly_and_stops_the_transport(
     processes: Processes, tmp_path: Path, sqlite_path: Path, look: Store
 ) -> None:
     (tmp_path / "slow.mid").write_bytes(as_bytes([tempo(120), rest(1000)]))
@@ -43,7 +43,7 @@ def test_ctrl_c_ends_a_song_quietly_and_stops_the_transport(
 
 
 @pytest.mark.parametrize("words", [[], ["--json"]])
-def test_the_tail_of_history_goes_on_with_what_others_add_until_ctrl_c(
+def test_history_tail_follows_entries_of_others_until_ctrl_c(
     processes: Processes, database: str, store: Store, words: list[str]
 ) -> None:
     store.run(sessions.create, name="late set", session_id="jam")

@@ -107,7 +107,7 @@ def work(processes: Processes, folder: Path, database: str, *options: str) -> Pr
 
 
 @pytest.mark.parametrize("ending", [signal.SIGTERM, signal.SIGINT])
-def test_a_worker_process_that_is_told_to_end_finishes_what_it_holds(
+def test_a_worker_process_told_to_end_finishes_its_jobs(
     processes: Processes, database: str, tmp_path: Path, ending: signal.Signals
 ) -> None:
     with Store.open(database) as store:
@@ -122,7 +122,7 @@ def test_a_worker_process_that_is_told_to_end_finishes_what_it_holds(
     assert f"short  {job.id}  completed" in out
 
 
-def test_a_worker_process_hands_back_what_it_cannot_finish_in_time(
+def test_a_worker_process_hands_back_jobs_it_cannot_finish_in_time(
     processes: Processes, database: str, tmp_path: Path
 ) -> None:
     with Store.open(database) as store:
@@ -137,7 +137,7 @@ def test_a_worker_process_hands_back_what_it_cannot_finish_in_time(
     assert attempt.error == "night shift was stopped amid it"
 
 
-def test_a_worker_process_that_drains_ends_by_itself(processes: Processes, database: str, tmp_path: Path) -> None:
+def test_a_draining_worker_process_ends_by_itself(processes: Processes, database: str, tmp_path: Path) -> None:
     with Store.open(database) as store:
         made = [store.run(jobs.enqueue, "quick", n).job.id for n in range(5)]
         out = work(processes, tmp_path, database, "--drain", "--concurrency", "2", "--json").finish()
@@ -161,7 +161,7 @@ def test_a_worker_process_that_drains_ends_by_itself(processes: Processes, datab
         ("HANDLERS = {}", "studio:HANDLERS", "handlers: must be a mapping of 1 to 100 job types to handlers"),
     ],
 )
-def test_handlers_that_cannot_be_used_are_refused_in_a_line(
+def test_unusable_handlers_of_a_worker_process_are_refused_in_one_line(
     processes: Processes, tmp_path: Path, sqlite_path: Path, module: str, *, handlers: str, said: str
 ) -> None:
     (tmp_path / "studio.py").write_text(module)
@@ -187,9 +187,7 @@ with store.begin() as uow:
 """
 
 
-def test_of_a_process_killed_before_it_committed_neither_the_work_nor_its_cause_remains(
-    processes: Processes, database: str
-) -> None:
+def test_a_process_killed_before_its_commit_leaves_neither_job_nor_cause(processes: Processes, database: str) -> None:
     prepared(database, 0)
     process = processes.start(_HALF_A_CAUSE, database)
     assert process.read_line() == "written, not committed"

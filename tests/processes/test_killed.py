@@ -26,7 +26,7 @@ schema.downgrade(sys.argv[1], "base")
 """
 
 
-def test_of_a_process_killed_amid_a_migration_nothing_of_it_remains(processes: Processes, database: str) -> None:
+def test_a_process_killed_amid_a_migration_leaves_nothing_of_it(processes: Processes, database: str) -> None:
     with Store.open(database) as store:
         jam = store.run(sessions.create, name="kept")
     process = processes.start(_HALF_A_MIGRATION, database)
@@ -52,7 +52,7 @@ with store.begin() as uow:
 """
 
 
-def test_of_a_process_killed_amid_a_unit_of_work_nothing_of_it_remains(processes: Processes, database: str) -> None:
+def test_a_process_killed_amid_a_unit_of_work_leaves_nothing_of_it(processes: Processes, database: str) -> None:
     process = processes.start(_HALF_A_UNIT_OF_WORK, database)
     session_id = process.read_line()
     process.kill()
@@ -80,7 +80,7 @@ while True:
 
 
 @pytest.mark.parametrize("round_", range(3))
-def test_a_process_killed_at_any_moment_leaves_whole_units_of_work_and_all_that_it_reported(
+def test_a_process_killed_at_any_moment_leaves_whole_reported_units_of_work(
     processes: Processes, database: str, round_: int
 ) -> None:
     process = processes.start(_PAIRS, database)
@@ -123,7 +123,7 @@ def commit_and_die(processes: Processes, path: Path, journal_mode: str) -> None:
 
 @pytest.mark.parametrize("then", ["WAL", "DELETE"])
 @pytest.mark.parametrize("journal_mode", ["WAL", "DELETE", "TRUNCATE"])
-def test_of_a_killed_process_what_was_committed_is_there_and_what_was_not_is_not(
+def test_a_killed_process_leaves_its_commits_and_no_uncommitted_row(
     processes: Processes, tmp_path: Path, journal_mode: str, then: Any
 ) -> None:
     path = tmp_path / "store.db"
@@ -134,9 +134,7 @@ def test_of_a_killed_process_what_was_committed_is_there_and_what_was_not_is_not
 
 
 @pytest.mark.parametrize("with_", ["none", "nonsense"])
-def test_the_index_of_the_wal_is_made_anew_where_it_is_gone_or_nonsense(
-    processes: Processes, tmp_path: Path, with_: str
-) -> None:
+def test_a_missing_or_damaged_wal_index_is_rebuilt(processes: Processes, tmp_path: Path, with_: str) -> None:
     path = tmp_path / "store.db"
     commit_and_die(processes, path, "WAL")
     if with_ == "none":

@@ -75,7 +75,7 @@ CASES = ["sound", "rollback mode", "with a wal", "damaged", "gone"]
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_killed_before_any_step_it_leaves_the_whole_old_or_the_whole_new_database(
+def test_a_restore_killed_before_any_step_leaves_a_whole_database(
     processes: Processes,
     database: Path,
     backup: Path,
@@ -135,7 +135,7 @@ def _state(database: Path, case: str) -> str:
 
 
 @pytest.mark.parametrize("round_", range(12))
-def test_killed_at_any_moment_it_leaves_the_whole_old_or_the_whole_new_database(
+def test_a_restore_killed_at_any_moment_leaves_a_whole_database(
     processes: Processes, database: Path, backup: Path, round_: int
 ) -> None:
     child = os.fork()
@@ -168,7 +168,7 @@ while not select.select([sys.stdin], [], [], 0)[0]:
 """
 
 
-def test_processes_that_open_it_meanwhile_find_the_whole_old_or_the_whole_new_database(
+def test_processes_that_open_a_database_during_a_restore_find_it_whole(
     processes: Processes, database: Path, backup: Path, size: Size
 ) -> None:
     watchers = [processes.start(_LOOK, database) for _ in range(2)]

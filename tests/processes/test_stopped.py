@@ -66,9 +66,7 @@ def wait_past_its_lease(store: Store, job_id: str) -> None:
 
 
 @pytest.mark.parametrize("taken_over", [True, False], ids=["and its job is another's", "and its job is nobody's"])
-def test_nothing_lands_that_a_worker_writes_who_was_paused_past_its_lease(
-    processes: Processes, database: str, taken_over: bool
-) -> None:
+def test_a_worker_paused_past_its_lease_writes_nothing(processes: Processes, database: str, taken_over: bool) -> None:
     (job_id,) = prepared(database, 1)
     process = processes.start(_SLEEPER, database, LEASE_SECONDS)
     assert process.read_line() == "holding"
@@ -112,9 +110,7 @@ with store.lease(job) as lease:
 
 
 @pytest.mark.parametrize("also", ["complete", "write alone"])
-def test_a_unit_of_work_amid_which_a_worker_was_paused_past_its_lease_is_undone(
-    processes: Processes, database: str, also: str
-) -> None:
+def test_a_unit_of_work_paused_past_its_lease_is_rolled_back(processes: Processes, database: str, also: str) -> None:
     (job_id,) = prepared(database, 1)
     process = processes.start(_SLEEPS_WITHIN, database, LEASE_SECONDS, also)
     assert process.read_line() == "written, not committed"
@@ -142,7 +138,7 @@ with Store.open(sys.argv[1]) as store:
 """
 
 
-def test_a_worker_process_that_was_paused_past_its_lease_leaves_the_job_to_its_successor(
+def test_a_worker_process_paused_past_its_lease_leaves_the_job_to_its_successor(
     processes: Processes, database: str
 ) -> None:
     (job_id,) = prepared(database, 1)

@@ -44,7 +44,7 @@ def count_rows(store: Store, table: str) -> int:
         return int(uow.connection().exec_driver_sql(f"SELECT count(*) FROM {table}").scalar_one())
 
 
-def test_eight_processes_open_and_migrate_a_fresh_database_and_write_at_once_without_error_or_loss(
+def test_processes_that_open_migrate_and_write_a_fresh_database_lose_nothing(
     processes: Processes, empty_database: str, backend: str, size: Size
 ) -> None:
     writes = size(60, 500) if backend == "sqlite" else size(30, 100)
@@ -98,7 +98,7 @@ print(sum(fired))
 """
 
 
-def test_of_many_processes_that_fire_the_same_signals_one_fires_the_one_shots_and_no_count_is_lost(
+def test_rules_fired_by_many_processes_fire_one_shots_once_and_lose_no_count(
     processes: Processes, database: str, size: Size
 ) -> None:
     beats = size(8, 20)

@@ -53,7 +53,7 @@ def lasting_race(lasting_store: Store) -> str:
 # Finish
 
 
-def test_finishing_sums_up_what_the_instances_did(store: Store, other: Store, race: str, clock: SettableClock) -> None:
+def test_finishing_an_arena_sums_up_its_instances(store: Store, other: Store, race: str, clock: SettableClock) -> None:
     clock.advance(seconds=10)
     run_all(store, race)
     store.run(arenas.record_diff, race, 0, files_changed=3, lines_added=120, lines_deleted=7)
@@ -75,7 +75,7 @@ diffs = st.lists(
 
 
 @given(diffs=diffs)
-def test_totals_are_the_sums_over_the_instances_whatever_they_are(
+def test_arena_totals_are_the_sums_over_its_instances(
     lasting_store: Store, diffs: list[tuple[int | None, int | None, int | None]]
 ) -> None:
     names = ("files_changed", "lines_added", "lines_deleted")
@@ -87,7 +87,7 @@ def test_totals_are_the_sums_over_the_instances_whatever_they_are(
     assert totals == tuple(sum(diff[n] or 0 for diff in diffs) for n in range(3))
 
 
-def test_without_a_winner_nobody_won(store: Store, other: Store, race: str) -> None:
+def test_an_arena_can_be_finished_without_a_winner(store: Store, other: Store, race: str) -> None:
     run_all(store, race)
     store.run(arenas.finish, race)
     found = other.query(arenas.find, race)
@@ -95,26 +95,26 @@ def test_without_a_winner_nobody_won(store: Store, other: Store, race: str) -> N
     assert (found.winner_instance_id, found.total_files_changed) == (None, 0)
 
 
-def test_an_arena_lasted_from_when_its_session_was_made_where_no_instance_says_when_it_began(
-    store: Store, clock: SettableClock
-) -> None:
+def test_arena_duration_falls_back_to_the_creation_of_its_session(store: Store, clock: SettableClock) -> None:
     key = create(store, agent("a", status="failed")).session.id
     clock.advance(seconds=30)
     assert store.run(arenas.finish, key).arena.total_duration_seconds == 30.0
 
 
-def test_an_arena_that_began_in_the_future_lasted_no_time(store: Store, clock: SettableClock) -> None:
+def test_an_arena_that_began_in_the_future_has_no_duration(store: Store, clock: SettableClock) -> None:
     key = create(store, agent("a", status="running", start_time=clock.instant + timedelta(days=1))).session.id
     move(store, key, 0, "completed")
     assert store.run(arenas.finish, key).arena.total_duration_seconds == 0.0
 
 
-def test_what_is_done_may_also_have_failed(store: Store, other: Store, race: str) -> None:
+def test_an_arena_can_be_finished_as_failed(store: Store, other: Store, race: str) -> None:
     store.run(arenas.finish, race, status="failed")
     assert other.query(sessions.get, race).status is SessionStatus.FAILED
 
 
-def test_a_winner_that_is_no_instance_is_refused_and_nothing_is_written(store: Store, other: Store, race: str) -> None:
+def test_an_arena_winner_that_is_not_an_instance_is_refused_without_a_write(
+    store: Store, other: Store, race: str
+) -> None:
     run_all(store, race)
     before = dump(other)
     with pytest.raises(InvalidInput, match="there are 0, 1, 2") as caught:
@@ -123,20 +123,20 @@ def test_a_winner_that_is_no_instance_is_refused_and_nothing_is_written(store: S
     assert dump(other) == before
 
 
-def test_an_instance_of_another_arena_is_no_winner_here(store: Store, race: str) -> None:
+def test_an_instance_of_another_arena_cannot_win(store: Store, race: str) -> None:
     create(store, *[agent(str(n)) for n in range(9)])
     with pytest.raises(InvalidInput, match="there are 0, 1, 2"):
         store.run(arenas.finish, race, winner=8)
 
 
 @pytest.mark.parametrize("winner", BAD_COUNTS)
-def test_what_is_no_number_is_no_winner(lasting_store: Store, lasting_race: str, winner: Any) -> None:
+def test_an_arena_winner_that_is_not_a_number_is_refused(lasting_store: Store, lasting_race: str, winner: Any) -> None:
     with pytest.raises(InvalidInput) as caught:
         lasting_store.run(arenas.finish, lasting_race, winner=winner)
     assert caught.value.field == "winner"
 
 
-def test_a_refusal_names_no_more_instances_than_fit_a_line(store: Store) -> None:
+def test_an_arena_finish_refusal_lists_only_as_many_instances_as_fit_a_line(store: Store) -> None:
     key = create(store, *[agent(str(n)) for n in range(200)]).session.id
     with pytest.raises(InvalidInput) as caught:
         store.run(arenas.finish, key, winner=200)
@@ -155,7 +155,9 @@ def test_an_arena_is_not_finished_while_an_instance_is_at_work(
     assert dump(other) == before
 
 
-def test_an_instance_that_never_began_stays_pending(store: Store, other: Store, race: str) -> None:
+def test_an_instance_that_never_began_stays_pending_when_its_arena_finishes(
+    store: Store, other: Store, race: str
+) -> None:
     move(store, race, 0, "running", "completed")
     store.run(arenas.finish, race, winner=0)
     assert [each.status for each in other.query(arenas.instances, race)] == ["completed", "pending", "pending"]
@@ -169,7 +171,7 @@ def test_an_arena_in_which_nothing_has_begun_cannot_be_completed(store: Store, o
 
 
 @pytest.mark.parametrize("status", [each for each in SessionStatus if each not in {"completed", "failed"}])
-def test_nothing_is_finished_but_completed_or_failed(
+def test_an_arena_finishes_only_as_completed_or_failed(
     lasting_store: Store, lasting_race: str, status: SessionStatus
 ) -> None:
     with pytest.raises(InvalidInput) as caught:
@@ -178,13 +180,15 @@ def test_nothing_is_finished_but_completed_or_failed(
 
 
 @pytest.mark.parametrize("status", [None, "done", True])
-def test_what_is_no_status_is_refused(lasting_store: Store, lasting_race: str, status: Any) -> None:
+def test_an_arena_finish_status_that_does_not_exist_is_refused(
+    lasting_store: Store, lasting_race: str, status: Any
+) -> None:
     with pytest.raises(InvalidInput):
         lasting_store.run(arenas.finish, lasting_race, status=status)
 
 
 @pytest.mark.parametrize("winner", [None, 1])
-def test_to_finish_again_with_the_same_winner_writes_nothing(
+def test_finishing_an_arena_again_with_the_same_winner_writes_nothing(
     store: Store, other: Store, race: str, clock: SettableClock, winner: int | None
 ) -> None:
     run_all(store, race)
@@ -197,7 +201,7 @@ def test_to_finish_again_with_the_same_winner_writes_nothing(
 
 
 @pytest.mark.parametrize(("first", "second"), [(1, 2), (1, None), (None, 1)])
-def test_to_finish_again_with_another_winner_is_refused(
+def test_finishing_an_arena_again_with_another_winner_is_refused(
     store: Store, other: Store, race: str, first: int | None, second: int | None
 ) -> None:
     run_all(store, race)
@@ -208,9 +212,7 @@ def test_to_finish_again_with_another_winner_is_refused(
     assert other.query(arenas.get, race).arena.winner_instance_id == first
 
 
-def test_an_arena_that_was_taken_up_again_is_finished_anew(
-    store: Store, other: Store, race: str, clock: SettableClock
-) -> None:
+def test_a_resumed_arena_can_be_finished_again(store: Store, other: Store, race: str, clock: SettableClock) -> None:
     run_all(store, race)
     store.run(arenas.finish, race, winner=1)
     store.run(sessions.set_status, race, "running")
@@ -222,7 +224,7 @@ def test_an_arena_that_was_taken_up_again_is_finished_anew(
 
 
 @pytest.mark.parametrize("winner", [0, 1, None])
-def test_an_arena_that_was_taken_up_again_and_completed_is_finished_anew_as_of_then(
+def test_a_resumed_and_completed_arena_is_finished_as_of_its_completion(
     store: Store, other: Store, race: str, clock: SettableClock, winner: int | None
 ) -> None:
     run_all(store, race)
@@ -238,7 +240,7 @@ def test_an_arena_that_was_taken_up_again_and_completed_is_finished_anew_as_of_t
         store.run(arenas.finish, race, winner=2)
 
 
-def test_totals_that_an_import_brought_stay_as_they_are(store: Store, other: Store, clock: SettableClock) -> None:
+def test_imported_arena_totals_are_not_overwritten(store: Store, other: Store, clock: SettableClock) -> None:
     with store.begin() as uow:
         brought = ImportFactory.create(uow=uow)
         over = {"status": "completed", "completed_at": clock.instant + timedelta(hours=1), "import_id": brought.id}
@@ -253,7 +255,7 @@ def test_totals_that_an_import_brought_stay_as_they_are(store: Store, other: Sto
     assert dump(other) == before
 
 
-def test_a_session_that_was_completed_without_being_summed_up_is_summed_up_as_of_then(
+def test_an_arena_completed_without_totals_gets_them_as_of_its_completion(
     store: Store, race: str, clock: SettableClock
 ) -> None:
     run_all(store, race)
@@ -267,7 +269,7 @@ def test_a_session_that_was_completed_without_being_summed_up_is_summed_up_as_of
 @pytest.mark.parametrize(
     "status", [each for each in SessionStatus if SessionStatus.COMPLETED not in {each, *TRANSITIONS[each]}]
 )
-def test_a_session_that_cannot_be_completed_cannot_be_finished(store: Store, status: SessionStatus) -> None:
+def test_an_arena_whose_session_cannot_be_completed_cannot_be_finished(store: Store, status: SessionStatus) -> None:
     with store.begin() as uow:
         key = SessionFactory.create(uow=uow, kind="debate", status=status).id
         ArenaFactory.create(uow=uow, session_id=key)
@@ -275,7 +277,7 @@ def test_a_session_that_cannot_be_completed_cannot_be_finished(store: Store, sta
         store.run(arenas.finish, key)
 
 
-def test_what_comes_in_after_the_finish_is_counted_too(store: Store, other: Store, race: str) -> None:
+def test_arena_totals_include_writes_after_the_finish(store: Store, other: Store, race: str) -> None:
     run_all(store, race)
     store.run(arenas.finish, race, winner=1)
     store.run(arenas.record_diff, race, 1, files_changed=2, lines_added=20, lines_deleted=1)
@@ -285,13 +287,13 @@ def test_what_comes_in_after_the_finish_is_counted_too(store: Store, other: Stor
     assert totals == (3, 25, 1)
 
 
-def test_before_the_finish_there_are_no_totals(store: Store, other: Store, race: str) -> None:
+def test_an_unfinished_arena_has_no_totals(store: Store, other: Store, race: str) -> None:
     store.run(arenas.record_diff, race, 1, files_changed=2, lines_added=20, lines_deleted=1)
     assert other.query(arenas.get, race).arena.total_files_changed is None
 
 
 @pytest.mark.parametrize("drive", ["sync"])
-def test_of_many_that_finish_at_once_one_names_the_winner(store: Store, other: Store, race: str) -> None:
+def test_concurrent_finishes_of_an_arena_set_one_winner(store: Store, other: Store, race: str) -> None:
     run_all(store, race)
     gate = threading.Barrier(6, timeout=30)
 

@@ -68,25 +68,25 @@ def lasting_race(lasting_store: Store) -> str:
 # Add
 
 
-def test_an_instance_that_is_added_gets_the_next_number(store: Store, other: Store, race: str) -> None:
+def test_an_added_instance_gets_the_next_number(store: Store, other: Store, race: str) -> None:
     made = store.run(arenas.add_instance, race, agent("d"))
     assert made.instance_id == 3
     assert columns_of(other.query(arenas.get_instance, race, 3)) == columns_of(made)
 
 
-def test_an_instance_may_bring_a_number_that_is_free(store: Store, other: Store, race: str) -> None:
+def test_an_added_instance_may_bring_a_free_number(store: Store, other: Store, race: str) -> None:
     store.run(arenas.add_instance, race, agent("d", instance_id=7))
     assert store.run(arenas.add_instance, race, agent("e")).instance_id == 8
     assert [each.instance_id for each in other.query(arenas.instances, race)] == [0, 1, 2, 7, 8]
 
 
-def test_after_the_greatest_number_that_can_be_brought_others_still_get_theirs(store: Store, race: str) -> None:
+def test_instances_are_numbered_past_the_greatest_number_a_caller_may_give(store: Store, race: str) -> None:
     store.run(arenas.add_instance, race, agent("d", instance_id=arenas.MAX_INSTANCE_ID))
     made = [store.run(arenas.add_instance, race, agent(name)).instance_id for name in "ef"]
     assert made == [arenas.MAX_INSTANCE_ID + 1, arenas.MAX_INSTANCE_ID + 2]
 
 
-def test_a_number_that_is_taken_is_refused_and_does_not_undo_the_unit_of_work(
+def test_a_taken_instance_number_is_refused_and_leaves_the_unit_of_work_usable(
     store: Store, other: Store, race: str
 ) -> None:
     with store.begin() as uow:
@@ -97,7 +97,7 @@ def test_a_number_that_is_taken_is_refused_and_does_not_undo_the_unit_of_work(
     assert [each.agent_name for each in other.query(arenas.instances, race)] == ["a", "b", "c", "e"]
 
 
-def test_an_instance_that_is_added_at_work_has_its_session_running(store: Store, race: str) -> None:
+def test_adding_a_running_instance_sets_its_session_running(store: Store, race: str) -> None:
     store.run(arenas.add_instance, race, agent("d", status="running"))
     assert store.query(sessions.get, race).status is SessionStatus.RUNNING
 
@@ -110,13 +110,13 @@ def test_a_session_without_an_arena_takes_no_instance(store: Store) -> None:
 
 
 @pytest.mark.parametrize("new", [None, {}, "agent", [agent()]])
-def test_what_is_no_instance_is_refused(lasting_store: Store, lasting_race: str, new: Any) -> None:
+def test_adding_something_other_than_an_instance_is_refused(lasting_store: Store, lasting_race: str, new: Any) -> None:
     with pytest.raises(InvalidInput):
         lasting_store.run(arenas.add_instance, lasting_race, new)
 
 
 @pytest.mark.parametrize("drive", ["sync"])
-def test_instances_that_many_add_at_once_get_numbers_of_their_own(store: Store, other: Store, race: str) -> None:
+def test_instances_added_concurrently_get_distinct_numbers(store: Store, other: Store, race: str) -> None:
     gate = threading.Barrier(8, timeout=30)
 
     def add(number: int) -> int:
@@ -151,7 +151,7 @@ BAD_OF_INSTANCES = fields(
 
 
 @pytest.mark.parametrize(("field", "value"), BAD_OF_INSTANCES)
-def test_a_value_that_an_instance_cannot_have_is_refused(
+def test_an_invalid_value_of_an_instance_is_refused(
     lasting_store: Store, lasting_race: str, field: str, value: Any
 ) -> None:
     new = agent("b", **{field: value})
@@ -163,7 +163,7 @@ def test_a_value_that_an_instance_cannot_have_is_refused(
 
 
 @pytest.mark.parametrize("status", cases(nothing=None, another="done", empty="", true=True, a_number=1))
-def test_what_is_no_status_of_an_instance_is_refused(lasting_store: Store, lasting_race: str, status: Any) -> None:
+def test_an_invalid_instance_status_is_refused(lasting_store: Store, lasting_race: str, status: Any) -> None:
     with pytest.raises(InvalidInput, match="pending, running, paused, completed, failed"):
         create(lasting_store, agent("b", status=status))
     with pytest.raises(InvalidInput, match="pending, running, paused, completed, failed"):
@@ -172,7 +172,7 @@ def test_what_is_no_status_of_an_instance_is_refused(lasting_store: Store, lasti
         lasting_store.query(arenas.instances_by_status, status)
 
 
-def test_an_instance_that_is_pending_has_not_begun(lasting_store: Store) -> None:
+def test_a_pending_instance_has_not_begun(lasting_store: Store) -> None:
     with pytest.raises(InvalidInput, match="pending") as caught:
         create(lasting_store, agent("b", start_time=EPOCH))
     assert caught.value.field == "start_time"
@@ -214,7 +214,7 @@ MOVES = list(product(InstanceStatus, InstanceStatus))
 
 
 @pytest.mark.parametrize(("current", "wanted"), [each for each in MOVES if each[1] in INSTANCE_TRANSITIONS[each[0]]])
-def test_a_move_of_the_table_is_made_and_stamped(
+def test_a_legal_move_of_an_instance_is_made_and_stamped(
     store: Store, other: Store, clock: SettableClock, current: InstanceStatus, wanted: InstanceStatus
 ) -> None:
     key, before = with_status(store, current)
@@ -230,7 +230,7 @@ def test_a_move_of_the_table_is_made_and_stamped(
     ("current", "wanted"),
     [each for each in MOVES if each[1] not in INSTANCE_TRANSITIONS[each[0]] and each[0] is not each[1]],
 )
-def test_any_other_move_is_refused_and_says_what_is_allowed(
+def test_an_illegal_move_of_an_instance_is_refused_with_the_legal_ones(
     store: Store, other: Store, current: InstanceStatus, wanted: InstanceStatus
 ) -> None:
     key, before = with_status(store, current)
@@ -243,7 +243,7 @@ def test_any_other_move_is_refused_and_says_what_is_allowed(
 
 
 @pytest.mark.parametrize("status", InstanceStatus)
-def test_a_status_that_it_is_in_already_changes_nothing(
+def test_setting_an_instance_to_its_current_status_changes_nothing(
     store: Store, other: Store, clock: SettableClock, status: InstanceStatus
 ) -> None:
     key, before = with_status(store, status)
@@ -257,21 +257,19 @@ def test_a_status_that_it_is_in_already_changes_nothing(
     ("word", "status"),
     [("active", "running"), ("Running", "running"), ("error", "failed"), ("ERROR", "failed")],
 )
-def test_the_words_of_other_systems_are_read_and_ours_is_stored(
+def test_instance_statuses_of_other_systems_are_translated(
     store: Store, other: Store, race: str, word: str, status: str
 ) -> None:
     move(store, race, 0, word)
     assert other.query(arenas.get_instance, race, 0).status == status
 
 
-def test_idle_is_read_as_pending(store: Store) -> None:
+def test_an_instance_status_of_idle_is_read_as_pending(store: Store) -> None:
     (instance,) = create(store, agent("a", status="idle")).instances
     assert instance.status is InstanceStatus.PENDING
 
 
-def test_an_instance_that_is_taken_up_again_began_when_it_first_did(
-    store: Store, race: str, clock: SettableClock
-) -> None:
+def test_a_resumed_instance_keeps_its_first_start_time(store: Store, race: str, clock: SettableClock) -> None:
     began = clock.advance(minutes=1)
     move(store, race, 0, "running")
     clock.advance(minutes=1)
@@ -281,7 +279,7 @@ def test_an_instance_that_is_taken_up_again_began_when_it_first_did(
     assert (again.start_time, again.end_time) == (began, None)
 
 
-def test_the_first_instance_that_begins_has_its_session_running(store: Store, other: Store, race: str) -> None:
+def test_the_first_instance_to_begin_sets_its_session_running(store: Store, other: Store, race: str) -> None:
     move(store, race, 1, "running")
     first = other.query(sessions.get, race)
     move(store, race, 0, "running", "paused")
@@ -290,7 +288,9 @@ def test_the_first_instance_that_begins_has_its_session_running(store: Store, ot
 
 
 @pytest.mark.parametrize("status", [each for each in SessionStatus if each is not SessionStatus.CREATED])
-def test_a_session_that_stands_elsewhere_stays_there(store: Store, other: Store, status: SessionStatus) -> None:
+def test_an_instance_that_begins_leaves_a_session_in_another_status_alone(
+    store: Store, other: Store, status: SessionStatus
+) -> None:
     with store.begin() as uow:
         key = SessionFactory.create(uow=uow, kind="debate", status=status).id
         ArenaFactory.create(uow=uow, session_id=key)
@@ -302,14 +302,14 @@ def test_a_session_that_stands_elsewhere_stays_there(store: Store, other: Store,
 # Diff and output
 
 
-def test_a_diff_takes_the_place_of_the_one_before(store: Store, other: Store, race: str) -> None:
+def test_a_new_diff_of_an_instance_replaces_the_last(store: Store, other: Store, race: str) -> None:
     store.run(arenas.record_diff, race, 1, files_changed=1, lines_added=2, lines_deleted=3)
     changed = store.run(arenas.record_diff, race, 1, files_changed=4, lines_added=0, lines_deleted=arenas.MAX_DIFF)
     assert (changed.files_changed, changed.lines_added, changed.lines_deleted) == (4, 0, arenas.MAX_DIFF)
     assert columns_of(other.query(arenas.get_instance, race, 1)) == columns_of(changed)
 
 
-def test_an_output_takes_the_place_of_the_one_before(store: Store, other: Store, race: str) -> None:
+def test_a_new_output_of_an_instance_replaces_the_last(store: Store, other: Store, race: str) -> None:
     store.run(arenas.set_output, race, 1, "x" * 1_000_000)
     assert other.query(arenas.get_instance, race, 1).output == "x" * 1_000_000
     store.run(arenas.set_output, race, 1, "")
@@ -320,7 +320,7 @@ every_write = pytest.mark.parametrize("write", WRITES.values(), ids=WRITES)
 
 
 @every_write
-def test_a_write_leaves_other_instances_alone(
+def test_a_write_to_an_instance_leaves_other_instances_alone(
     store: Store, other: Store, race: str, write: Callable[..., Instance]
 ) -> None:
     elsewhere = create(store, agent("a"), agent("b")).session.id
@@ -335,7 +335,7 @@ def test_a_write_leaves_other_instances_alone(
 
 
 @every_write
-def test_a_write_is_something_done_in_the_session(
+def test_a_write_to_an_instance_is_activity_of_the_session(
     store: Store, other: Store, race: str, clock: SettableClock, write: Callable[..., Instance]
 ) -> None:
     now = clock.advance(hours=1)
@@ -352,7 +352,7 @@ def test_a_write_is_something_done_in_the_session(
     ],
     ids=[*[f"{name} of none" for name in WRITES], "an illegal move", "a number that is taken"],
 )
-def test_what_is_refused_is_nothing_done_in_the_session(
+def test_a_refused_write_to_an_instance_is_no_activity_of_the_session(
     store: Store, other: Store, race: str, clock: SettableClock, refused: Callable[..., object]
 ) -> None:
     before = dump(other)
@@ -363,7 +363,7 @@ def test_what_is_refused_is_nothing_done_in_the_session(
 
 
 @every_write
-def test_an_instance_that_is_not_there_is_refused_and_does_not_undo_the_unit_of_work(
+def test_a_missing_instance_is_refused_and_leaves_the_unit_of_work_usable(
     store: Store, other: Store, race: str, write: Callable[..., Instance]
 ) -> None:
     with store.begin() as uow:
@@ -386,14 +386,16 @@ def test_an_instance_that_is_not_there_is_refused_and_does_not_undo_the_unit_of_
     ],
     ids=[*WRITES, "add_instance", "finish", "get"],
 )
-def test_a_session_that_is_not_there_is_refused(lasting_store: Store, write: Callable[..., object]) -> None:
+def test_a_write_to_an_instance_of_a_missing_session_is_refused(
+    lasting_store: Store, write: Callable[..., object]
+) -> None:
     with pytest.raises(NotFound, match="no session 'nowhere'"):
         lasting_store.run(write, "nowhere", 0)
 
 
 @pytest.mark.parametrize("instance_id", [*BAD_COUNTS, *cases(nothing=None)])
 @pytest.mark.parametrize("operation", [*WRITES.values(), arenas.get_instance], ids=[*WRITES, "get_instance"])
-def test_what_is_no_number_of_an_instance_is_refused(
+def test_an_invalid_instance_number_is_refused(
     lasting_store: Store, lasting_race: str, operation: Callable[..., object], instance_id: Any
 ) -> None:
     with pytest.raises(InvalidInput) as caught:
@@ -409,7 +411,9 @@ def test_what_is_no_number_of_an_instance_is_refused(
         lines_deleted=[*BAD_DIFFS, *cases(nothing=None)],
     ),
 )
-def test_a_diff_that_is_none_is_refused(lasting_store: Store, lasting_race: str, field: str, value: Any) -> None:
+def test_an_invalid_diff_of_an_instance_is_refused(
+    lasting_store: Store, lasting_race: str, field: str, value: Any
+) -> None:
     diff = {"files_changed": 1, "lines_added": 1, "lines_deleted": 1, field: value}
     with pytest.raises(InvalidInput) as caught:
         lasting_store.run(arenas.record_diff, lasting_race, 0, **diff)
@@ -417,7 +421,7 @@ def test_a_diff_that_is_none_is_refused(lasting_store: Store, lasting_race: str,
 
 
 @pytest.mark.parametrize("output", [*BAD_TEXTS, *cases(nothing=None)])
-def test_an_output_that_is_none_is_refused(lasting_store: Store, lasting_race: str, output: Any) -> None:
+def test_an_invalid_output_of_an_instance_is_refused(lasting_store: Store, lasting_race: str, output: Any) -> None:
     with pytest.raises(InvalidInput) as caught:
         lasting_store.run(arenas.set_output, lasting_race, 0, output)
     assert caught.value.field == "output"
@@ -442,7 +446,9 @@ def test_an_output_that_is_none_is_refused(lasting_store: Store, lasting_race: s
         *("add_instance", "get_instance", "finish", "get", "find", "instances", "instance_count", "runtimes"),
     ],
 )
-def test_what_is_no_id_is_refused(lasting_store: Store, operation: Callable[..., object], session_id: Any) -> None:
+def test_an_instance_write_to_an_invalid_session_id_is_refused(
+    lasting_store: Store, operation: Callable[..., object], session_id: Any
+) -> None:
     with pytest.raises(InvalidInput) as caught:
         lasting_store.run(operation, session_id)
     assert caught.value.field == "session_id"

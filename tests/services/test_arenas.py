@@ -69,7 +69,7 @@ def lasting_race(lasting_store: Store) -> str:
 # Create
 
 
-def test_all_of_an_arena_is_read_back_as_it_was_made(store: Store, other: Store) -> None:
+def test_a_new_arena_is_read_back_as_it_was_made(store: Store, other: Store) -> None:
     made = create(store, agent("a"), agent("b"), runtimes=["claude", "codex"])
     found = other.query(arenas.get, made.session.id)
     assert columns_of(found.session) == columns_of(made.session)
@@ -78,7 +78,9 @@ def test_all_of_an_arena_is_read_back_as_it_was_made(store: Store, other: Store)
     assert found.runtimes == made.runtimes == ["claude", "codex"]
 
 
-def test_an_arena_has_what_it_was_given(store: Store, other: Store, tmp_path: Path, clock: SettableClock) -> None:
+def test_a_new_arena_has_the_values_it_was_given(
+    store: Store, other: Store, tmp_path: Path, clock: SettableClock
+) -> None:
     made = store.run(
         arenas.create_arena,
         "ensemble",
@@ -104,7 +106,7 @@ def test_an_arena_has_what_it_was_given(store: Store, other: Store, tmp_path: Pa
     assert made.session.id == "auth-1"
 
 
-def test_an_instance_has_what_it_was_given(store: Store, other: Store) -> None:
+def test_a_new_instance_has_the_values_it_was_given(store: Store, other: Store) -> None:
     at = EPOCH + timedelta(hours=1)
     given: dict[str, Any] = {
         "agent_name": "backend-developer",
@@ -128,7 +130,7 @@ def test_an_instance_has_what_it_was_given(store: Store, other: Store) -> None:
     assert columns_of(found) == given | {"session_id": made.session.id, "import_id": None}
 
 
-def test_an_instance_is_pending_and_knows_little_unless_said_otherwise(store: Store, race: str) -> None:
+def test_a_new_instance_is_pending_by_default(store: Store, race: str) -> None:
     found = store.query(arenas.get_instance, race, 0)
     unknown = ("start_time", "end_time", "files_changed", "lines_added", "lines_deleted", "runtime", "model", "output")
     assert found.status is InstanceStatus.PENDING
@@ -137,13 +139,13 @@ def test_an_instance_is_pending_and_knows_little_unless_said_otherwise(store: St
 
 
 @pytest.mark.parametrize("kind", arenas.KINDS)
-def test_each_of_the_three_kinds_has_an_arena(lasting_store: Store, kind: SessionKind) -> None:
+def test_an_arena_can_be_of_each_of_the_three_kinds(lasting_store: Store, kind: SessionKind) -> None:
     made = lasting_store.run(arenas.create_arena, kind.value, TASK, None)
     assert (made.session.kind, made.session.tempo_bpm, made.session.workspace_id) == (kind, None, None)
     assert (made.instances, made.runtimes) == ([], [])
 
 
-def test_an_arena_belongs_to_the_workspace_that_is_there_already(store: Store, tmp_path: Path) -> None:
+def test_an_arena_joins_the_existing_workspace_of_its_path(store: Store, tmp_path: Path) -> None:
     there = store.run(workspaces.ensure, tmp_path)
     made = [store.run(arenas.create_arena, "debate", TASK, path) for path in (tmp_path, f"{tmp_path}/")]
     assert [each.session.workspace_id for each in made] == [there.id] * 2
@@ -154,7 +156,7 @@ def test_instances_are_numbered_from_0_in_the_order_given(store: Store) -> None:
     assert [(each.instance_id, each.agent_name) for each in made.instances] == [(0, "c"), (1, "a"), (2, "b")]
 
 
-def test_an_instance_without_a_number_follows_the_greatest_before_it(store: Store) -> None:
+def test_an_instance_without_a_number_follows_the_greatest_so_far(store: Store) -> None:
     made = create(store, agent("a", instance_id=4), agent("b"), agent("c", instance_id=1), agent("d"))
     assert [(each.instance_id, each.agent_name) for each in made.instances] == [
         (1, "c"),
@@ -164,21 +166,19 @@ def test_an_instance_without_a_number_follows_the_greatest_before_it(store: Stor
     ]
 
 
-def test_two_instances_of_one_number_are_refused(store: Store, other: Store) -> None:
+def test_an_arena_with_two_instances_of_one_number_is_refused(store: Store, other: Store) -> None:
     with pytest.raises(AlreadyExists) as caught:
         create(store, agent("a", instance_id=1), agent("b", instance_id=1), session_id="race")
     assert (caught.value.entity, caught.value.key) == ("instance", ("race", 1))
     assert other.query(sessions.find, "race") is None
 
 
-def test_a_runtime_that_is_named_twice_is_in_the_mix_once(store: Store, other: Store) -> None:
+def test_a_runtime_named_twice_is_in_the_arena_once(store: Store, other: Store) -> None:
     made = create(store, runtimes=["codex", "claude", "codex"])
     assert other.query(arenas.runtimes, made.session.id) == ["claude", "codex"]
 
 
-def test_an_instance_that_is_at_work_has_begun_now_and_its_session_is_running(
-    store: Store, clock: SettableClock
-) -> None:
+def test_a_new_running_instance_begins_now_and_sets_its_session_running(store: Store, clock: SettableClock) -> None:
     made = create(store, agent("a", status="active"), agent("b"))
     assert made.session.status is SessionStatus.RUNNING
     assert [(each.status, each.start_time) for each in made.instances] == [
@@ -188,19 +188,19 @@ def test_an_instance_that_is_at_work_has_begun_now_and_its_session_is_running(
 
 
 @pytest.mark.parametrize("status", FINAL_OF_INSTANCES)
-def test_an_instance_that_is_done_has_ended_now(store: Store, clock: SettableClock, status: InstanceStatus) -> None:
+def test_a_new_finished_instance_ends_now(store: Store, clock: SettableClock, status: InstanceStatus) -> None:
     (instance,) = create(store, agent("a", status=status)).instances
     assert (instance.start_time, instance.end_time) == (None, clock.instant)
 
 
 @pytest.mark.parametrize("status", [each for each in InstanceStatus if each not in FINAL_OF_INSTANCES])
-def test_an_instance_that_is_not_done_has_no_end(lasting_store: Store, status: InstanceStatus) -> None:
+def test_a_new_unfinished_instance_has_no_end(lasting_store: Store, status: InstanceStatus) -> None:
     with pytest.raises(InvalidInput) as caught:
         create(lasting_store, agent("a", status=status, end_time=EPOCH))
     assert caught.value.field == "end_time"
 
 
-def test_one_statement_a_table_however_many_instances_there_are(store: Store) -> None:
+def test_creating_an_arena_takes_one_statement_per_table(store: Store) -> None:
     with recorded_statements(store) as few:
         create(store, agent("0"), agent("1"))
     with recorded_statements(store) as many:
@@ -223,20 +223,20 @@ def test_one_statement_a_table_however_many_instances_there_are(store: Store) ->
         ("🥁" * 500, "🥁" * 119 + "…"),
     ],
 )
-def test_a_session_is_called_after_the_first_line_of_its_task(lasting_store: Store, task: str, name: str) -> None:
+def test_an_arena_session_is_named_after_the_first_line_of_its_task(lasting_store: Store, task: str, name: str) -> None:
     made = lasting_store.run(arenas.create_arena, "debate", task, None)
     assert (made.session.name, made.arena.task) == (name, task)
 
 
 @given(task=any_name)
-def test_every_task_gives_a_name_that_a_session_can_have(lasting_store: Store, task: str) -> None:
+def test_any_arena_task_gives_a_valid_session_name(lasting_store: Store, task: str) -> None:
     made = lasting_store.run(arenas.create_arena, "debate", task, None)
     assert made.session.name == arenas.name_of(task)
     assert (made.arena.task, "\n" in made.session.name) == (task, False)
 
 
 @pytest.mark.parametrize("text", VERBATIM)
-def test_texts_are_kept_as_they_are(lasting_store: Store, text: str) -> None:
+def test_arena_texts_are_kept_verbatim(lasting_store: Store, text: str) -> None:
     new = arenas.NewInstance(
         agent_name=text,
         worktree_path=text,
@@ -268,7 +268,7 @@ def test_a_kind_without_an_arena_is_refused(lasting_store: Store, kind: str) -> 
 
 
 @pytest.mark.parametrize("kind", cases(nothing=None, another="duel", empty="", true=True, a_number=1))
-def test_what_is_no_kind_is_refused(lasting_store: Store, kind: Any) -> None:
+def test_an_invalid_arena_kind_is_refused(lasting_store: Store, kind: Any) -> None:
     with pytest.raises(InvalidInput, match="competition"):
         lasting_store.run(arenas.create_arena, kind, TASK, None)
 
@@ -288,7 +288,7 @@ def test_what_is_no_kind_is_refused(lasting_store: Store, kind: Any) -> None:
         instances=cases(nothing=None, a_dict=[{}], text="abc"),
     ),
 )
-def test_a_value_that_an_arena_cannot_have_is_refused_and_nothing_is_made(
+def test_an_arena_with_an_invalid_value_is_refused_without_a_write(
     lasting_store: Store, lasting_other: Store, field: str, value: Any
 ) -> None:
     before = dump(lasting_other)
@@ -299,9 +299,7 @@ def test_a_value_that_an_arena_cannot_have_is_refused_and_nothing_is_made(
     assert dump(lasting_other) == before
 
 
-def test_the_id_of_a_session_that_is_there_is_refused_and_nothing_of_the_arena_is_made(
-    store: Store, other: Store, race: str
-) -> None:
+def test_an_arena_with_a_taken_session_id_is_refused_without_a_write(store: Store, other: Store, race: str) -> None:
     with store.begin() as uow:
         before = dump(other)
         with pytest.raises(AlreadyExists) as caught:
@@ -315,7 +313,7 @@ def test_the_id_of_a_session_that_is_there_is_refused_and_nothing_of_the_arena_i
 # Reads
 
 
-def test_a_session_without_an_arena_has_none(store: Store) -> None:
+def test_finding_the_arena_of_a_session_without_one_returns_none(store: Store) -> None:
     jam = make(store, SessionFactory)
     assert store.query(arenas.find, jam.id) is None
     assert store.query(arenas.instances, jam.id) == []
@@ -325,26 +323,26 @@ def test_a_session_without_an_arena_has_none(store: Store) -> None:
     assert (caught.value.entity, caught.value.key) == ("arena", jam.id)
 
 
-def test_an_arena_that_is_not_there_has_nothing(lasting_store: Store) -> None:
+def test_a_missing_arena_has_no_instances(lasting_store: Store) -> None:
     assert lasting_store.query(arenas.find, "nowhere") is None
     assert lasting_store.query(arenas.instances, "nowhere") == []
     assert lasting_store.query(arenas.instance_count, "nowhere") == 0
 
 
-def test_an_instance_that_is_not_there_is_named_with_its_session(lasting_store: Store, lasting_race: str) -> None:
+def test_the_error_for_a_missing_instance_names_its_session(lasting_store: Store, lasting_race: str) -> None:
     with pytest.raises(NotFound) as caught:
         lasting_store.query(arenas.get_instance, lasting_race, 9)
     assert (caught.value.entity, caught.value.key) == ("instance", (lasting_race, 9))
     assert lasting_race in caught.value.message
 
 
-def test_instances_come_by_number_and_not_by_its_digits(store: Store) -> None:
+def test_instances_are_sorted_by_number_not_by_text(store: Store) -> None:
     key = create(store, *[agent(str(n)) for n in range(12)]).session.id
     assert [each.instance_id for each in store.query(arenas.instances, key)] == list(range(12))
 
 
 @pytest.mark.parametrize("count", [0, 1, 12])
-def test_instances_are_counted_of_one_arena(store: Store, race: str, count: int) -> None:
+def test_instances_are_counted_per_arena(store: Store, race: str, count: int) -> None:
     key = create(store, *[agent(str(n)) for n in range(count)]).session.id
     assert store.query(arenas.instance_count, key) == count
 
@@ -378,7 +376,7 @@ def test_instances_of_all_arenas_are_listed_by_status(store: Store, page_size: i
     assert again.items == [each for each in made if each.status is InstanceStatus.RUNNING][1:2]
 
 
-def test_instances_by_status_go_by_their_index(lasting_store: Store, lasting_race: str) -> None:
+def test_listing_instances_by_status_uses_the_index(lasting_store: Store, lasting_race: str) -> None:
     with recorded(lasting_store) as sent:
         lasting_store.query(arenas.instances_by_status, "pending")
     if lasting_store.backend == "sqlite":  # PostgreSQL reads a table of one block at once
@@ -397,7 +395,7 @@ def test_an_arena_is_read_in_four_statements_however_many_instances_it_has(store
 # With its session
 
 
-def test_deleting_its_session_takes_all_of_an_arena(store: Store, other: Store, race: str) -> None:
+def test_deleting_its_session_deletes_the_whole_arena(store: Store, other: Store, race: str) -> None:
     kept = create(store, agent("kept"), runtimes=["kept"]).session.id
     run_all(store, race)
     store.run(arenas.finish, race, winner=1)
@@ -408,7 +406,7 @@ def test_deleting_its_session_takes_all_of_an_arena(store: Store, other: Store, 
     assert len(other.query(arenas.get, kept).instances) == 1
 
 
-def test_what_instances_say_is_told_apart(store: Store, other: Store, race: str) -> None:
+def test_messages_of_each_instance_are_told_apart(store: Store, other: Store, race: str) -> None:
     with store.begin() as uow:
         messages.append(uow, race, "system", TASK)
         for n in range(3):
@@ -417,7 +415,7 @@ def test_what_instances_say_is_told_apart(store: Store, other: Store, race: str)
     assert other.query(messages.count, race) == 4
 
 
-def test_who_follows_the_session_is_told_of_each_write(store: Store, race: str) -> None:
+def test_each_write_to_an_arena_wakes_followers_of_its_session(store: Store, race: str) -> None:
     writes: list[tuple[Callable[..., object], tuple[object, ...]]] = [
         *[(write, (race, 0)) for write in WRITES.values()],
         (arenas.set_instance_status, (race, 0, "completed")),

@@ -31,7 +31,7 @@ def said(page: list[Comment]) -> list[str]:
 # Add
 
 
-def test_a_new_comment_is_what_it_is_said_to_be(
+def test_a_new_comment_has_the_values_it_was_given(
     timed_store: Store, lasting_other: Store, timed_clock: SettableClock, ticket: Ticket
 ) -> None:
     made = timed_store.run(
@@ -43,39 +43,39 @@ def test_a_new_comment_is_what_it_is_said_to_be(
     assert (made.worker_id, made.worker_type, made.created_at) == ("w-1", "reviewer", timed_clock.instant)
 
 
-def test_a_comment_need_be_of_nobody_and_about_no_stage(timed_store: Store, ticket: Ticket) -> None:
+def test_a_comment_needs_neither_an_author_nor_a_stage(timed_store: Store, ticket: Ticket) -> None:
     made = timed_store.run(comments.add, ticket.ticket_id, "Hello?")
     assert (made.worker_id, made.worker_type, made.stage_number) == (None, None, None)
 
 
 @pytest.mark.parametrize("values", cases(closed={"closed_at": EPOCH}, all_done={"last_completed_stage": "reviewer"}))
-def test_a_ticket_that_is_over_can_be_commented_on(lasting_store: Store, values: dict[str, Any]) -> None:
+def test_a_closed_ticket_can_be_commented_on(lasting_store: Store, values: dict[str, Any]) -> None:
     ticket = make(lasting_store, TicketFactory, **values)
     lasting_store.run(comments.add, ticket.ticket_id, "One more thing.")
     assert said(lasting_store.query(comments.page, ticket.ticket_id).items) == ["One more thing."]
 
 
-def test_the_ticket_stays_as_it_was(timed_store: Store, lasting_other: Store, ticket: Ticket) -> None:
+def test_adding_a_comment_leaves_the_ticket_as_it_was(timed_store: Store, lasting_other: Store, ticket: Ticket) -> None:
     timed_store.run(comments.add, ticket.ticket_id, "Hello?")
     with lasting_other.read() as uow:
         assert columns_of(uow.get_one(Ticket, ticket.ticket_id)) == columns_of(ticket)
 
 
-def test_commenting_takes_two_statements(timed_store: Store, ticket: Ticket) -> None:
+def test_adding_a_comment_takes_two_statements(timed_store: Store, ticket: Ticket) -> None:
     with recorded_statements(timed_store) as sent:
         timed_store.run(comments.add, ticket.ticket_id, "Hello?")
     assert len(sent) == 2
 
 
 @pytest.mark.parametrize("text", VERBATIM)
-def test_what_is_said_is_kept_as_it_is(timed_store: Store, lasting_other: Store, ticket: Ticket, text: str) -> None:
+def test_comment_texts_are_kept_verbatim(timed_store: Store, lasting_other: Store, ticket: Ticket, text: str) -> None:
     made = timed_store.run(comments.add, ticket.ticket_id, text, worker_id=text, worker_type=text)
     assert made.id is not None
     found = lasting_other.query(comments.get, made.id)
     assert (found.content, found.worker_id, found.worker_type) == (text, text, text)
 
 
-def test_a_comment_on_a_ticket_that_is_not_there_does_not_undo_the_unit_of_work(
+def test_a_comment_on_a_missing_ticket_leaves_the_unit_of_work_usable(
     timed_store: Store, lasting_other: Store, ticket: Ticket
 ) -> None:
     with timed_store.begin() as uow:
@@ -87,7 +87,7 @@ def test_a_comment_on_a_ticket_that_is_not_there_does_not_undo_the_unit_of_work(
 
 
 @pytest.mark.parametrize("stage", ["tester", "Planned", "Writer"])
-def test_a_stage_that_the_plan_has_not_is_refused(timed_store: Store, ticket: Ticket, stage: str) -> None:
+def test_a_comment_on_a_stage_outside_the_plan_is_refused(timed_store: Store, ticket: Ticket, stage: str) -> None:
     with pytest.raises(InvalidInput, match="writer, reviewer") as caught:
         timed_store.run(comments.add, ticket.ticket_id, "Hello?", stage=stage)
     assert caught.value.field == "stage"
@@ -107,7 +107,7 @@ def test_a_stage_that_the_plan_has_not_is_refused(timed_store: Store, ticket: Ti
         ],
     ],
 )
-def test_what_no_comment_can_be_is_refused(lasting_store: Store, field: str, value: Any) -> None:
+def test_a_comment_with_an_invalid_value_is_refused(lasting_store: Store, field: str, value: Any) -> None:
     values: dict[str, Any] = {"ticket_id": "T-1", "content": "Hello?", field: value}
     with pytest.raises(InvalidInput) as caught:
         lasting_store.run(comments.add, **values)
@@ -115,7 +115,7 @@ def test_what_no_comment_can_be_is_refused(lasting_store: Store, field: str, val
 
 
 @pytest.mark.parametrize("lasting", SYNC, indirect=True)
-def test_comments_stand_in_the_order_in_which_they_are_committed(lasting_store: Store, lasting_other: Store) -> None:
+def test_comments_are_in_commit_order(lasting_store: Store, lasting_other: Store) -> None:
     """Else a reader that goes on from the last one it has seen would miss one that is committed late."""
     ticket = make(lasting_store, TicketFactory)
 
@@ -136,7 +136,7 @@ def test_comments_stand_in_the_order_in_which_they_are_committed(lasting_store: 
 # Get, find, list
 
 
-def test_a_comment_that_is_not_there(lasting_store: Store) -> None:
+def test_a_missing_comment_is_not_found(lasting_store: Store) -> None:
     assert lasting_store.query(comments.find, 10**9) is None
     for operation in (comments.get, comments.delete, lambda uow, key: comments.update(uow, key, "Hello?")):
         with pytest.raises(NotFound) as caught:
@@ -150,14 +150,14 @@ def test_a_comment_that_is_not_there(lasting_store: Store) -> None:
     ids=["get", "find", "delete", "update"],
 )
 @pytest.mark.parametrize("comment_id", BAD_KEYS)
-def test_looking_up_what_is_no_key_is_refused(lasting_store: Store, operation: Any, comment_id: Any) -> None:
+def test_a_comment_lookup_by_an_invalid_key_is_refused(lasting_store: Store, operation: Any, comment_id: Any) -> None:
     with pytest.raises(InvalidInput) as caught:
         lasting_store.run(operation, comment_id)
     assert caught.value.field == "comment_id"
 
 
 @pytest.mark.parametrize("newest_first", [False, True])
-def test_comments_are_paged_as_they_were_written(lasting_store: Store, newest_first: bool) -> None:
+def test_comments_are_paged_in_the_order_written(lasting_store: Store, newest_first: bool) -> None:
     ticket, other = make_many(lasting_store, TicketFactory, {}, {})
     # The times do not matter.
     written = [{"ticket_id": each.ticket_id, "content": f"{n}"} for n in range(5) for each in (ticket, other)]
@@ -169,18 +169,18 @@ def test_comments_are_paged_as_they_were_written(lasting_store: Store, newest_fi
     assert said(first.items + second.items) == (list("43210") if newest_first else list("01234"))
 
 
-def test_a_ticket_that_is_not_there_has_no_comments(lasting_store: Store) -> None:
+def test_a_missing_ticket_has_no_comments(lasting_store: Store) -> None:
     assert lasting_store.query(comments.page, "nowhere").items == []
 
 
 @pytest.mark.parametrize("newest_first", BAD_BOOLEANS)
-def test_an_order_that_is_none_is_refused(lasting_store: Store, newest_first: Any) -> None:
+def test_an_invalid_order_of_comments_is_refused(lasting_store: Store, newest_first: Any) -> None:
     with pytest.raises(InvalidInput) as caught:
         lasting_store.query(comments.page, "T-1", newest_first=newest_first)
     assert caught.value.field == "newest_first"
 
 
-def test_a_cursor_of_the_other_order_is_refused(lasting_store: Store) -> None:
+def test_a_comments_cursor_of_the_other_order_is_refused(lasting_store: Store) -> None:
     ticket = make(lasting_store, TicketFactory)
     make_many(lasting_store, CommentFactory, {}, {}, ticket_id=ticket.ticket_id)
     cursor = lasting_store.query(comments.page, ticket.ticket_id, limit=1).next_cursor
@@ -192,7 +192,7 @@ def test_a_cursor_of_the_other_order_is_refused(lasting_store: Store) -> None:
 # Update, delete
 
 
-def test_only_what_a_comment_says_is_changed(timed_store: Store, lasting_other: Store, ticket: Ticket) -> None:
+def test_updating_a_comment_changes_only_its_content(timed_store: Store, lasting_other: Store, ticket: Ticket) -> None:
     made, bystander = make_many(timed_store, CommentFactory, {}, {}, ticket_id=ticket.ticket_id, stage_number=1)
     assert made.id is not None
     changed = timed_store.run(comments.update, made.id, "On second thoughts")
@@ -201,20 +201,20 @@ def test_only_what_a_comment_says_is_changed(timed_store: Store, lasting_other: 
 
 
 @pytest.mark.parametrize("content", BAD_CONTENTS)
-def test_a_change_to_what_no_comment_says_is_refused(lasting_store: Store, content: Any) -> None:
+def test_updating_a_comment_to_invalid_content_is_refused(lasting_store: Store, content: Any) -> None:
     with pytest.raises(InvalidInput) as caught:
         lasting_store.run(comments.update, 1, content)
     assert caught.value.field == "content"
 
 
-def test_a_deleted_comment_is_gone_and_no_other(timed_store: Store, lasting_other: Store, ticket: Ticket) -> None:
+def test_deleting_a_comment_deletes_no_other(timed_store: Store, lasting_other: Store, ticket: Ticket) -> None:
     made, kept = make_many(timed_store, CommentFactory, {}, {}, ticket_id=ticket.ticket_id)
     assert made.id is not None
     timed_store.run(comments.delete, made.id)
     assert lasting_other.query(comments.page, ticket.ticket_id).items == [kept]
 
 
-def test_the_key_of_a_deleted_comment_is_not_given_again(timed_store: Store, ticket: Ticket) -> None:
+def test_the_key_of_a_deleted_comment_is_not_reused(timed_store: Store, ticket: Ticket) -> None:
     first = timed_store.run(comments.add, ticket.ticket_id, "one")
     assert first.id is not None
     timed_store.run(comments.delete, first.id)

@@ -67,19 +67,21 @@ def counting(store: Store) -> Rule:
     return make(store, RuleFactory)
 
 
-def test_a_one_shot_that_all_fire_at_once_fires_once(store: Store, other: Store, one_shot: Rule) -> None:
+def test_a_one_shot_rule_fired_concurrently_fires_once(store: Store, other: Store, one_shot: Rule) -> None:
     fired = at_once(store, other, work=lambda each, _: each.run(rules.fire, one_shot.session_id, TICK))
     assert sorted(len(firings) for firings in fired) == [0] * (THREADS - 1) + [1]
 
 
-def test_a_one_shot_that_all_fire_at_once_is_counted_and_told_once(store: Store, other: Store, one_shot: Rule) -> None:
+def test_a_one_shot_rule_fired_concurrently_is_counted_and_logged_once(
+    store: Store, other: Store, one_shot: Rule
+) -> None:
     at_once(store, other, work=lambda each, _: each.run(rules.fire, one_shot.session_id, TICK))
     found = other.query(rules.get, one_shot.id)
     assert (found.fired_count, found.enabled) == (1, False)
     assert other.query(history.count, one_shot.session_id) == 1
 
 
-def test_no_firing_of_a_rule_is_lost(store: Store, other: Store, counting: Rule) -> None:
+def test_concurrent_firings_of_a_rule_are_all_counted(store: Store, other: Store, counting: Rule) -> None:
     def fire(each: Store, _: int) -> None:
         for _ in range(5):
             each.run(rules.fire, counting.session_id, TICK)
@@ -89,12 +91,12 @@ def test_no_firing_of_a_rule_is_lost(store: Store, other: Store, counting: Rule)
     assert other.query(history.count, counting.session_id) == THREADS * 5
 
 
-def test_each_firing_shows_a_count_of_its_own(store: Store, other: Store, counting: Rule) -> None:
+def test_concurrent_firings_of_a_rule_each_show_their_own_count(store: Store, other: Store, counting: Rule) -> None:
     fired = at_once(store, other, work=lambda each, _: each.run(rules.fire, counting.session_id, TICK))
     assert sorted(firing.rule.fired_count for firings in fired for firing in firings) == list(range(1, THREADS + 1))
 
 
-def test_signals_that_share_rules_do_not_stop_each_other(store: Store, other: Store, jam: Session) -> None:
+def test_concurrent_signals_that_share_rules_do_not_deadlock(store: Store, other: Store, jam: Session) -> None:
     made = make_many(
         store,
         RuleFactory,
@@ -113,7 +115,7 @@ def test_signals_that_share_rules_do_not_stop_each_other(store: Store, other: St
 @pytest.mark.parametrize(
     "values", [{"one_shot": True}, {"trigger": triggers.Deadline(beat=8.0)}], ids=["a one-shot", "a deadline"]
 )
-def test_of_all_who_mark_at_once_one_is_given_it(store: Store, other: Store, values: dict[str, object]) -> None:
+def test_a_rule_marked_fired_concurrently_is_marked_once(store: Store, other: Store, values: dict[str, object]) -> None:
     rule = make(store, RuleFactory, **values)
 
     def mark(each: Store, _: int) -> bool:
@@ -127,7 +129,7 @@ def test_of_all_who_mark_at_once_one_is_given_it(store: Store, other: Store, val
     assert other.query(rules.get, rule.id).fired_count == 1
 
 
-def test_a_rule_that_is_switched_off_meanwhile_fires_before_or_not_at_all(
+def test_a_rule_switched_off_concurrently_fires_before_or_not_at_all(
     store: Store, other: Store, counting: Rule
 ) -> None:
     def work(each: Store, number: int) -> int:
@@ -146,7 +148,7 @@ def test_a_rule_that_is_switched_off_meanwhile_fires_before_or_not_at_all(
 # Other writers
 
 
-def test_no_sample_is_lost(store: Store, other: Store) -> None:
+def test_stats_samples_recorded_concurrently_are_all_kept(store: Store, other: Store) -> None:
     def record(each: Store, number: int) -> None:
         for sample in range(10):
             each.run(stats.record, "drums", number * 10 + sample)
@@ -158,7 +160,9 @@ def test_no_sample_is_lost(store: Store, other: Store) -> None:
     assert found.sum_of_squares_ms2 == sum(duration**2 for duration in durations)
 
 
-def test_no_entry_is_lost_and_each_has_its_own_id(store: Store, other: Store, jam: Session) -> None:
+def test_history_entries_appended_concurrently_are_all_kept_with_distinct_ids(
+    store: Store, other: Store, jam: Session
+) -> None:
     def append(each: Store, number: int) -> list[int | None]:
         return [each.run(history.append, jam.id, f"thread {number}").id for _ in range(5)]
 
@@ -169,14 +173,14 @@ def test_no_entry_is_lost_and_each_has_its_own_id(store: Store, other: Store, ja
     assert len(set(ids)) == THREADS * 5
 
 
-def test_updates_of_different_fields_do_not_undo_each_other(store: Store, other: Store, jam: Session) -> None:
+def test_concurrent_session_updates_of_different_fields_are_both_kept(store: Store, other: Store, jam: Session) -> None:
     changes: list[dict[str, object]] = [{"name": "new"}, {"vibe": "new"}, {"tempo_bpm": 90.0}]
     at_once(store, other, work=lambda each, number: each.run(sessions.update, jam.id, **changes[number % 3]))  # type: ignore[arg-type]
     found = other.query(sessions.get, jam.id)
     assert (found.name, found.vibe, found.tempo_bpm) == ("new", "new", 90.0)
 
 
-def test_of_all_who_create_with_one_id_one_does(store: Store, other: Store) -> None:
+def test_concurrent_creations_of_one_session_id_make_one_session(store: Store, other: Store) -> None:
     def create(each: Store, number: int) -> str:
         try:
             return each.run(sessions.create, name=f"by {number}", session_id="late-set").name
@@ -188,7 +192,7 @@ def test_of_all_who_create_with_one_id_one_does(store: Store, other: Store) -> N
     assert sorted(outcomes) == sorted(["AlreadyExists"] * (THREADS - 1) + [winner])
 
 
-def test_a_session_that_is_deleted_meanwhile_leaves_nothing_behind(store: Store, other: Store, jam: Session) -> None:
+def test_a_session_deleted_during_writes_leaves_no_rows_behind(store: Store, other: Store, jam: Session) -> None:
     def work(each: Store, number: int) -> str:
         try:
             if number == 0:
@@ -203,7 +207,7 @@ def test_a_session_that_is_deleted_meanwhile_leaves_nothing_behind(store: Store,
     assert other.query(markers.page, jam.id).items == []
 
 
-def test_saving_and_keeping_leaves_no_more_than_is_kept(store: Store, other: Store, jam: Session) -> None:
+def test_concurrent_snapshot_saves_keep_no_more_than_the_limit(store: Store, other: Store, jam: Session) -> None:
     at_once(store, other, work=lambda each, number: each.run(snapshots.save, jam.id, bytes(number), keep=3))
     assert len(other.query(snapshots.page, jam.id).items) == 3
 
@@ -211,7 +215,7 @@ def test_saving_and_keeping_leaves_no_more_than_is_kept(store: Store, other: Sto
 # Listing and deleting meanwhile
 
 
-def test_an_entry_that_is_committed_late_is_not_passed_over_by_who_goes_by_the_key(store: Store, other: Store) -> None:
+def test_a_history_reader_does_not_skip_an_entry_committed_late(store: Store, other: Store) -> None:
     session = make(store, SessionFactory)
     begun = threading.Event()
 
@@ -232,7 +236,7 @@ def test_an_entry_that_is_committed_late_is_not_passed_over_by_who_goes_by_the_k
     assert [entry.action for entry in first.items + rest.items] == ["slow", "fast 0", "fast 1", "fast 2"]
 
 
-def test_firing_while_the_session_is_deleted_runs_into_no_deadlock(database: str, clock: SettableClock) -> None:
+def test_firing_rules_while_their_session_is_deleted_does_not_deadlock(database: str, clock: SettableClock) -> None:
     once = Settings(retries=0)  # a deadlock would be an error here, and not be run again
     with Store.open(database, settings=once, clock=clock) as store:
         for _ in range(5):

@@ -38,7 +38,7 @@ def keys_of(events: Iterable[CoordinationEvent]) -> list[int]:
 # Record
 
 
-def test_a_new_event_is_what_it_is_said_to_be(
+def test_a_new_coordination_event_has_the_values_it_was_given(
     timed_store: Store, lasting_other: Store, timed_clock: SettableClock
 ) -> None:
     project = make(timed_store, ProjectFactory).repository_name
@@ -56,13 +56,13 @@ def test_a_new_event_is_what_it_is_said_to_be(
     }
 
 
-def test_an_event_need_be_about_nothing_in_particular(lasting_store: Store) -> None:
+def test_a_coordination_event_needs_only_a_type(lasting_store: Store) -> None:
     made = lasting_store.run(coordination.record, CoordinationEventType.WORKER_STOPPED)
     assert (made.project_id, made.ticket_id, made.worker_id, made.stage, made.reason) == (None,) * 5
 
 
 @pytest.mark.parametrize("text", VERBATIM)
-def test_what_an_event_says_is_kept_as_it_is(lasting_store: Store, lasting_other: Store, text: str) -> None:
+def test_coordination_event_texts_are_kept_verbatim(lasting_store: Store, lasting_other: Store, text: str) -> None:
     values = {"ticket_id": text, "worker_id": text, "stage": text, "reason": text}
     made = lasting_store.run(coordination.record, "worker_stopped", **values)
     assert made.id is not None
@@ -70,7 +70,7 @@ def test_what_an_event_says_is_kept_as_it_is(lasting_store: Store, lasting_other
     assert {name: getattr(found, name) for name in values} == values
 
 
-def test_an_event_of_a_project_that_is_not_there_does_not_undo_the_unit_of_work(
+def test_an_event_of_a_missing_project_leaves_the_unit_of_work_usable(
     lasting_store: Store, lasting_other: Store
 ) -> None:
     with lasting_store.begin() as uow:
@@ -99,14 +99,14 @@ def test_an_event_of_a_project_that_is_not_there_does_not_undo_the_unit_of_work(
         ],
     ],
 )
-def test_what_no_event_can_be_is_refused(lasting_store: Store, field: str, value: Any) -> None:
+def test_a_coordination_event_with_an_invalid_value_is_refused(lasting_store: Store, field: str, value: Any) -> None:
     values: dict[str, Any] = {"event_type": "worker_stopped", field: value}
     with pytest.raises(InvalidInput) as caught:
         lasting_store.run(coordination.record, **values)
     assert caught.value.field == field
 
 
-def test_events_go_with_their_project(lasting_store: Store, lasting_other: Store) -> None:
+def test_coordination_events_are_deleted_with_their_project(lasting_store: Store, lasting_other: Store) -> None:
     project = make(lasting_store, ProjectFactory).repository_name
     (own,), (of_none,) = record(lasting_store, 1, project_id=project), record(lasting_store, 1)
     lasting_store.run(projects.delete, project)
@@ -117,7 +117,7 @@ def test_events_go_with_their_project(lasting_store: Store, lasting_other: Store
 # Get, find, list
 
 
-def test_an_event_that_is_not_there(lasting_store: Store) -> None:
+def test_a_missing_coordination_event_is_not_found(lasting_store: Store) -> None:
     assert lasting_store.query(coordination.find, 10**9) is None
     with pytest.raises(NotFound) as caught:
         lasting_store.query(coordination.get, 10**9)
@@ -126,7 +126,9 @@ def test_an_event_that_is_not_there(lasting_store: Store) -> None:
 
 @pytest.mark.parametrize("event_id", BAD_KEYS)
 @pytest.mark.parametrize("operation", [coordination.get, coordination.find])
-def test_looking_up_what_is_no_key_is_refused(lasting_store: Store, operation: Any, event_id: Any) -> None:
+def test_a_coordination_event_lookup_by_an_invalid_key_is_refused(
+    lasting_store: Store, operation: Any, event_id: Any
+) -> None:
     with pytest.raises(InvalidInput) as caught:
         lasting_store.query(operation, event_id)
     assert caught.value.field == "event_id"
@@ -156,7 +158,7 @@ def some(store: Store) -> tuple[str, list[int]]:
     ],
     ids=str,
 )
-def test_events_are_paged_as_they_were_recorded(
+def test_coordination_events_are_paged_in_the_order_recorded(
     store: Store, some: tuple[str, list[int]], filters: dict[str, Any], expected: list[int]
 ) -> None:
     project, keys = some
@@ -168,7 +170,7 @@ def test_events_are_paged_as_they_were_recorded(
     assert keys_of(found) == [keys[n] for n in expected]
 
 
-def test_to_look_at_what_nobody_has_taken_is_not_to_take_it(store: Store, some: tuple[str, list[int]]) -> None:
+def test_listing_unprocessed_events_does_not_take_them(store: Store, some: tuple[str, list[int]]) -> None:
     _, keys = some
     for _ in range(2):
         assert keys_of(store.query(coordination.unprocessed).items) == keys[4:]
@@ -186,7 +188,7 @@ def test_to_look_at_what_nobody_has_taken_is_not_to_take_it(store: Store, some: 
         ("cursor", "?"),
     ],
 )
-def test_a_filter_that_is_none_is_refused(lasting_store: Store, field: str, value: Any) -> None:
+def test_an_invalid_filter_of_coordination_events_is_refused(lasting_store: Store, field: str, value: Any) -> None:
     given: dict[str, Any] = {field: value}
     with pytest.raises(InvalidInput) as caught:
         lasting_store.query(coordination.page, **given)
@@ -196,7 +198,7 @@ def test_a_filter_that_is_none_is_refused(lasting_store: Store, field: str, valu
 # Mark as processed
 
 
-def test_events_are_marked_and_those_are_counted_that_were_not_yet(lasting_store: Store, lasting_other: Store) -> None:
+def test_marking_events_processed_counts_only_newly_marked_ones(lasting_store: Store, lasting_other: Store) -> None:
     (first, second, third), (done,) = record(lasting_store, 3), record(lasting_store, 1, processed=True)
     assert lasting_store.run(coordination.mark_processed, [second, done, first, second, 10**9]) == 2
     assert lasting_store.run(coordination.mark_processed, [first, second, done]) == 0
@@ -204,20 +206,20 @@ def test_events_are_marked_and_those_are_counted_that_were_not_yet(lasting_store
     assert found == [True, True, False, True]
 
 
-def test_only_whether_it_is_processed_is_changed(lasting_store: Store, lasting_other: Store) -> None:
+def test_marking_an_event_processed_changes_nothing_else(lasting_store: Store, lasting_other: Store) -> None:
     event = make(lasting_store, CoordinationEventFactory)
     assert event.id is not None
     lasting_store.run(coordination.mark_processed, [event.id])
     assert columns_of(lasting_other.query(coordination.get, event.id)) == columns_of(event) | {"processed": True}
 
 
-def test_of_no_events_none_is_marked(lasting_store: Store) -> None:
+def test_marking_no_events_sends_no_statement(lasting_store: Store) -> None:
     with recorded_statements(lasting_store) as sent:
         assert lasting_store.run(coordination.mark_processed, []) == 0
     assert sent == []
 
 
-def test_many_are_marked_at_once(lasting_store: Store) -> None:
+def test_many_events_are_marked_processed_at_once(lasting_store: Store) -> None:
     keys = record(lasting_store, 5)
     beyond = range(10**9, 10**9 + 40_000)  # more than a statement can name
     assert lasting_store.run(coordination.mark_processed, [*beyond, *keys]) == 5
@@ -226,7 +228,7 @@ def test_many_are_marked_at_once(lasting_store: Store) -> None:
 @pytest.mark.parametrize(
     "ids", [*BAD_KEYS, *cases(text="12", of_texts=["1"], of_nothing=[None], below=[1, -1], flags=[True])]
 )
-def test_what_are_no_keys_is_refused(lasting_store: Store, ids: Any) -> None:
+def test_marking_events_by_invalid_keys_is_refused(lasting_store: Store, ids: Any) -> None:
     with pytest.raises(InvalidInput) as caught:
         lasting_store.run(coordination.mark_processed, ids)
     assert caught.value.field == "ids"
@@ -235,7 +237,7 @@ def test_what_are_no_keys_is_refused(lasting_store: Store, ids: Any) -> None:
 # Take
 
 
-def test_the_oldest_are_taken_in_order_and_not_again(store: Store, other: Store) -> None:
+def test_events_are_taken_oldest_first_and_only_once(store: Store, other: Store) -> None:
     keys = record(store, 5)
     taken = [store.run(coordination.take, 2) for _ in range(4)]
     assert [keys_of(events) for events in taken] == [keys[:2], keys[2:4], keys[4:], []]
@@ -243,20 +245,20 @@ def test_the_oldest_are_taken_in_order_and_not_again(store: Store, other: Store)
     assert other.query(coordination.unprocessed).items == []
 
 
-def test_taking_is_one_statement(store: Store) -> None:
+def test_taking_events_is_one_statement(store: Store) -> None:
     record(store, 3)
     with recorded_statements(store) as sent:
         store.run(coordination.take)
     assert len(sent) == 1
 
 
-def test_what_is_marked_is_not_taken(store: Store) -> None:
+def test_events_marked_processed_are_not_taken(store: Store) -> None:
     first, second, third = record(store, 3)
     store.run(coordination.mark_processed, [second])
     assert keys_of(store.run(coordination.take)) == [first, third]
 
 
-def test_what_was_taken_in_a_unit_of_work_that_fails_is_there_to_be_taken_again(store: Store, other: Store) -> None:
+def test_events_taken_in_a_failed_unit_of_work_can_be_taken_again(store: Store, other: Store) -> None:
     keys = record(store, 2)
     before = dump(other)
     with pytest.raises(ZeroDivisionError), store.begin() as uow:
@@ -267,7 +269,7 @@ def test_what_was_taken_in_a_unit_of_work_that_fails_is_there_to_be_taken_again(
 
 
 @pytest.mark.parametrize("limit", cases(none=0, below_zero=-1, too_many=1001, true=True, text="5", nothing=None))
-def test_a_limit_that_is_none_is_refused(lasting_store: Store, limit: Any) -> None:
+def test_an_invalid_limit_of_events_to_take_is_refused(lasting_store: Store, limit: Any) -> None:
     with pytest.raises(InvalidInput) as caught:
         lasting_store.run(coordination.take, limit)
     assert caught.value.field == "limit"
@@ -277,7 +279,7 @@ def test_a_limit_that_is_none_is_refused(lasting_store: Store, limit: Any) -> No
 
 
 @pytest.mark.parametrize("drive", ["sync"])
-def test_of_all_who_take_at_once_each_is_given_others_and_in_order(store: Store, other: Store) -> None:
+def test_concurrent_takers_get_different_events_in_order(store: Store, other: Store) -> None:
     keys = record(store, 100)
 
     def work(each: Store, _: int) -> list[int]:
@@ -292,7 +294,7 @@ def test_of_all_who_take_at_once_each_is_given_others_and_in_order(store: Store,
 
 
 @pytest.mark.parametrize("drive", ["sync"])
-def test_taking_and_marking_at_once_do_not_stop_each_other(store: Store, other: Store) -> None:
+def test_taking_and_marking_events_concurrently_do_not_deadlock(store: Store, other: Store) -> None:
     keys = record(store, 100)
 
     def work(each: Store, number: int) -> int:
@@ -306,7 +308,7 @@ def test_taking_and_marking_at_once_do_not_stop_each_other(store: Store, other: 
 
 @pytest.mark.parametrize("drive", ["sync"])
 @pytest.mark.parametrize("backend", BACKENDS[1:])
-def test_the_keys_of_events_are_in_the_order_of_commits(store: Store, other: Store) -> None:
+def test_coordination_event_keys_are_in_commit_order(store: Store, other: Store) -> None:
     """Else a coordinator would be given an older event behind a younger one, or never."""
     late: list[int] = []
 
@@ -326,7 +328,7 @@ def test_the_keys_of_events_are_in_the_order_of_commits(store: Store, other: Sto
 
 @pytest.mark.parametrize("drive", ["sync"])
 @pytest.mark.parametrize("backend", BACKENDS[1:])
-def test_who_takes_while_another_does_waits_and_is_given_what_that_one_left(store: Store, other: Store) -> None:
+def test_a_taker_of_events_waits_for_another_and_gets_the_rest(store: Store, other: Store) -> None:
     keys = record(store, 4)
     taken: list[int] = []
     second = threading.Thread(target=lambda: taken.extend(keys_of(other.run(coordination.take, 3))))

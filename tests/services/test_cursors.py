@@ -50,7 +50,7 @@ from vibeweaver_store.testing import (
 
 
 @pytest.mark.parametrize("limit", [0, -1, 1001, True, False, "5", 5.0, None, 2**63], ids=repr)
-def test_a_limit_that_is_not_1_to_1000_is_refused(limit: Any) -> None:
+def test_a_page_limit_outside_1_to_1000_is_refused(limit: Any) -> None:
     with pytest.raises(InvalidInput, match="from 1 to 1,000") as caught:
         check_limit(limit)
     assert caught.value.field == "limit"
@@ -81,13 +81,13 @@ PAGES: dict[str, Callable[..., Page[Any]]] = {
 
 @pytest.mark.parametrize("limit", [0, 1001])
 @pytest.mark.parametrize("page", PAGES.values(), ids=PAGES)
-def test_every_listing_minds_the_limit(lasting_store: Store, page: Callable[..., Page[Any]], limit: int) -> None:
+def test_every_listing_checks_its_page_limit(lasting_store: Store, page: Callable[..., Page[Any]], limit: int) -> None:
     with pytest.raises(InvalidInput, match="limit"):
         lasting_store.query(page, "any", limit=limit)
 
 
 @pytest.mark.parametrize("limit", [1, 1000])
-def test_a_limit_of_1_to_1000_is_taken(limit: int) -> None:
+def test_a_page_limit_of_1_to_1000_is_accepted(limit: int) -> None:
     assert check_limit(limit) == limit
 
 
@@ -108,7 +108,7 @@ def altered(cursor: str) -> Iterator[str]:
 
 # Entries 5, 50 and 110: cursors of three lengths, so that base64 ends in each of its three ways.
 @pytest.mark.parametrize("limit", [5, 50, 110])
-def test_no_altered_cursor_is_taken(store: Store, jam: Session, limit: int) -> None:
+def test_an_altered_cursor_is_refused(store: Store, jam: Session, limit: int) -> None:
     make_many(store, HistoryEntryFactory, *[{}] * 120, session_id=jam.id)
     taken = []
     with store.read() as uow:
@@ -138,7 +138,7 @@ values = st.one_of(
     key=st.lists(values, max_size=3),
     listing=st.lists(st.none() | st.booleans() | any_text, max_size=3),
 )
-def test_a_cursor_says_what_was_put_into_it(way: Any, inclusive: bool, key: list[Any], listing: list[Any]) -> None:
+def test_a_cursor_decodes_to_what_was_encoded(way: Any, inclusive: bool, key: list[Any], listing: list[Any]) -> None:
     order = Order(listing, [])
     decoded = paging._decode(paging._encode(paging._Cursor(way, inclusive, key), order), order)
     assert decoded == paging._Cursor(way, inclusive, key)
@@ -167,7 +167,9 @@ BAD_CURSORS: list[Any] = [
 
 @pytest.mark.parametrize("cursor", BAD_CURSORS, ids=lambda cursor: ascii(cursor)[:20])
 @pytest.mark.parametrize("page", PAGES.values(), ids=PAGES)
-def test_what_is_no_cursor_is_refused(lasting_store: Store, page: Callable[..., Page[Any]], cursor: Any) -> None:
+def test_every_listing_refuses_an_invalid_cursor(
+    lasting_store: Store, page: Callable[..., Page[Any]], cursor: Any
+) -> None:
     with pytest.raises(InvalidInput, match="altered or belongs to another listing") as caught:
         lasting_store.query(page, "any", cursor=cursor)
     assert caught.value.field == "cursor"
@@ -220,7 +222,7 @@ def listings_of(*keys: str) -> dict[str, Callable[..., Page[Any]]]:
     }
 
 
-def test_a_cursor_is_of_one_listing_and_no_other(store: Store) -> None:
+def test_a_cursor_of_one_listing_is_refused_by_others(store: Store) -> None:
     with store.begin() as uow:
         keys = [SessionFactory.create(uow=uow).id for _ in range(2)]
         for key in keys * 2:

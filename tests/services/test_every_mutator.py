@@ -180,13 +180,13 @@ def changed(before: dict[str, list[tuple[object, ...]]], after: dict[str, list[t
     return {table for table in before if before[table] != after[table]}
 
 
-def test_every_function_that_writes_is_tried_here() -> None:
+def test_mutator_tests_cover_every_function_that_writes() -> None:
     holds_only = {"sessions.hold"}  # what appends calls it, and notes the activity by it
     assert {name.partition(" ")[0] for name in MUTATORS} == services_that_take("UnitOfWork") - holds_only
 
 
 @every_mutator_and_its_tables
-def test_alone_it_commits(
+def test_a_mutator_alone_commits(
     lasting_store: Store, lasting_other: Store, lasting_scene: Scene, mutate: Mutator, tables: set[str]
 ) -> None:
     before = dump(lasting_other)
@@ -195,7 +195,7 @@ def test_alone_it_commits(
 
 
 @every_mutator_and_its_tables
-def test_it_is_committed_with_its_unit_of_work_and_not_before(
+def test_a_mutator_commits_with_its_unit_of_work_and_not_before(
     lasting_store: Store, lasting_other: Store, lasting_scene: Scene, mutate: Mutator, tables: set[str]
 ) -> None:
     before = dump(lasting_other)
@@ -208,7 +208,7 @@ def test_it_is_committed_with_its_unit_of_work_and_not_before(
 
 
 @every_mutator
-def test_nothing_of_it_remains_of_a_unit_of_work_that_fails(
+def test_a_mutator_rolls_back_with_a_failed_unit_of_work(
     lasting_store: Store, lasting_other: Store, lasting_scene: Scene, mutate: Mutator
 ) -> None:
     before = dump(lasting_other)
@@ -218,7 +218,7 @@ def test_nothing_of_it_remains_of_a_unit_of_work_that_fails(
 
 
 @every_mutator
-def test_nothing_of_it_remains_of_a_savepoint_that_fails(
+def test_a_mutator_rolls_back_with_a_failed_savepoint(
     lasting_store: Store, lasting_other: Store, lasting_scene: Scene, mutate: Mutator
 ) -> None:
     before = dump(lasting_other)

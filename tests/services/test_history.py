@@ -16,26 +16,28 @@ from vibeweaver_store.testing import HistoryEntryFactory, SessionFactory, Settab
 # Append
 
 
-def test_a_new_entry_is_read_back_as_it_was_made(store: Store, other: Store, jam: Session) -> None:
+def test_a_new_history_entry_is_read_back_as_it_was_made(store: Store, other: Store, jam: Session) -> None:
     made = store.run(history.append, jam.id, "sample", params={"space": "drums"}, result=["a.wav"], success=False)
     (found,) = other.query(history.recent, jam.id)
     assert columns_of(found) == columns_of(made)
 
 
-def test_a_new_entry_has_what_it_was_given(store: Store, other: Store, jam: Session, clock: SettableClock) -> None:
+def test_a_new_history_entry_has_the_values_it_was_given(
+    store: Store, other: Store, jam: Session, clock: SettableClock
+) -> None:
     store.run(history.append, jam.id, "sample", params={"space": "drums"}, result=["a.wav"], success=False)
     (found,) = other.query(history.recent, jam.id)
     assert (found.session_id, found.action, found.created_at) == (jam.id, "sample", clock.instant)
     assert (found.params, found.result, found.success) == ({"space": "drums"}, ["a.wav"], False)
 
 
-def test_a_new_entry_is_a_success_without_documents(store: Store, jam: Session) -> None:
+def test_a_new_history_entry_is_a_success_without_documents(store: Store, jam: Session) -> None:
     made = store.run(history.append, jam.id, "play")
     assert (made.params, made.result, made.success) == (None, None, True)
 
 
 @pytest.mark.parametrize("document", [{}, [], "", 0, 0.0, False, "null", "text", -1, 1.5, True], ids=repr)
-def test_any_json_value_is_a_document(lasting_store: Store, document: Any) -> None:
+def test_a_history_entry_takes_any_json_value_as_a_document(lasting_store: Store, document: Any) -> None:
     session = make(lasting_store, SessionFactory)
     lasting_store.run(history.append, session.id, "sample", params=document, result=document)
     (found,) = lasting_store.query(history.recent, session.id)
@@ -44,14 +46,14 @@ def test_any_json_value_is_a_document(lasting_store: Store, document: Any) -> No
 
 
 @pytest.mark.parametrize("text", VERBATIM)
-def test_texts_are_kept_as_they_are(lasting_store: Store, text: str) -> None:
+def test_history_entry_texts_are_kept_verbatim(lasting_store: Store, text: str) -> None:
     session = make(lasting_store, SessionFactory)
     lasting_store.run(history.append, session.id, text, params={text: text})
     (found,) = lasting_store.query(history.recent, session.id)
     assert (found.action, found.params) == (text, {text: text})
 
 
-def test_the_longest_action_in_bytes_is_kept(lasting_store: Store, lasting_jam: Session) -> None:
+def test_the_longest_history_action_is_kept(lasting_store: Store, lasting_jam: Session) -> None:
     # 1,000 bytes that do not compress, beside an id of 200: a B-tree of PostgreSQL holds 2,704 a row.
     action = "".join(chr(0x20000 + 7919 * n % 42_000) for n in range(250))
     lasting_store.run(history.append, lasting_jam.id, action)
@@ -61,14 +63,16 @@ def test_the_longest_action_in_bytes_is_kept(lasting_store: Store, lasting_jam: 
 # Append many
 
 
-def test_many_entries_are_kept_in_the_order_given(store: Store, other: Store, jam: Session) -> None:
+def test_many_history_entries_are_kept_in_the_order_given(store: Store, other: Store, jam: Session) -> None:
     new = (history.NewEntry("sample", params={"n": n}, success=n % 7 != 0) for n in range(10_000))
     assert store.run(history.append_many, jam.id, new) == 10_000
     found = list(history.iterate(other, jam.id, oldest_first=True))
     assert [(params_of(entry)["n"], entry.success) for entry in found] == [(n, n % 7 != 0) for n in range(10_000)]
 
 
-def test_many_entries_are_what_they_are_one_by_one(store: Store, other: Store, jam: Session) -> None:
+def test_history_entries_appended_together_equal_those_appended_singly(
+    store: Store, other: Store, jam: Session
+) -> None:
     new = history.NewEntry("sample", {"space": "drums"}, ["a.wav"], False)
     store.run(history.append_many, jam.id, [new])
     store.run(history.append, jam.id, new.action, params=new.params, result=new.result, success=new.success)
@@ -76,14 +80,14 @@ def test_many_entries_are_what_they_are_one_by_one(store: Store, other: Store, j
     assert one | {"id": None} == another | {"id": None}
 
 
-def test_a_bad_entry_among_many_leaves_none(store: Store, other: Store, jam: Session) -> None:
+def test_a_bad_history_entry_among_many_leaves_none(store: Store, other: Store, jam: Session) -> None:
     new = [history.NewEntry("sample")] * 1500 + [history.NewEntry("sample", params={"nan": float("nan")})]
     with pytest.raises(InvalidInput):
         store.run(history.append_many, jam.id, new)
     assert other.query(history.count, jam.id) == 0
 
 
-def test_an_error_of_who_gives_the_entries_leaves_none(store: Store, other: Store, jam: Session) -> None:
+def test_an_error_in_the_iterable_of_history_entries_leaves_none(store: Store, other: Store, jam: Session) -> None:
     def failing() -> Iterator[history.NewEntry]:
         yield from [history.NewEntry("sample")] * 1500
         raise OSError("the file ends here")
@@ -93,7 +97,7 @@ def test_an_error_of_who_gives_the_entries_leaves_none(store: Store, other: Stor
     assert other.query(history.count, jam.id) == 0
 
 
-def test_appending_none_is_none(store: Store, jam: Session) -> None:
+def test_appending_no_history_entries_returns_zero(store: Store, jam: Session) -> None:
     assert store.run(history.append_many, jam.id, []) == 0
 
 
@@ -106,22 +110,20 @@ def test_appending_none_is_none(store: Store, jam: Session) -> None:
     ],
     ids=["append", "append_many", "append_many of none"],
 )
-def test_an_entry_of_a_session_that_is_not_there_is_refused(
-    lasting_store: Store, append: Callable[..., object]
-) -> None:
+def test_a_history_entry_of_a_missing_session_is_refused(lasting_store: Store, append: Callable[..., object]) -> None:
     with pytest.raises(NotFound, match="nowhere"):
         lasting_store.run(append)
 
 
 @pytest.mark.parametrize("action", BAD_NAMES)
-def test_an_action_that_is_none_is_refused(lasting_store: Store, lasting_jam: Session, action: Any) -> None:
+def test_an_invalid_history_action_is_refused(lasting_store: Store, lasting_jam: Session, action: Any) -> None:
     with pytest.raises(InvalidInput) as caught:
         lasting_store.run(history.append, lasting_jam.id, action)
     assert caught.value.field == "action"
 
 
 @pytest.mark.parametrize("success", BAD_BOOLEANS)
-def test_a_success_that_is_none_is_refused(lasting_store: Store, lasting_jam: Session, success: Any) -> None:
+def test_an_invalid_history_success_flag_is_refused(lasting_store: Store, lasting_jam: Session, success: Any) -> None:
     with pytest.raises(InvalidInput) as caught:
         lasting_store.run(history.append, lasting_jam.id, "sample", success=success)
     assert caught.value.field == "success"
@@ -139,7 +141,9 @@ def test_a_success_that_is_none_is_refused(lasting_store: Store, lasting_jam: Se
     ],
     ids=["append", "append_many", "recent", "page", "count"],
 )
-def test_what_is_no_id_is_refused(lasting_store: Store, operation: Callable[..., object], session_id: Any) -> None:
+def test_history_of_an_invalid_session_id_is_refused(
+    lasting_store: Store, operation: Callable[..., object], session_id: Any
+) -> None:
     with pytest.raises(InvalidInput) as caught:
         lasting_store.run(operation, session_id)
     assert caught.value.field == "session_id"
@@ -148,13 +152,13 @@ def test_what_is_no_id_is_refused(lasting_store: Store, operation: Callable[...,
 # Ids
 
 
-def test_ids_rise(store: Store, jam: Session) -> None:
+def test_history_entry_ids_rise(store: Store, jam: Session) -> None:
     made = make_many(store, HistoryEntryFactory, {}, {}, {}, session_id=jam.id)
     ids = [entry.id or 0 for entry in made]
     assert ids == sorted(set(ids))
 
 
-def test_an_id_is_never_given_again_after_the_newest_was_deleted(store: Store, jam: Session) -> None:
+def test_a_history_entry_id_is_never_reused(store: Store, jam: Session) -> None:
     doomed = make(store, HistoryEntryFactory)
     newest = make(store, HistoryEntryFactory, session_id=doomed.session_id)
     store.run(sessions.delete, doomed.session_id)
@@ -191,7 +195,7 @@ def chosen(entries: list[HistoryEntry], action: str | None, success: bool | None
 
 @pytest.mark.parametrize("filters", FILTERS)
 @pytest.mark.parametrize("oldest_first", [False, True], ids=["newest first", "oldest first"])
-def test_a_page_holds_what_the_filters_choose_in_order(
+def test_a_page_of_history_holds_the_filtered_entries_in_order(
     lasting_store: Store, mixed: list[HistoryEntry], filters: dict[str, Any], oldest_first: bool
 ) -> None:
     expected = chosen(mixed if oldest_first else mixed[::-1], **filters)
@@ -201,7 +205,7 @@ def test_a_page_holds_what_the_filters_choose_in_order(
 
 @pytest.mark.parametrize("filters", FILTERS)
 @pytest.mark.parametrize("oldest_first", [False, True], ids=["newest first", "oldest first"])
-def test_iterating_gives_all_that_the_filters_choose(
+def test_iterating_history_gives_all_filtered_entries(
     lasting_store: Store, mixed: list[HistoryEntry], filters: dict[str, Any], oldest_first: bool
 ) -> None:
     expected = chosen(mixed if oldest_first else mixed[::-1], **filters)
@@ -210,22 +214,22 @@ def test_iterating_gives_all_that_the_filters_choose(
 
 
 @pytest.mark.parametrize("filters", FILTERS)
-def test_the_count_is_of_what_the_filters_choose(
+def test_history_count_honours_the_filters(
     lasting_store: Store, mixed: list[HistoryEntry], filters: dict[str, Any]
 ) -> None:
     assert lasting_store.query(history.count, mixed[0].session_id, **filters) == len(chosen(mixed, **filters))
 
 
-def test_recent_entries_are_the_last_newest_first(lasting_store: Store, mixed: list[HistoryEntry]) -> None:
+def test_recent_history_is_the_last_entries_newest_first(lasting_store: Store, mixed: list[HistoryEntry]) -> None:
     assert lasting_store.query(history.recent, mixed[0].session_id, 5) == mixed[:-6:-1]
 
 
-def test_fifty_entries_are_recent_unless_said_otherwise(store: Store, jam: Session) -> None:
+def test_recent_history_is_fifty_entries_by_default(store: Store, jam: Session) -> None:
     store.run(history.append_many, jam.id, [history.NewEntry("sample")] * 51)
     assert len(store.query(history.recent, jam.id)) == len(store.query(history.page, jam.id).items) == 50
 
 
-def test_a_session_that_is_not_there_has_no_history(lasting_store: Store) -> None:
+def test_a_missing_session_has_no_history(lasting_store: Store) -> None:
     assert lasting_store.query(history.page, "nowhere").items == []
     assert lasting_store.query(history.count, "nowhere") == 0
 
@@ -240,7 +244,7 @@ def test_a_page_of_history_takes_one_statement_however_much_there_is(store: Stor
 
 @pytest.mark.parametrize("operation", [history.page, history.count])
 @pytest.mark.parametrize("action", [*cases(**NO_TEXT), *cases(empty="", blank=" ", too_long="x" * 1001)])
-def test_a_filter_that_is_no_action_is_refused(
+def test_a_history_filter_by_an_invalid_action_is_refused(
     lasting_store: Store, lasting_jam: Session, operation: Callable[..., object], action: Any
 ) -> None:
     with pytest.raises(InvalidInput) as caught:
@@ -250,7 +254,7 @@ def test_a_filter_that_is_no_action_is_refused(
 
 @pytest.mark.parametrize("operation", [history.page, history.count])
 @pytest.mark.parametrize("success", cases(one=1, zero=0, text="true"))
-def test_a_filter_that_is_no_success_is_refused(
+def test_a_history_filter_by_an_invalid_success_flag_is_refused(
     lasting_store: Store, lasting_jam: Session, operation: Callable[..., object], success: Any
 ) -> None:
     with pytest.raises(InvalidInput) as caught:
@@ -261,7 +265,9 @@ def test_a_filter_that_is_no_success_is_refused(
 # Iterate while the log grows
 
 
-def test_iterating_oldest_first_meets_what_is_appended_meanwhile(store: Store, other: Store, jam: Session) -> None:
+def test_iterating_history_oldest_first_meets_entries_appended_meanwhile(
+    store: Store, other: Store, jam: Session
+) -> None:
     store.run(history.append_many, jam.id, [history.NewEntry(f"old {n}") for n in range(6)])
     met = []
     for entry in history.iterate(other, jam.id, oldest_first=True, page_size=2):
@@ -271,7 +277,7 @@ def test_iterating_oldest_first_meets_what_is_appended_meanwhile(store: Store, o
     assert met == [f"old {n}" for n in range(6)] + [f"new old {n}" for n in range(6)]
 
 
-def test_iterating_newest_first_does_not_meet_what_is_appended_meanwhile(
+def test_iterating_history_newest_first_misses_entries_appended_meanwhile(
     store: Store, other: Store, jam: Session
 ) -> None:
     store.run(history.append_many, jam.id, [history.NewEntry(f"old {n}") for n in range(6)])
@@ -282,14 +288,14 @@ def test_iterating_newest_first_does_not_meet_what_is_appended_meanwhile(
     assert met == [f"old {n}" for n in reversed(range(6))]
 
 
-def test_iterating_holds_no_transaction_open(store: Store, jam: Session) -> None:
+def test_iterating_history_holds_no_transaction_open(store: Store, jam: Session) -> None:
     store.run(history.append_many, jam.id, [history.NewEntry("sample")] * 5)
     held = [store._engines.in_use() for _ in history.iterate(store, jam.id, page_size=2)]
     assert held == [0] * 5
 
 
 @pytest.mark.parametrize("page_size", [0, 1001, "5"])
-def test_iterating_by_pages_of_a_bad_size_is_refused(
+def test_iterating_history_by_pages_of_an_invalid_size_is_refused(
     lasting_store: Store, lasting_jam: Session, page_size: Any
 ) -> None:
     with pytest.raises(InvalidInput):

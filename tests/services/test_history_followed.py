@@ -51,7 +51,7 @@ def append(store: Store, session: Session, *actions: str) -> None:
         store.run(history.append, session.id, action)
 
 
-def test_what_is_there_comes_first_and_then_what_is_added(store: Store, other: Store, jam: Session) -> None:
+def test_a_history_follower_gives_existing_entries_then_added_ones(store: Store, other: Store, jam: Session) -> None:
     append(other, jam, "1", "2")
     followed = history.follow(store, jam.id)
     assert names([next(followed), next(followed)]) == ["1", "2"]
@@ -63,7 +63,7 @@ def test_what_is_there_comes_first_and_then_what_is_added(store: Store, other: S
     followed.close()  # type: ignore[attr-defined]
 
 
-def test_it_waits_for_what_is_added(store: Store, other: Store, jam: Session) -> None:
+def test_a_history_follower_waits_for_an_added_entry(store: Store, other: Store, jam: Session) -> None:
     late = threading.Timer(SOON, append, [other, jam, "late"])
     late.start()
     followed = history.follow(store, jam.id)
@@ -72,7 +72,7 @@ def test_it_waits_for_what_is_added(store: Store, other: Store, jam: Session) ->
     late.join()
 
 
-def test_it_ends_when_nothing_came_for_as_long_as_was_said(store: Store, jam: Session) -> None:
+def test_a_history_follower_ends_after_its_idle_time(store: Store, jam: Session) -> None:
     append(store, jam, "1")
     began = time.monotonic()
     assert names(list(history.follow(store, jam.id, idle_seconds=SOON))) == ["1"]
@@ -80,7 +80,7 @@ def test_it_ends_when_nothing_came_for_as_long_as_was_said(store: Store, jam: Se
 
 
 @pytest.mark.parametrize("filters", [{}, {"action": "never"}])
-def test_what_others_do_meanwhile_is_no_reason_to_wait_longer(
+def test_a_history_follower_is_not_kept_alive_by_other_writes(
     store: Store, other: Store, jam: Session, filters: dict[str, Any]
 ) -> None:
     elsewhere = make(other, SessionFactory) if not filters else jam
@@ -101,25 +101,25 @@ def test_what_others_do_meanwhile_is_no_reason_to_wait_longer(
         noise.join()
 
 
-def test_each_entry_that_comes_is_a_reason_to_wait_as_long_again(store: Store, other: Store, jam: Session) -> None:
+def test_a_history_follower_restarts_its_idle_time_at_each_entry(store: Store, other: Store, jam: Session) -> None:
     for number in range(1, 4):
         threading.Timer(number * SOON, append, [other, jam, f"{number}"]).start()
     assert names(list(history.follow(store, jam.id, idle_seconds=2 * SOON))) == ["1", "2", "3"]
 
 
-def test_more_than_a_page_of_entries_comes_whole(store: Store, jam: Session) -> None:
+def test_a_history_follower_reads_more_than_one_page(store: Store, jam: Session) -> None:
     store.run(history.append_many, jam.id, [history.NewEntry(f"{n}") for n in range(2500)])
     assert names(list(history.follow(store, jam.id, idle_seconds=0))) == [str(n) for n in range(2500)]
 
 
-def test_it_begins_behind_the_entry_that_was_dealt_with_last(store: Store, jam: Session) -> None:
+def test_a_history_follower_begins_behind_a_given_entry(store: Store, jam: Session) -> None:
     append(store, jam, "1", "2", "3")
     first = next(history.follow(store, jam.id))
     assert names(list(history.follow(store, jam.id, after=first.id, idle_seconds=0))) == ["2", "3"]
     assert names(list(history.follow(store, jam.id, after=0, idle_seconds=0))) == ["1", "2", "3"]
 
 
-def test_it_begins_behind_a_page(store: Store, jam: Session) -> None:
+def test_a_history_follower_begins_behind_a_page(store: Store, jam: Session) -> None:
     append(store, jam, "1", "2")
     whole = store.query(history.page, jam.id, oldest_first=True)
     assert whole.next_cursor is None
@@ -127,7 +127,7 @@ def test_it_begins_behind_a_page(store: Store, jam: Session) -> None:
     assert names(list(history.follow(store, jam.id, after=whole.end_cursor, idle_seconds=0))) == ["3"]
 
 
-def test_only_what_the_filters_choose_comes(store: Store, jam: Session) -> None:
+def test_a_history_follower_honours_its_filters(store: Store, jam: Session) -> None:
     append(store, jam, "play", "stop")
     store.run(history.append, jam.id, "play", success=False)
     append(store, jam, "play")
@@ -135,7 +135,7 @@ def test_only_what_the_filters_choose_comes(store: Store, jam: Session) -> None:
     assert len(list(history.follow(store, jam.id, action="play", success=False, idle_seconds=0))) == 1
 
 
-def test_neither_other_sessions_nor_what_is_rolled_back_comes(store: Store, other: Store, jam: Session) -> None:
+def test_a_history_follower_skips_other_sessions_and_rollbacks(store: Store, other: Store, jam: Session) -> None:
     append(other, make(other, SessionFactory), "elsewhere")
     with pytest.raises(ZeroDivisionError), other.begin() as uow:
         history.append(uow, jam.id, "undone")
@@ -144,7 +144,7 @@ def test_neither_other_sessions_nor_what_is_rolled_back_comes(store: Store, othe
     assert names(list(history.follow(store, jam.id, idle_seconds=SOON))) == ["here"]
 
 
-def test_firings_come_too(store: Store, other: Store, jam: Session) -> None:
+def test_a_history_follower_gives_firings(store: Store, other: Store, jam: Session) -> None:
     make(store, RuleFactory, session_id=jam.id)
     followed = history.follow(store, jam.id, idle_seconds=10 * SOON)
     append(other, jam, "before")
@@ -154,7 +154,7 @@ def test_firings_come_too(store: Store, other: Store, jam: Session) -> None:
     followed.close()  # type: ignore[attr-defined]
 
 
-def test_while_nothing_is_committed_the_history_is_not_read(store: Store, jam: Session) -> None:
+def test_an_idle_history_follower_does_not_read_history(store: Store, jam: Session) -> None:
     append(store, jam, "1")
     with recorded_statements(store) as sent:
         assert len(list(history.follow(store, jam.id, idle_seconds=2 * SOON))) == 1
@@ -162,7 +162,7 @@ def test_while_nothing_is_committed_the_history_is_not_read(store: Store, jam: S
 
 
 @pytest.mark.parametrize("backend", ["sqlite"])
-def test_while_nothing_is_committed_it_sleeps(store: Store, jam: Session, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_idle_history_follower_sleeps(store: Store, jam: Session, monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[None] = []
     ask = following._FileWatch._read_version
 
@@ -177,7 +177,7 @@ def test_while_nothing_is_committed_it_sleeps(store: Store, jam: Session, monkey
 
 @needs_postgres
 @pytest.mark.parametrize("backend", ["postgresql"])
-def test_what_is_added_without_a_word_is_found_after_a_while(
+def test_a_history_follower_finds_an_unannounced_entry_after_a_while(
     store: Store, jam: Session, on_server: psycopg.Connection[Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As when something on its way drops the listening connection and tells nobody."""
@@ -192,7 +192,7 @@ def test_what_is_added_without_a_word_is_found_after_a_while(
     followed.close()  # type: ignore[attr-defined]
 
 
-def test_following_holds_no_transaction_open(store: Store, other: Store, jam: Session) -> None:
+def test_a_history_follower_holds_no_transaction_open(store: Store, other: Store, jam: Session) -> None:
     append(store, jam, "1")
     followed = history.follow(store, jam.id)
     next(followed)
@@ -214,12 +214,12 @@ def test_following_holds_no_transaction_open(store: Store, other: Store, jam: Se
 # --- what goes wrong -------------------------------------------------------------------------------------------
 
 
-def test_a_session_that_is_not_there_cannot_be_followed(lasting_store: Store) -> None:
+def test_following_history_of_a_missing_session_is_not_found(lasting_store: Store) -> None:
     with pytest.raises(NotFound, match="nowhere"):
         next(history.follow(lasting_store, "nowhere"))
 
 
-def test_when_its_session_is_deleted_following_it_ends_with_not_found(store: Store, other: Store, jam: Session) -> None:
+def test_a_history_follower_ends_when_its_session_is_deleted(store: Store, other: Store, jam: Session) -> None:
     append(store, jam, "1")
     followed = history.follow(store, jam.id)
     next(followed)
@@ -229,12 +229,12 @@ def test_when_its_session_is_deleted_following_it_ends_with_not_found(store: Sto
 
 
 @pytest.mark.parametrize("after", [-1, 1.5, True, "", "not a cursor", b"1", 2**63])
-def test_what_is_neither_an_id_nor_a_cursor_is_refused(lasting_store: Store, lasting_jam: Session, after: Any) -> None:
+def test_a_history_follower_refuses_an_invalid_place(lasting_store: Store, lasting_jam: Session, after: Any) -> None:
     with pytest.raises(InvalidInput):
         next(history.follow(lasting_store, lasting_jam.id, after=after))
 
 
-def test_the_cursor_of_another_listing_is_refused(store: Store, jam: Session) -> None:
+def test_following_history_after_a_cursor_of_another_listing_is_refused(store: Store, jam: Session) -> None:
     append(store, jam, "1", "2")
     newest_first = store.query(history.page, jam.id, limit=1).next_cursor
     with pytest.raises(InvalidInput, match="cursor"):
@@ -242,20 +242,20 @@ def test_the_cursor_of_another_listing_is_refused(store: Store, jam: Session) ->
 
 
 @pytest.mark.parametrize("seconds", [-1, float("nan"), float("inf"), "1", True])
-def test_what_is_no_length_of_time_is_refused(lasting_store: Store, lasting_jam: Session, seconds: Any) -> None:
+def test_a_history_follower_refuses_a_bad_idle_time(lasting_store: Store, lasting_jam: Session, seconds: Any) -> None:
     with pytest.raises(InvalidInput, match="idle_seconds"):
         next(history.follow(lasting_store, lasting_jam.id, idle_seconds=seconds))
 
 
 @pytest.mark.parametrize("drive", ["sync"])
-def test_closing_the_store_ends_it(store: Store, jam: Session) -> None:
+def test_closing_the_store_ends_a_history_follower(store: Store, jam: Session) -> None:
     threading.Timer(SOON, store.close).start()
     with pytest.raises(StoreUnavailable, match="closed"):
         next(history.follow(store, jam.id))
 
 
 @pytest.mark.parametrize("drive", ["sync"])
-def test_closing_the_store_gives_back_what_a_follower_holds(store: Store, jam: Session) -> None:
+def test_closing_the_store_releases_the_resources_of_a_follower(store: Store, jam: Session) -> None:
     append(store, jam, "1")
     followed = history.follow(store, jam.id)
     next(followed)
@@ -280,7 +280,7 @@ except StoreUnavailable as error:
 
 
 @pytest.mark.parametrize("drive", ["sync"])
-def test_the_handler_of_a_signal_may_close_the_store(store: Store, jam: Session, database: str) -> None:
+def test_a_signal_handler_may_close_a_followed_store(store: Store, jam: Session, database: str) -> None:
     command = [sys.executable, "-W", "error", "-c", _CLOSED_BY_A_SIGNAL, database, jam.id]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
     assert (done.returncode, done.stderr) == (0, "")
@@ -314,7 +314,7 @@ async def test_closing_an_async_store_ends_its_followers(database: str) -> None:
 # --- tasks, processes, servers ---------------------------------------------------------------------------------
 
 
-async def test_a_task_that_follows_can_be_cancelled_and_leaves_nothing_behind(database: str) -> None:
+async def test_a_cancelled_task_that_follows_history_leaves_nothing_behind(database: str) -> None:
     others = workers() if "://" not in database else 0
     async with await AsyncStore.open(database) as store:
         jam = await store.run(sessions.create, name="jam")
@@ -359,7 +359,7 @@ def listening(store: AsyncStore) -> int:
     return there - 1 - pooled
 
 
-async def test_many_tasks_follow_while_others_append(database: str) -> None:
+async def test_many_tasks_follow_history_while_others_append(database: str) -> None:
     async with await AsyncStore.open(database) as store:
         jam = await store.run(sessions.create, name="jam")
 
@@ -389,7 +389,7 @@ def writers(database: str, jam: Session) -> Iterator[Together]:
         yield processes
 
 
-def test_of_what_several_processes_append_none_is_missed_and_none_comes_twice(
+def test_a_history_follower_gives_entries_of_several_processes_exactly_once(
     store: Store, jam: Session, writers: Together
 ) -> None:
     writers.begin()
@@ -433,7 +433,7 @@ assert next(followed).action == "after"
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not fork")
 @pytest.mark.parametrize("drive", ["sync"])
-def test_a_fork_amid_following_harms_neither(store: Store, jam: Session, database: str) -> None:
+def test_a_fork_while_following_history_harms_neither_process(store: Store, jam: Session, database: str) -> None:
     append(store, jam, "1")
     command = [sys.executable, "-W", "ignore", "-c", _FORKED, database, jam.id]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
@@ -451,7 +451,7 @@ def on_server(store: Store, postgres_server: PostgresServer) -> Iterator[psycopg
 
 @needs_postgres
 @pytest.mark.parametrize("backend", ["postgresql"])
-def test_when_the_server_drops_the_listening_connection_nothing_is_missed(
+def test_a_history_follower_survives_a_dropped_listening_connection(
     store: Store, other: Store, jam: Session, on_server: psycopg.Connection[Any]
 ) -> None:
     append(other, jam, "1")
@@ -470,7 +470,7 @@ def test_when_the_server_drops_the_listening_connection_nothing_is_missed(
 
 @needs_postgres
 @pytest.mark.parametrize("backend", ["postgresql"])
-def test_where_nobody_follows_nothing_is_announced(
+def test_a_session_without_followers_announces_no_write(
     store: Store, other: Store, jam: Session, on_server: psycopg.Connection[Any]
 ) -> None:
     """NOTIFY has every transaction of the server commit in turn."""

@@ -74,7 +74,7 @@ def names(store: Store, column: Any) -> list[Any]:
         return list(uow.exec(select(column).order_by(column)))
 
 
-def test_an_ensemble_goes_that_nobody_else_has_put_something_into(store: Store, other: Store) -> None:
+def test_undoing_an_import_removes_an_ensemble_nothing_was_added_to(store: Store, other: Store) -> None:
     build_scene(store)
     bring(store, begun(store, "/srv/other.db"), "band/other")
     before = content(other)
@@ -124,7 +124,7 @@ def by_claim(uow: UnitOfWork, _by: int | None) -> None:
 
 
 @pytest.mark.parametrize("others", [by_comment, by_event, by_outcome, by_claim])
-def test_a_ticket_stays_that_others_were_at_work_on_and_so_does_its_project(
+def test_undoing_an_import_keeps_a_ticket_others_worked_on_and_its_project(
     store: Store, other: Store, others: Callable[[UnitOfWork, int | None], None]
 ) -> None:
     key = begun(store)
@@ -147,7 +147,7 @@ def test_a_ticket_stays_that_others_were_at_work_on_and_so_does_its_project(
     )
 
 
-def test_a_claim_that_has_expired_keeps_nothing(store: Store, clock: SettableClock) -> None:
+def test_undoing_an_import_removes_a_ticket_with_an_expired_claim(store: Store, clock: SettableClock) -> None:
     before = content(store)
     key = begun(store)
     bring(store, key)
@@ -160,7 +160,7 @@ def test_a_claim_that_has_expired_keeps_nothing(store: Store, clock: SettableClo
 
 
 @pytest.mark.parametrize("others", [by_comment, by_event])
-def test_what_was_kept_goes_with_the_import_by_which_the_rest_came(
+def test_undoing_the_second_import_removes_what_the_first_undo_kept(
     store: Store, others: Callable[[UnitOfWork, int | None], None]
 ) -> None:
     before = content(store)
@@ -206,7 +206,7 @@ def of_event(uow: UnitOfWork) -> None:
         (of_event, []),
     ],
 )
-def test_a_project_stays_that_others_have_put_something_into_with_the_worker_types_that_it_needs(
+def test_undoing_an_import_keeps_a_shared_project_with_its_worker_types(
     store: Store, other: Store, others: Callable[[UnitOfWork], None], types: list[str]
 ) -> None:
     key = begun(store)
@@ -221,7 +221,7 @@ def test_a_project_stays_that_others_have_put_something_into_with_the_worker_typ
     assert names(other, Project.repository_name) == [SONG]
 
 
-def test_what_came_to_a_project_of_others_goes_and_the_project_stays(store: Store, other: Store) -> None:
+def test_undoing_an_import_into_an_existing_project_keeps_the_project(store: Store, other: Store) -> None:
     with store.begin() as uow:
         ProjectFactory.create(uow=uow, repository_name=SONG)
         TicketFactory.create(uow=uow, ticket_id=TICKET, project_id=SONG)
@@ -242,7 +242,7 @@ def test_what_came_to_a_project_of_others_goes_and_the_project_stays(store: Stor
     assert content(other) == before
 
 
-def test_what_a_worker_holds_that_goes_is_given_back(store: Store, other: Store) -> None:
+def test_undoing_an_import_releases_tickets_claimed_by_its_workers(store: Store, other: Store) -> None:
     key = begun(store)
     bring(store, key)
     with store.begin() as uow:
@@ -262,7 +262,7 @@ def test_what_a_worker_holds_that_goes_is_given_back(store: Store, other: Store)
 # --- jobs ------------------------------------------------------------------------------------------------------
 
 
-def test_a_job_stays_that_was_taken_up_here(store: Store, other: Store) -> None:
+def test_undoing_an_import_keeps_a_job_started_here(store: Store, other: Store) -> None:
     key = begun(store)
     with store.begin() as uow:
         for name in ("waits", "is done", "was attempted"):
@@ -279,7 +279,7 @@ def test_a_job_stays_that_was_taken_up_here(store: Store, other: Store) -> None:
 
 
 @pytest.mark.parametrize("by_another", [True, False])
-def test_a_session_stays_that_others_have_put_a_job_into(store: Store, other: Store, by_another: bool) -> None:
+def test_undoing_an_import_keeps_a_session_with_jobs_of_others(store: Store, other: Store, by_another: bool) -> None:
     key, another = begun(store), begun(store, "/srv/other.db")
     make(store, SessionFactory, id="late set", import_id=key)
     make(store, JobFactory, id="theirs", session_id="late set", import_id=another if by_another else None)
@@ -296,7 +296,7 @@ def test_a_session_stays_that_others_have_put_a_job_into(store: Store, other: St
 
 
 @pytest.mark.parametrize("others", [by_comment, of_ticket])
-def test_an_undo_waits_for_who_is_writing_there_and_then_keeps_it(store: Store, other: Store, others: Any) -> None:
+def test_undoing_an_import_waits_for_a_writer_of_a_ticket_and_keeps_it(store: Store, other: Store, others: Any) -> None:
     key = begun(store)
     bring(store, key)
     undone: list[Undone] = []
@@ -314,7 +314,7 @@ def test_an_undo_waits_for_who_is_writing_there_and_then_keeps_it(store: Store, 
     assert names(store, Comment.import_id if others is by_comment else Ticket.import_id) == [None]
 
 
-def test_an_undo_finds_what_it_removes_by_an_index_in_a_number_of_statements_that_stays(store: Store) -> None:
+def test_undoing_an_ensemble_import_uses_indexes_and_a_fixed_number_of_statements(store: Store) -> None:
     few, many = begun(store), begun(store, "/srv/other.db")
     bring(store, few)
     for number in range(20):

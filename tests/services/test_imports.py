@@ -63,9 +63,7 @@ def status_of(store: Store, import_id: int) -> ImportStatus:
 # --- a run -----------------------------------------------------------------------------------------------------
 
 
-def test_an_import_begins_running_at_the_offset_that_it_is_told(
-    store: Store, other: Store, clock: SettableClock
-) -> None:
+def test_an_import_begins_running_at_the_given_offset(store: Store, other: Store, clock: SettableClock) -> None:
     made = store.run(imports.begin, "claude-code", SOURCE, "print", offset_bytes=4096)
 
     assert made.id is not None
@@ -75,7 +73,7 @@ def test_an_import_begins_running_at_the_offset_that_it_is_told(
     assert (read.counts, read.report) == ({}, {})
 
 
-def test_beginning_anew_fails_what_was_at_work_on_the_same_source(store: Store, clock: SettableClock) -> None:
+def test_beginning_an_import_again_fails_the_running_one_of_its_source(store: Store, clock: SettableClock) -> None:
     killed, elsewhere = begun(store), begun(store, "/srv/other.jsonl")
     of_another_importer = begun(store, importer="claude-stream")
     clock.advance(seconds=60)
@@ -87,7 +85,7 @@ def test_beginning_anew_fails_what_was_at_work_on_the_same_source(store: Store, 
     assert status_of(store, elsewhere) == status_of(store, of_another_importer) == ImportStatus.RUNNING
 
 
-def test_what_is_recorded_takes_the_place_of_what_was_and_the_rest_stays(store: Store, other: Store) -> None:
+def test_recording_an_import_replaces_only_the_given_values(store: Store, other: Store) -> None:
     key = begun(store)
     store.run(imports.record, key, offset_bytes=10, fingerprint="ten", counts={"read": 1}, report={"lines": 1})
 
@@ -98,7 +96,7 @@ def test_what_is_recorded_takes_the_place_of_what_was_and_the_rest_stays(store: 
     assert read.status is ImportStatus.RUNNING
 
 
-def test_an_import_is_completed_unless_told_that_it_failed(store: Store, other: Store, clock: SettableClock) -> None:
+def test_finishing_an_import_completes_it_by_default(store: Store, other: Store, clock: SettableClock) -> None:
     done, broken = begun(store), begun(store, "/srv/broken.jsonl")
     clock.advance(seconds=5)
 
@@ -116,7 +114,7 @@ def test_an_import_is_completed_unless_told_that_it_failed(store: Store, other: 
 
 
 @pytest.mark.parametrize("end", ["finished", "undone", "taken over"])
-def test_whoever_is_at_an_import_that_has_ended_is_refused(store: Store, end: str) -> None:
+def test_writing_to_an_ended_import_is_refused(store: Store, end: str) -> None:
     key = begun(store)
     if end == "finished":
         store.run(imports.finish, key)
@@ -138,7 +136,7 @@ def test_whoever_is_at_an_import_that_has_ended_is_refused(store: Store, end: st
     assert store.query(imports.get, key).offset_bytes == 0
 
 
-def test_of_two_that_began_at_one_moment_the_older_is_refused(store: Store) -> None:
+def test_the_older_of_two_imports_begun_at_once_is_refused(store: Store) -> None:
     older, newer = 11, 12
     make_many(store, ImportFactory, {"id": older}, {"id": newer}, importer="ait42", source=SOURCE, status="running")
 
@@ -153,7 +151,7 @@ def test_of_two_that_began_at_one_moment_the_older_is_refused(store: Store) -> N
 
 @pytest.mark.parametrize("field", ["importer", "source"])
 @pytest.mark.parametrize("bad", BAD_NAMES)
-def test_what_cannot_be_named_so_is_refused(lasting_store: Store, field: str, bad: Any) -> None:
+def test_an_import_with_an_invalid_importer_or_source_is_refused(lasting_store: Store, field: str, bad: Any) -> None:
     if field == "source" and isinstance(bad, str) and len(bad) > 100:
         bad = bad * 2  # a path may be longer than a name
     given = {"importer": "claude-code", "source": SOURCE, field: bad}
@@ -165,7 +163,7 @@ def test_what_cannot_be_named_so_is_refused(lasting_store: Store, field: str, ba
 
 
 @pytest.mark.parametrize("text", VERBATIM)
-def test_names_are_kept_verbatim(lasting_store: Store, text: str) -> None:
+def test_import_names_are_kept_verbatim(lasting_store: Store, text: str) -> None:
     key = begun(lasting_store, text, importer=text)
 
     found = lasting_store.query(imports.latest, text, text)
@@ -189,7 +187,7 @@ def test_names_are_kept_verbatim(lasting_store: Store, text: str) -> None:
         ("report", {"why": "\ud800"}),
     ],
 )
-def test_what_cannot_be_noted_is_refused(lasting_store: Store, field: str, bad: Any) -> None:
+def test_recording_an_invalid_value_of_an_import_is_refused(lasting_store: Store, field: str, bad: Any) -> None:
     key = begun(lasting_store)
 
     with pytest.raises(InvalidInput) as refused:
@@ -199,7 +197,7 @@ def test_what_cannot_be_noted_is_refused(lasting_store: Store, field: str, bad: 
 
 
 @pytest.mark.parametrize("status", ["running", "undone", "done", None])
-def test_an_import_ends_completed_or_failed_and_no_other_way(lasting_store: Store, status: Any) -> None:
+def test_an_import_ends_only_as_completed_or_failed(lasting_store: Store, status: Any) -> None:
     key = begun(lasting_store)
 
     with pytest.raises(InvalidInput):
@@ -209,7 +207,7 @@ def test_an_import_ends_completed_or_failed_and_no_other_way(lasting_store: Stor
 
 
 @pytest.mark.parametrize("operation", [imports.get, imports.record, imports.finish, imports.undo, imports.brought])
-def test_an_import_that_is_not_there_is_not_found(lasting_store: Store, operation: Any) -> None:
+def test_a_missing_import_is_not_found(lasting_store: Store, operation: Any) -> None:
     with lasting_store.begin() as uow:
         with pytest.raises(NotFound) as missing:
             operation(uow, 2**40)
@@ -220,7 +218,7 @@ def test_an_import_that_is_not_there_is_not_found(lasting_store: Store, operatio
 
 @pytest.mark.parametrize("bad", cases(text="1", a_float=1.0, true=True, below_zero=-1, nothing=None))
 @pytest.mark.parametrize("operation", [imports.get, imports.find, imports.record, imports.undo])
-def test_an_id_that_is_no_whole_number_is_refused(lasting_store: Store, operation: Any, bad: Any) -> None:
+def test_an_import_id_that_is_not_an_integer_is_refused(lasting_store: Store, operation: Any, bad: Any) -> None:
     with pytest.raises(InvalidInput) as refused:
         lasting_store.run(operation, bad)
 
@@ -239,7 +237,7 @@ def test_imports_are_listed_newest_first(store: Store) -> None:
     assert [each.id for each in [*first.items, *rest.items]] == keys[::-1]
 
 
-def test_the_latest_import_of_a_source_is_the_newest_that_was_not_undone(store: Store) -> None:
+def test_the_latest_import_of_a_source_skips_undone_ones(store: Store) -> None:
     first, second, third = begun(store), begun(store), begun(store)
     begun(store, "/srv/other.jsonl")
     begun(store, importer="claude-stream")
@@ -254,7 +252,7 @@ def test_the_latest_import_of_a_source_is_the_newest_that_was_not_undone(store: 
     assert store.query(imports.latest, "claude-code", SOURCE) is None
 
 
-def test_what_an_import_brought_is_counted(store: Store) -> None:
+def test_rows_brought_by_an_import_are_counted(store: Store) -> None:
     key = begun(store)
     with store.begin() as uow:
         WorkspaceFactory.create(uow=uow, import_id=key)
@@ -283,7 +281,7 @@ def bring(store: Store, key: int, session_id: str, *, messages: int = 2, events:
     return session
 
 
-def test_an_undo_removes_what_the_import_brought_and_nothing_else(store: Store, other: Store) -> None:
+def test_undoing_an_import_removes_only_the_rows_it_brought(store: Store, other: Store) -> None:
     scene = build_scene(store)
     bring(store, begun(store, "/srv/other.jsonl"), "another")
     before = content(other)
@@ -303,7 +301,7 @@ def test_an_undo_removes_what_the_import_brought_and_nothing_else(store: Store, 
     assert content(other) == before
 
 
-def test_an_undone_import_says_so_and_what_went(store: Store, other: Store, clock: SettableClock) -> None:
+def test_an_undone_import_reports_the_rows_removed(store: Store, other: Store, clock: SettableClock) -> None:
     key = begun(store)
     bring(store, key, "late set")
     store.run(imports.record, key, counts={"read": 3}, report={"lines": 3})
@@ -317,7 +315,7 @@ def test_an_undone_import_says_so_and_what_went(store: Store, other: Store, cloc
     assert read.report["undone"]["journal_events"] == undone.journal_events == 3
 
 
-def test_a_second_undo_is_refused_and_changes_nothing(store: Store) -> None:
+def test_a_second_undo_of_an_import_is_refused_and_changes_nothing(store: Store) -> None:
     key = begun(store)
     bring(store, key, "late set")
     store.run(imports.undo, key)
@@ -329,7 +327,7 @@ def test_a_second_undo_is_refused_and_changes_nothing(store: Store) -> None:
     assert dump(store) == before
 
 
-def test_after_an_undo_the_source_is_read_from_its_beginning(store: Store) -> None:
+def test_an_import_after_an_undo_reads_its_source_from_the_start(store: Store) -> None:
     first = begun(store, offset_bytes=100)
     store.run(imports.finish, first)
     second = begun(store, offset_bytes=200)
@@ -346,7 +344,7 @@ def test_after_an_undo_the_source_is_read_from_its_beginning(store: Store) -> No
 
 @pytest.mark.parametrize("factory", [MessageFactory, JournalEventFactory])
 @pytest.mark.parametrize("brought", [True, False])
-def test_a_session_stays_that_others_have_said_something_in(store: Store, factory: Any, brought: bool) -> None:
+def test_undoing_an_import_keeps_a_session_with_messages_of_others(store: Store, factory: Any, brought: bool) -> None:
     key, by_another = begun(store), begun(store, "/srv/other.jsonl")
     session = bring(store, key, "late set")
     theirs = make(store, factory, session_id="late set", import_id=by_another if brought else None)
@@ -368,7 +366,7 @@ def bring_arena(store: Store, key: int) -> None:
         ArenaFactory.create(uow=uow, session_id="contest", winner_instance_id=1, total_files_changed=6)
 
 
-def test_an_arena_goes_with_its_instances(store: Store) -> None:
+def test_undoing_an_import_removes_an_arena_with_its_instances(store: Store) -> None:
     before = content(store)
     key = begun(store)
     bring_arena(store, key)
@@ -379,7 +377,7 @@ def test_an_arena_goes_with_its_instances(store: Store) -> None:
     assert content(store) == before
 
 
-def test_an_arena_stays_that_others_have_put_an_instance_into(store: Store, other: Store) -> None:
+def test_undoing_an_import_keeps_an_arena_with_instances_of_others(store: Store, other: Store) -> None:
     key = begun(store)
     bring_arena(store, key)
     new = arenas.NewInstance(worktree_path="/srv/mine", branch="mine", agent_name="me", tmux_session_id="mine")
@@ -393,7 +391,7 @@ def test_an_arena_stays_that_others_have_put_an_instance_into(store: Store, othe
     assert (whole.arena.winner_instance_id, whole.arena.total_files_changed) == (None, 6)
 
 
-def test_a_winner_that_somebody_else_put_there_stays(store: Store, other: Store) -> None:
+def test_undoing_an_import_keeps_a_winner_set_by_others(store: Store, other: Store) -> None:
     key = begun(store)
     bring_arena(store, key)
     make(store, InstanceFactory, session_id="contest", instance_id=7)
@@ -405,7 +403,7 @@ def test_a_winner_that_somebody_else_put_there_stays(store: Store, other: Store)
     assert other.query(arenas.get, "contest").arena.winner_instance_id == 7
 
 
-def test_a_session_that_was_kept_goes_with_the_import_that_the_rest_came_by(store: Store) -> None:
+def test_undoing_the_second_import_removes_a_session_the_first_undo_kept(store: Store) -> None:
     before = content(store)
     first, second = begun(store), begun(store, "/srv/other.jsonl")
     bring(store, first, "late set")
@@ -427,7 +425,7 @@ def test_a_session_that_was_kept_goes_with_the_import_that_the_rest_came_by(stor
         (SnapshotFactory, "captured_at"),
     ],
 )
-def test_a_session_stays_that_something_was_put_into_after_the_import_ended(
+def test_undoing_an_import_keeps_a_session_written_to_after_it_ended(
     store: Store, clock: SettableClock, factory: Any, time: str
 ) -> None:
     key = begun(store)
@@ -443,7 +441,7 @@ def test_a_session_stays_that_something_was_put_into_after_the_import_ended(
     assert [each.id for each in store.query(sessions.page).items] == ["late set"]
 
 
-def test_what_the_source_dates_later_than_the_import_keeps_nothing(store: Store, clock: SettableClock) -> None:
+def test_rows_the_source_dates_after_the_import_do_not_keep_a_session(store: Store, clock: SettableClock) -> None:
     key = begun(store)
     latest = clock() + timedelta(days=9)
     bring(store, key, "late set")
@@ -458,7 +456,7 @@ def test_what_the_source_dates_later_than_the_import_keeps_nothing(store: Store,
     assert [each.id for each in store.query(sessions.page).items] == ["late set"]
 
 
-def test_what_was_brought_to_a_session_of_others_goes_and_what_is_beside_it_stays(store: Store, other: Store) -> None:
+def test_undoing_an_import_into_an_existing_session_removes_only_its_rows(store: Store, other: Store) -> None:
     make(store, SessionFactory, id="late set")
     factories: tuple[Any, ...] = (RuleFactory, MarkerFactory, HistoryEntryFactory, SnapshotFactory)
     for factory in factories:
@@ -478,7 +476,7 @@ def test_what_was_brought_to_a_session_of_others_goes_and_what_is_beside_it_stay
     assert other.query(rules.revision, "late set") != revision
 
 
-def test_a_workspace_stays_while_others_have_sessions_in_it(store: Store) -> None:
+def test_undoing_an_import_keeps_a_workspace_with_sessions_of_others(store: Store) -> None:
     before = content(store)
     first, second = begun(store), begun(store, "/srv/other.jsonl")
     with store.begin() as uow:
@@ -493,7 +491,7 @@ def test_a_workspace_stays_while_others_have_sessions_in_it(store: Store) -> Non
     assert content(store) == before
 
 
-def test_stats_go_to_which_no_sample_was_added_since(store: Store) -> None:
+def test_undoing_an_import_removes_stats_without_later_samples(store: Store) -> None:
     before = content(store)
     key = begun(store)
     make_many(store, GenerationStatsFactory, *[{"space": f"space {n}", "sample_count": 3} for n in range(700)])
@@ -508,7 +506,7 @@ def test_stats_go_to_which_no_sample_was_added_since(store: Store) -> None:
     assert {**content(store), "generation_stats": []} == before
 
 
-def test_an_undo_waits_for_who_is_writing_in_the_session_and_then_keeps_it(store: Store, other: Store) -> None:
+def test_undoing_an_import_waits_for_a_writer_of_a_session_and_keeps_it(store: Store, other: Store) -> None:
     key = begun(store)
     bring(store, key, "late set")
     undone: list[Undone] = []
@@ -527,7 +525,7 @@ def test_an_undo_waits_for_who_is_writing_in_the_session_and_then_keeps_it(store
     assert left.content == "one more thing"
 
 
-def test_undoing_costs_the_same_number_of_statements_however_much_was_brought(store: Store) -> None:
+def test_undoing_an_import_takes_a_fixed_number_of_statements(store: Store) -> None:
     few, many = begun(store, "/srv/few.jsonl"), begun(store, "/srv/many.jsonl")
     bring(store, few, "few", messages=1, events=1)
     bring(store, many, "many", messages=50, events=50)
@@ -540,7 +538,7 @@ def test_undoing_costs_the_same_number_of_statements_however_much_was_brought(st
     assert len(of_few) == len(of_many)
 
 
-def test_an_undo_finds_what_it_removes_by_an_index(store: Store) -> None:
+def test_undoing_an_import_finds_its_rows_by_an_index(store: Store) -> None:
     key = begun(store)
     bring(store, key, "late set")
 

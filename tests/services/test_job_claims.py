@@ -28,9 +28,7 @@ def test_a_claimed_job_is_held_by_its_worker(
     assert columns_of(lasting_other.query(jobs.get, job.id)) == columns_of(job)
 
 
-def test_a_claim_changes_what_belongs_to_it_and_nothing_else(
-    timed_store: Store, lasting_other: Store, kind: str
-) -> None:
+def test_claiming_a_job_changes_only_its_claim_columns(timed_store: Store, lasting_other: Store, kind: str) -> None:
     bystander = enqueue(timed_store, f"{kind} too")
     made = enqueue(timed_store, kind, priority=3, unique_key="chorus")
     job = claim(timed_store, kind)
@@ -42,14 +40,12 @@ def test_a_claim_changes_what_belongs_to_it_and_nothing_else(
     assert columns_of(lasting_other.query(jobs.get, bystander.id)) == columns_of(bystander)
 
 
-def test_each_claim_has_a_token_of_its_own(timed_store: Store, kind: str) -> None:
+def test_each_job_claim_has_its_own_token(timed_store: Store, kind: str) -> None:
     tokens = {claimed(timed_store, kind).lease_token for _ in range(3)}
     assert len(tokens - {None}) == 3
 
 
-def test_a_lease_lasts_a_minute_unless_told_otherwise(
-    timed_store: Store, timed_clock: SettableClock, kind: str
-) -> None:
+def test_a_job_lease_lasts_a_minute_by_default(timed_store: Store, timed_clock: SettableClock, kind: str) -> None:
     assert claimed(timed_store, kind).lease_expires_at == timed_clock.instant + 60 * SECOND
 
 
@@ -58,11 +54,11 @@ def test_a_job_is_claimed_once(timed_store: Store, kind: str) -> None:
     assert timed_store.run(jobs.claim, [kind], "worker-2").jobs == []
 
 
-def test_there_may_be_nothing_to_claim(timed_store: Store, kind: str) -> None:
+def test_claiming_from_an_empty_queue_returns_no_jobs(timed_store: Store, kind: str) -> None:
     assert timed_store.run(jobs.claim, [kind], "worker-1") == jobs.Claimed([], [])
 
 
-def test_progress_begins_anew(timed_store: Store, kind: str) -> None:
+def test_claiming_a_job_again_resets_its_progress(timed_store: Store, kind: str) -> None:
     job = claimed(timed_store, kind)
     timed_store.run(jobs.set_progress, job, 7, 8)
     assert timed_store.run(jobs.hand_back, job).progress == {"done": 7, "total": 8, "note": None}
@@ -86,21 +82,19 @@ def in_order(kind: str) -> list[dict[str, Any]]:
     return [{**each, "id": f"{each['id']} {kind}"} if "id" in each else each for each in IN_ORDER]
 
 
-def test_the_most_urgent_is_claimed_first_then_what_is_due_the_longest_then_by_id(
-    timed_store: Store, kind: str
-) -> None:
+def test_jobs_are_claimed_by_priority_then_due_time_then_id(timed_store: Store, kind: str) -> None:
     made = make_many(timed_store, JobFactory, *reversed(in_order(kind)), type=kind)[::-1]
     assert [claim(timed_store, kind).id for _ in made] == ids(made)
 
 
-def test_several_are_returned_in_that_order(timed_store: Store, kind: str) -> None:
+def test_jobs_claimed_together_are_returned_in_claim_order(timed_store: Store, kind: str) -> None:
     made = make_many(timed_store, JobFactory, *reversed(in_order(kind)), type=kind)[::-1]
     first = timed_store.run(jobs.claim, [kind], "worker-1", limit=4).jobs
     rest = timed_store.run(jobs.claim, [kind], "worker-1", limit=1000).jobs
     assert (ids(first), ids(rest)) == (ids(made[:4]), ids(made[4:]))
 
 
-def test_of_several_types_the_order_is_that_of_all_together(timed_store: Store, kind: str) -> None:
+def test_jobs_of_several_types_are_claimed_in_one_common_order(timed_store: Store, kind: str) -> None:
     kinds = [f"{kind} {n}" for n in range(3)]
     each = [{**values, "type": kinds[n % 3]} for n, values in enumerate(in_order(kind))]
     made = make_many(timed_store, JobFactory, *reversed(each))[::-1]
@@ -111,18 +105,18 @@ def test_of_several_types_the_order_is_that_of_all_together(timed_store: Store, 
     ]
 
 
-def test_without_types_it_is_that_of_all_there_are(store: Store) -> None:
+def test_a_claim_without_types_takes_jobs_of_every_type_in_order(store: Store) -> None:
     each = [{**values, "type": f"kind {n}"} for n, values in enumerate(in_order(""))]
     made = make_many(store, JobFactory, *reversed(each))[::-1]
     assert ids(store.run(jobs.claim, None, "worker-1", limit=10).jobs) == ids(made)
 
 
-def test_a_type_that_is_named_twice_is_one(timed_store: Store, kind: str) -> None:
+def test_a_job_type_named_twice_in_a_claim_counts_once(timed_store: Store, kind: str) -> None:
     enqueue(timed_store, kind)
     assert len(timed_store.run(jobs.claim, [kind, "other", kind], "worker-1", limit=5).jobs) == 1
 
 
-def test_a_hundred_types_may_be_named(timed_store: Store, kind: str) -> None:
+def test_a_claim_may_name_a_hundred_job_types(timed_store: Store, kind: str) -> None:
     made = enqueue(timed_store, f"{kind} 99")
     kinds = [f"{kind} {n}" for n in range(jobs.MAX_TYPES)]
     assert ids(timed_store.run(jobs.claim, kinds, "worker-1").jobs) == [made.id]
@@ -131,9 +125,7 @@ def test_a_hundred_types_may_be_named(timed_store: Store, kind: str) -> None:
 # What comes due
 
 
-def test_a_job_is_claimed_from_when_it_is_due_and_not_before(
-    timed_store: Store, timed_clock: SettableClock, kind: str
-) -> None:
+def test_a_job_is_not_claimed_before_it_is_due(timed_store: Store, timed_clock: SettableClock, kind: str) -> None:
     job = enqueue(timed_store, kind, delay=SECOND)
     timed_clock.advance(seconds=1, microseconds=-1)
     assert timed_store.run(jobs.claim, [kind], "worker-1").jobs == []
@@ -141,9 +133,7 @@ def test_a_job_is_claimed_from_when_it_is_due_and_not_before(
     assert claim(timed_store, kind).id == job.id
 
 
-def test_what_comes_due_is_ready_for_all_though_another_type_is_claimed(
-    timed_store: Store, timed_clock: SettableClock, kind: str
-) -> None:
+def test_a_claim_marks_due_jobs_of_other_types_ready(timed_store: Store, timed_clock: SettableClock, kind: str) -> None:
     job = enqueue(timed_store, kind, delay=SECOND)
     timed_clock.advance(seconds=1)
     timed_store.run(jobs.claim, ["other"], "worker-1")
@@ -151,7 +141,7 @@ def test_what_comes_due_is_ready_for_all_though_another_type_is_claimed(
     assert columns_of(found) == columns_of(job) | {"ready": True}
 
 
-def test_a_thousand_come_due_at_once_those_that_are_due_the_longest_first(store: Store, clock: SettableClock) -> None:
+def test_a_claim_readies_a_thousand_due_jobs_at_once_longest_due_first(store: Store, clock: SettableClock) -> None:
     store.run(jobs.enqueue_many, [jobs.NewJob("render", n, delay=(1 + n // 1001) * SECOND) for n in range(1003)])
     clock.advance(seconds=2)
     first = store.run(jobs.claim, None, "worker-1", limit=1000).jobs
@@ -163,9 +153,7 @@ def test_a_thousand_come_due_at_once_those_that_are_due_the_longest_first(store:
 # Leases that expire
 
 
-def test_a_lease_is_held_until_it_expires_and_no_longer(
-    timed_store: Store, timed_clock: SettableClock, kind: str
-) -> None:
+def test_a_job_lease_is_held_until_it_expires(timed_store: Store, timed_clock: SettableClock, kind: str) -> None:
     job = claimed(timed_store, kind)
     timed_clock.advance(seconds=60, microseconds=-1)
     assert timed_store.run(jobs.claim, [kind], "worker-2").jobs == []
@@ -175,7 +163,7 @@ def test_a_lease_is_held_until_it_expires_and_no_longer(
     assert again.lease_token != job.lease_token
 
 
-def test_an_attempt_whose_lease_expired_is_told_of(timed_store: Store, timed_clock: SettableClock, kind: str) -> None:
+def test_an_attempt_whose_lease_expired_is_recorded(timed_store: Store, timed_clock: SettableClock, kind: str) -> None:
     job = claimed(timed_store, kind)
     timed_clock.advance(hours=8)
     again = claim(timed_store, kind, "worker-2")
@@ -187,14 +175,16 @@ def test_an_attempt_whose_lease_expired_is_told_of(timed_store: Store, timed_clo
     assert attempt.duration_ms == 60_000
 
 
-def test_it_keeps_its_place_in_the_order(timed_store: Store, timed_clock: SettableClock, kind: str) -> None:
+def test_a_job_whose_lease_expired_keeps_its_place_in_the_queue(
+    timed_store: Store, timed_clock: SettableClock, kind: str
+) -> None:
     job = claimed(timed_store, kind)
     timed_clock.advance(hours=1)
     enqueue(timed_store, kind)
     assert claim(timed_store, kind).id == job.id
 
 
-def test_a_lease_that_expired_is_taken_back_though_another_type_is_claimed(
+def test_a_claim_takes_back_expired_leases_of_other_types(
     timed_store: Store, timed_clock: SettableClock, kind: str
 ) -> None:
     job = claimed(timed_store, kind)
@@ -210,7 +200,7 @@ def test_a_lease_that_expired_is_taken_back_though_another_type_is_claimed(
     assert (found.attempts, found.scheduled_at, found.updated_at) == (1, job.scheduled_at, timed_clock.instant)
 
 
-def test_a_job_whose_last_lease_expired_has_failed(timed_store: Store, timed_clock: SettableClock, kind: str) -> None:
+def test_a_job_whose_last_lease_expired_fails(timed_store: Store, timed_clock: SettableClock, kind: str) -> None:
     job = claimed(timed_store, kind, max_attempts=1)
     timed_clock.advance(hours=1)
     claim = timed_store.run(jobs.claim, [kind], "worker-2")
@@ -221,7 +211,7 @@ def test_a_job_whose_last_lease_expired_has_failed(timed_store: Store, timed_clo
     assert story(timed_store, job.id) == [(1, "worker-1", "the lease expired on the last attempt")]
 
 
-def test_such_a_failure_fires_the_rules_of_its_session(
+def test_a_job_that_fails_by_expiry_fires_rules_of_its_session(
     timed_store: Store, lasting_other: Store, timed_clock: SettableClock, kind: str
 ) -> None:
     session = make(timed_store, SessionFactory)
@@ -235,7 +225,7 @@ def test_such_a_failure_fires_the_rules_of_its_session(
     assert timed_store.run(jobs.claim, ["other"], "worker-2").ended == []
 
 
-def test_a_lease_that_expired_and_has_attempts_left_fires_nothing(
+def test_an_expired_lease_with_attempts_left_fires_no_rules(
     timed_store: Store, timed_clock: SettableClock, kind: str
 ) -> None:
     session = make(timed_store, SessionFactory)
@@ -246,7 +236,7 @@ def test_a_lease_that_expired_and_has_attempts_left_fires_nothing(
     assert (ids(claimed_again.jobs), claimed_again.ended) == ([job.id], [])
 
 
-def test_many_that_expired_at_once_are_seen_to_together(store: Store, clock: SettableClock) -> None:
+def test_many_expired_leases_are_taken_back_together(store: Store, clock: SettableClock) -> None:
     for max_attempts in (1, 2):
         store.run(jobs.enqueue_many, [jobs.NewJob("render", max_attempts=max_attempts)] * 5)
     store.run(jobs.claim, None, "worker-1", limit=10)
@@ -257,7 +247,7 @@ def test_many_that_expired_at_once_are_seen_to_together(store: Store, clock: Set
 
 
 @pytest.mark.parametrize("backend", BACKENDS[1:])  # SQLite has one writer
-def test_a_claim_while_the_session_is_held_lets_its_failure_wait(
+def test_a_claim_defers_a_failure_by_expiry_while_the_session_is_locked(
     store: Store, other: Store, clock: SettableClock
 ) -> None:
     session = make(store, SessionFactory)
@@ -276,14 +266,14 @@ def test_a_claim_while_the_session_is_held_lets_its_failure_wait(
 
 @pytest.mark.parametrize("types", [["render"], ["render", "mix", "master"], None], ids=["one type", "types", "all"])
 @pytest.mark.parametrize("there", [0, 1, 5], ids=["nothing", "one", "several"])
-def test_a_claim_is_two_statements(store: Store, types: list[str] | None, there: int) -> None:
+def test_claiming_a_job_takes_two_statements(store: Store, types: list[str] | None, there: int) -> None:
     store.run(jobs.enqueue_many, [jobs.NewJob("render")] * there)
     with recorded_statements(store) as sent:
         assert len(store.run(jobs.claim, types, "worker-1", limit=10).jobs) == there
     assert len(sent) == 2
 
 
-def test_what_came_due_and_what_expired_is_seen_to_in_a_few_statements(store: Store, clock: SettableClock) -> None:
+def test_a_claim_handles_due_jobs_and_expired_leases_in_few_statements(store: Store, clock: SettableClock) -> None:
     store.run(jobs.enqueue_many, [jobs.NewJob("render")] * 20 + [jobs.NewJob("mix", delay=SECOND)] * 20)
     store.run(jobs.claim, ["render"], "worker-1", limit=20)
     clock.advance(hours=1)
@@ -295,7 +285,7 @@ def test_what_came_due_and_what_expired_is_seen_to_in_a_few_statements(store: St
 # Next due
 
 
-def test_next_is_due_what_comes_first_of_schedules_and_leases(store: Store, clock: SettableClock) -> None:
+def test_next_due_is_the_earliest_schedule_or_lease_expiry_of_a_job(store: Store, clock: SettableClock) -> None:
     assert store.query(jobs.next_due) is None
     there = enqueue(store, "render")
     assert store.query(jobs.next_due) == there.scheduled_at  # it has passed: there is something now
@@ -310,7 +300,7 @@ def test_next_is_due_what_comes_first_of_schedules_and_leases(store: Store, cloc
     assert store.query(jobs.next_due) == later.scheduled_at
 
 
-def test_next_due_is_one_statement(timed_store: Store) -> None:
+def test_next_due_of_jobs_is_one_statement(timed_store: Store) -> None:
     with recorded_statements(timed_store) as sent:
         timed_store.query(jobs.next_due)
     assert len(sent) == 1
@@ -329,13 +319,13 @@ BAD_LEASES = cases(
 
 
 @pytest.mark.parametrize("seconds", BAD_LEASES)
-def test_a_lease_that_is_none_is_refused(timed_store: Store, seconds: Any) -> None:
+def test_an_invalid_lease_of_a_job_claim_is_refused(timed_store: Store, seconds: Any) -> None:
     with pytest.raises(InvalidInput) as caught:
         timed_store.run(jobs.claim, None, "worker-1", lease_seconds=seconds)
     assert caught.value.field == "lease_seconds"
 
 
-def test_a_lease_may_be_a_microsecond(timed_store: Store, timed_clock: SettableClock, kind: str) -> None:
+def test_a_job_lease_may_be_a_microsecond(timed_store: Store, timed_clock: SettableClock, kind: str) -> None:
     enqueue(timed_store, kind)
     expires = claim(timed_store, kind, lease_seconds=1e-6).lease_expires_at
     assert expires == timed_clock.instant + timedelta(microseconds=1)
@@ -353,21 +343,21 @@ def test_a_lease_may_be_a_microsecond(timed_store: Store, timed_clock: SettableC
         too_many=[str(n) for n in range(101)],
     ),
 )
-def test_types_that_are_none_are_refused(timed_store: Store, types: Any) -> None:
+def test_invalid_types_of_a_job_claim_are_refused(timed_store: Store, types: Any) -> None:
     with pytest.raises(InvalidInput) as caught:
         timed_store.run(jobs.claim, types, "worker-1")
     assert caught.value.field == "types"
 
 
 @pytest.mark.parametrize("worker_id", [*BAD_IDS, *cases(nothing=None)])
-def test_a_worker_that_is_none_is_refused(timed_store: Store, worker_id: Any) -> None:
+def test_an_invalid_worker_of_a_job_claim_is_refused(timed_store: Store, worker_id: Any) -> None:
     with pytest.raises(InvalidInput) as caught:
         timed_store.run(jobs.claim, None, worker_id)
     assert caught.value.field == "worker_id"
 
 
 @pytest.mark.parametrize("limit", cases(zero=0, below=-1, too_many=1001, true=True, text="1", nothing=None))
-def test_a_limit_that_is_none_is_refused(timed_store: Store, limit: Any) -> None:
+def test_an_invalid_limit_of_a_job_claim_is_refused(timed_store: Store, limit: Any) -> None:
     with pytest.raises(InvalidInput) as caught:
         timed_store.run(jobs.claim, None, "worker-1", limit=limit)
     assert caught.value.field == "limit"

@@ -55,7 +55,7 @@ def waiting_for(store: Store, job: Job) -> Rule:
 # Complete
 
 
-def test_a_completed_job_is_over_with_its_result(
+def test_completing_a_job_ends_it_with_its_result(
     timed_store: Store, lasting_other: Store, timed_clock: SettableClock, held: Job
 ) -> None:
     timed_clock.advance(seconds=5)
@@ -73,7 +73,9 @@ def test_a_completed_job_is_over_with_its_result(
     assert ended.firings == []
 
 
-def test_the_attempt_that_completed_it_is_told_of(timed_store: Store, timed_clock: SettableClock, held: Job) -> None:
+def test_the_attempt_that_completed_a_job_is_recorded(
+    timed_store: Store, timed_clock: SettableClock, held: Job
+) -> None:
     timed_clock.advance(seconds=1.2345)
     timed_store.run(jobs.complete, held)
     (attempt,) = timed_store.query(jobs.attempts, held.id)
@@ -82,14 +84,14 @@ def test_the_attempt_that_completed_it_is_told_of(timed_store: Store, timed_cloc
     assert attempt.duration_ms == 1234
 
 
-def test_a_clock_that_went_back_has_it_take_no_time(store: Store, clock: SettableClock) -> None:
+def test_a_job_attempt_lasts_no_time_if_the_clock_went_back(store: Store, clock: SettableClock) -> None:
     job = claimed(store, "render")
     clock.advance(seconds=-5)
     store.run(jobs.complete, job)
     assert [each.duration_ms for each in store.query(jobs.attempts, job.id)] == [0]
 
 
-def test_what_went_wrong_before_is_forgotten_by_the_job_and_kept_by_its_attempts(
+def test_a_completed_job_clears_its_error_but_its_attempts_keep_theirs(
     timed_store: Store, timed_clock: SettableClock, held: Job
 ) -> None:
     timed_store.run(jobs.fail, held, "it broke", backoff=jobs.Backoff(0))
@@ -99,7 +101,7 @@ def test_what_went_wrong_before_is_forgotten_by_the_job_and_kept_by_its_attempts
     assert story(timed_store, held.id) == [(1, "worker-1", "it broke"), (2, "worker-2", None)]
 
 
-def test_whoever_sets_attempts_back_by_hand_has_them_told_of_anew(timed_store: Store, held: Job) -> None:
+def test_attempts_reset_by_hand_are_recorded_again(timed_store: Store, held: Job) -> None:
     timed_store.run(jobs.fail, held, "it broke", backoff=jobs.Backoff(0))
     with timed_store.begin() as uow:
         unused = {"attempts": 0, "started_at": None}
@@ -110,7 +112,7 @@ def test_whoever_sets_attempts_back_by_hand_has_them_told_of_anew(timed_store: S
 
 
 @pytest.mark.parametrize("result", [None, 0, False, "", [1, {"a": 1e300}], {"ü": "🥁"}], ids=repr)
-def test_a_result_is_any_json(timed_store: Store, lasting_other: Store, held: Job, result: Any) -> None:
+def test_a_job_result_is_any_json(timed_store: Store, lasting_other: Store, held: Job, result: Any) -> None:
     timed_store.run(jobs.complete, held, result)
     assert lasting_other.query(jobs.get, held.id).result == result
 
@@ -118,20 +120,20 @@ def test_a_result_is_any_json(timed_store: Store, lasting_other: Store, held: Jo
 @pytest.mark.parametrize(
     "result", cases(nan=float("nan"), a_set={1}, nul="\x00", too_great=2**63, unprintable=UNPRINTABLE)
 )
-def test_a_result_that_is_no_json_is_refused(timed_store: Store, held: Job, result: Any) -> None:
+def test_a_job_result_that_is_not_json_is_refused(timed_store: Store, held: Job, result: Any) -> None:
     with pytest.raises(InvalidInput) as caught:
         timed_store.run(jobs.complete, held, result)
     assert caught.value.field == "result"
     assert timed_store.query(jobs.get, held.id).status is JobStatus.PROCESSING
 
 
-def test_completing_is_two_statements_without_a_session(timed_store: Store, held: Job) -> None:
+def test_completing_a_job_without_a_session_takes_two_statements(timed_store: Store, held: Job) -> None:
     with recorded_statements(timed_store) as sent:
         timed_store.run(jobs.complete, held)
     assert [statement.split()[0] for statement in sent] == ["UPDATE", "INSERT"]
 
 
-def test_completing_is_five_statements_where_no_rule_waits_for_it(timed_store: Store, of_a_session: Job) -> None:
+def test_completing_a_job_no_rule_waits_for_takes_five_statements(timed_store: Store, of_a_session: Job) -> None:
     with recorded_statements(timed_store) as sent:
         timed_store.run(jobs.complete, of_a_session)
     assert len(sent) == 5
@@ -146,7 +148,7 @@ def claimed_together(store: Store, count: int = 3, **values: Any) -> list[Job]:
     return store.run(jobs.claim, ["mix"], "worker-1", limit=count).jobs
 
 
-def test_many_jobs_are_completed_each_with_its_result_and_its_attempt(
+def test_complete_many_ends_each_job_with_its_result_and_attempt(
     store: Store, other: Store, clock: SettableClock
 ) -> None:
     taken = claimed_together(store)
@@ -163,7 +165,7 @@ def test_many_jobs_are_completed_each_with_its_result_and_its_attempt(
         assert story(other, job.id) == [(1, "worker-1", None)]
 
 
-def test_what_many_jobs_became_is_what_each_would_have_become(store: Store, clock: SettableClock) -> None:
+def test_complete_many_does_to_each_job_what_complete_does(store: Store, clock: SettableClock) -> None:
     one, another = claimed_together(store, 2, data={"bar": 1})
     alone = store.run(jobs.complete, one, {"a": 1}).job
     (together,) = store.run(jobs.complete_many, [jobs.Completion(another, {"a": 1})])
@@ -173,7 +175,7 @@ def test_what_many_jobs_became_is_what_each_would_have_become(store: Store, cloc
     }
 
 
-def test_rules_that_wait_for_any_of_many_jobs_fire(store: Store) -> None:
+def test_complete_many_fires_rules_that_wait_for_any_of_its_jobs(store: Store) -> None:
     session = make(store, SessionFactory)
     taken = claimed_together(store, session_id=session.id)
     waiting = [waiting_for(store, job) for job in taken[:2]]
@@ -183,7 +185,7 @@ def test_rules_that_wait_for_any_of_many_jobs_fire(store: Store) -> None:
     assert [[firing.rule.id for firing in each.firings] for each in ended] == [*[[rule.id] for rule in waiting], []]
 
 
-def test_one_that_is_lost_has_none_of_many_be_completed(store: Store, other: Store) -> None:
+def test_complete_many_completes_no_job_if_one_lease_is_lost(store: Store, other: Store) -> None:
     taken = claimed_together(store)
     store.run(jobs.cancel, taken[1].id)
 
@@ -193,7 +195,7 @@ def test_one_that_is_lost_has_none_of_many_be_completed(store: Store, other: Sto
     assert [other.query(jobs.get, job.id).status.value for job in taken] == ["processing", "cancelled", "processing"]
 
 
-def test_a_job_that_comes_twice_is_refused(store: Store, other: Store) -> None:
+def test_complete_many_refuses_a_job_given_twice(store: Store, other: Store) -> None:
     (job,) = claimed_together(store, 1)
 
     with pytest.raises(InvalidInput, match="twice"):
@@ -202,7 +204,7 @@ def test_a_job_that_comes_twice_is_refused(store: Store, other: Store) -> None:
     assert other.query(jobs.get, job.id).status is JobStatus.PROCESSING
 
 
-def test_one_that_is_lost_leaves_nothing_half_done_though_the_error_is_swallowed(store: Store, other: Store) -> None:
+def test_complete_many_leaves_no_job_half_done_if_lease_lost_is_swallowed(store: Store, other: Store) -> None:
     taken = claimed_together(store)
     store.run(jobs.cancel, taken[2].id)
 
@@ -214,7 +216,7 @@ def test_one_that_is_lost_leaves_nothing_half_done_though_the_error_is_swallowed
 
 
 @pytest.mark.parametrize("count", [1, 100, 101, 250])
-def test_any_number_of_jobs_is_completed(store: Store, other: Store, count: int) -> None:
+def test_complete_many_completes_any_number_of_jobs(store: Store, other: Store, count: int) -> None:
     taken = claimed_together(store, count)
 
     ended = store.run(jobs.complete_many, (jobs.Completion(job, n) for n, job in enumerate(taken)))
@@ -223,7 +225,7 @@ def test_any_number_of_jobs_is_completed(store: Store, other: Store, count: int)
     assert other.query(jobs.count, status="completed") == count
 
 
-def test_who_slept_past_the_lease_completes_none_of_many(store: Store, clock: SettableClock) -> None:
+def test_complete_many_completes_no_job_after_the_leases_expired(store: Store, clock: SettableClock) -> None:
     taken = claimed_together(store)
     clock.advance(hours=1)
 
@@ -232,12 +234,12 @@ def test_who_slept_past_the_lease_completes_none_of_many(store: Store, clock: Se
 
 
 @pytest.mark.parametrize("completions", cases(no_list=5, no_completion=["job"], no_job=[jobs.Completion("job")]))  # type: ignore[arg-type]
-def test_what_is_no_list_of_completions_is_refused(store: Store, completions: Any) -> None:
+def test_complete_many_refuses_invalid_completions(store: Store, completions: Any) -> None:
     with pytest.raises(InvalidInput):
         store.run(jobs.complete_many, completions)
 
 
-def test_a_result_of_many_that_is_no_json_is_refused(store: Store, other: Store) -> None:
+def test_complete_many_refuses_a_result_that_is_not_json(store: Store, other: Store) -> None:
     (job,) = claimed_together(store, 1)
 
     with pytest.raises(InvalidInput) as caught:
@@ -247,7 +249,7 @@ def test_a_result_of_many_that_is_no_json_is_refused(store: Store, other: Store)
     assert other.query(jobs.get, job.id).status is JobStatus.PROCESSING
 
 
-def test_many_jobs_are_completed_in_three_statements(store: Store) -> None:
+def test_complete_many_takes_three_statements(store: Store) -> None:
     taken = claimed_together(store, 40)
 
     with recorded_statements(store) as sent:
@@ -256,7 +258,7 @@ def test_many_jobs_are_completed_in_three_statements(store: Store) -> None:
     assert [statement.split()[0] for statement in sent] == ["SELECT", "UPDATE", "INSERT"]
 
 
-def test_no_jobs_are_completed_in_no_statement(store: Store) -> None:
+def test_complete_many_of_no_jobs_sends_no_statement(store: Store) -> None:
     with recorded_statements(store) as sent:
         assert store.run(jobs.complete_many, []) == []
     assert sent == []
@@ -266,7 +268,7 @@ def test_no_jobs_are_completed_in_no_statement(store: Store) -> None:
 
 
 @pytest.mark.parametrize("end", ["complete", "fail", "cancel"])
-def test_a_job_that_is_over_fires_the_rules_that_wait_for_it(
+def test_a_job_that_ends_fires_the_rules_that_wait_for_it(
     timed_store: Store, lasting_other: Store, of_a_session: Job, end: str
 ) -> None:
     rule = waiting_for(timed_store, of_a_session)
@@ -283,7 +285,7 @@ def test_a_job_that_is_over_fires_the_rules_that_wait_for_it(
     assert entry.params["signal"] == {"type": "job_finished", "job_id": of_a_session.id}
 
 
-def test_what_fires_is_undone_with_the_unit_of_work(
+def test_firings_of_a_completed_job_roll_back_with_the_unit_of_work(
     timed_store: Store, lasting_other: Store, of_a_session: Job
 ) -> None:
     rule = waiting_for(timed_store, of_a_session)
@@ -294,7 +296,7 @@ def test_what_fires_is_undone_with_the_unit_of_work(
     assert lasting_other.query(jobs.get, of_a_session.id).status is JobStatus.PROCESSING
 
 
-def test_a_job_that_is_to_be_tried_again_fires_nothing(timed_store: Store, of_a_session: Job) -> None:
+def test_a_job_to_be_retried_fires_no_rules(timed_store: Store, of_a_session: Job) -> None:
     rule = waiting_for(timed_store, of_a_session)
     assert timed_store.run(jobs.fail, of_a_session, "it broke", backoff=jobs.Backoff(0)).firings == []
     timed_store.run(jobs.hand_back, claim(timed_store, of_a_session.type))
@@ -304,7 +306,7 @@ def test_a_job_that_is_to_be_tried_again_fires_nothing(timed_store: Store, of_a_
 # Fail
 
 
-def test_a_failure_is_tried_again_after_a_while(
+def test_a_failed_attempt_is_retried_after_a_delay(
     timed_store: Store, lasting_other: Store, timed_clock: SettableClock, held: Job
 ) -> None:
     timed_clock.advance(seconds=5)
@@ -325,7 +327,9 @@ def test_a_failure_is_tried_again_after_a_while(
     assert story(timed_store, held.id) == [(1, "worker-1", "it broke")]
 
 
-def test_it_is_claimed_again_once_that_while_is_over(timed_store: Store, timed_clock: SettableClock, held: Job) -> None:
+def test_a_failed_attempt_is_claimed_again_after_its_delay(
+    timed_store: Store, timed_clock: SettableClock, held: Job
+) -> None:
     due = timed_store.run(jobs.fail, held, "it broke").job.scheduled_at
     timed_clock.set(due - timedelta(microseconds=1))
     assert timed_store.run(jobs.claim, [held.type], "worker-2").jobs == []
@@ -333,11 +337,11 @@ def test_it_is_claimed_again_once_that_while_is_over(timed_store: Store, timed_c
     assert claim(timed_store, held.type, "worker-2").id == held.id
 
 
-def test_without_backoff_it_is_ready_at_once(timed_store: Store, held: Job) -> None:
+def test_a_failed_attempt_without_backoff_is_ready_at_once(timed_store: Store, held: Job) -> None:
     assert timed_store.run(jobs.fail, held, "it broke", backoff=jobs.Backoff(0)).job.ready is True
 
 
-def test_after_the_last_attempt_it_has_failed(timed_store: Store, timed_clock: SettableClock, kind: str) -> None:
+def test_a_job_fails_after_its_last_attempt(timed_store: Store, timed_clock: SettableClock, kind: str) -> None:
     made = enqueue(timed_store, kind, max_attempts=3)
     for n in range(1, 4):
         timed_clock.advance(hours=1)
@@ -347,13 +351,13 @@ def test_after_the_last_attempt_it_has_failed(timed_store: Store, timed_clock: S
     assert story(timed_store, made.id) == [(n, f"worker-{n}", f"it broke {n}") for n in (1, 2, 3)]
 
 
-def test_where_trying_again_is_of_no_use_it_has_failed(timed_store: Store, held: Job) -> None:
+def test_a_job_failed_without_retry_has_failed_for_good(timed_store: Store, held: Job) -> None:
     ended = timed_store.run(jobs.fail, held, "no such file", retry=False).job
     assert (ended.status, ended.attempts, ended.max_attempts) == (JobStatus.FAILED, 1, 3)
 
 
 @pytest.mark.parametrize("error", [*BAD_TEXTS, *cases(nothing=None, empty="", blank=" \n")])
-def test_an_error_that_is_none_is_refused(timed_store: Store, held: Job, error: Any) -> None:
+def test_an_invalid_job_error_is_refused(timed_store: Store, held: Job, error: Any) -> None:
     with pytest.raises(InvalidInput) as caught:
         timed_store.run(jobs.fail, held, error)
     assert caught.value.field == "error"
@@ -361,20 +365,20 @@ def test_an_error_that_is_none_is_refused(timed_store: Store, held: Job, error: 
 
 
 @pytest.mark.parametrize("retry", BAD_BOOLEANS)
-def test_a_retry_that_is_neither_is_refused(timed_store: Store, held: Job, retry: Any) -> None:
+def test_an_invalid_retry_flag_of_a_job_is_refused(timed_store: Store, held: Job, retry: Any) -> None:
     with pytest.raises(InvalidInput) as caught:
         timed_store.run(jobs.fail, held, "it broke", retry=retry)
     assert caught.value.field == "retry"
 
 
 @pytest.mark.parametrize("backoff", cases(nothing=None, seconds=5, beyond_the_calendar=jobs.Backoff(8e13, 8e13)))
-def test_a_backoff_that_is_none_is_refused(timed_store: Store, held: Job, backoff: Any) -> None:
+def test_an_invalid_backoff_of_a_job_is_refused(timed_store: Store, held: Job, backoff: Any) -> None:
     with pytest.raises(InvalidInput) as caught:
         timed_store.run(jobs.fail, held, "it broke", backoff=backoff)
     assert caught.value.field == "backoff"
 
 
-def test_failing_is_two_statements(timed_store: Store, held: Job) -> None:
+def test_failing_a_job_takes_two_statements(timed_store: Store, held: Job) -> None:
     with recorded_statements(timed_store) as sent:
         timed_store.run(jobs.fail, held, "it broke")
     assert len(sent) == 2
@@ -383,7 +387,7 @@ def test_failing_is_two_statements(timed_store: Store, held: Job) -> None:
 # Backoff
 
 
-def test_the_delay_doubles_up_to_the_cap() -> None:
+def test_backoff_doubles_the_delay_up_to_the_cap() -> None:
     backoff = jobs.Backoff(base_seconds=1, cap_seconds=300)
     whole = [backoff.delay(attempt, lambda: 1.0).total_seconds() for attempt in range(1, 12)]
     assert whole == [1, 2, 4, 8, 16, 32, 64, 128, 256, 300, 300]
@@ -396,7 +400,7 @@ def test_the_delay_doubles_up_to_the_cap() -> None:
     attempt=st.integers(1, 2**31 - 1),
     chance=st.floats(0, 1, exclude_max=True),
 )
-def test_a_delay_is_from_half_to_the_whole_and_never_above_the_cap(
+def test_backoff_jitters_from_half_to_the_whole_delay_within_the_cap(
     base: float, cap: float, attempt: int, chance: float
 ) -> None:
     backoff = jobs.Backoff(base, cap)
@@ -406,25 +410,25 @@ def test_a_delay_is_from_half_to_the_whole_and_never_above_the_cap(
     assert delay <= backoff.delay(min(attempt + 1, 2**31 - 1), lambda: chance)
 
 
-def test_jobs_that_failed_together_do_not_come_back_together() -> None:
+def test_jobs_that_fail_together_are_not_retried_together() -> None:
     assert len({jobs.DEFAULT_BACKOFF.delay(9) for _ in range(20)}) > 1
 
 
 @pytest.mark.parametrize("field", ["base_seconds", "cap_seconds"])
 @pytest.mark.parametrize("value", cases(**NO_NUMBER, below_zero=-0.1))
-def test_a_backoff_of_what_is_no_number_is_refused(field: str, value: Any) -> None:
+def test_a_backoff_that_is_not_a_number_is_refused(field: str, value: Any) -> None:
     with pytest.raises(InvalidInput) as caught:
         jobs.Backoff(**{field: value})
     assert caught.value.field == field
 
 
-def test_a_cap_that_is_longer_than_time_is_refused() -> None:
+def test_a_backoff_cap_beyond_the_range_of_time_is_refused() -> None:
     with pytest.raises(InvalidInput, match="longer than time"):
         jobs.Backoff(cap_seconds=1e300)
 
 
 @pytest.mark.parametrize("attempt", [0, -1, None, True, 1.0, "1", 2**31], ids=repr)
-def test_an_attempt_that_is_none_is_refused(attempt: Any) -> None:
+def test_a_backoff_of_an_invalid_attempt_is_refused(attempt: Any) -> None:
     with pytest.raises(InvalidInput) as caught:
         jobs.DEFAULT_BACKOFF.delay(attempt)
     assert caught.value.field == "attempt"
@@ -433,7 +437,7 @@ def test_an_attempt_that_is_none_is_refused(attempt: Any) -> None:
 # Hand back
 
 
-def test_what_is_handed_back_costs_the_job_no_attempt(
+def test_handing_a_job_back_costs_no_attempt(
     timed_store: Store, lasting_other: Store, timed_clock: SettableClock, held: Job
 ) -> None:
     timed_clock.advance(seconds=5)
@@ -451,7 +455,9 @@ def test_what_is_handed_back_costs_the_job_no_attempt(
     assert story(timed_store, held.id) == [(1, "worker-1", "handed back")]
 
 
-def test_it_keeps_its_place_in_the_order(timed_store: Store, timed_clock: SettableClock, held: Job) -> None:
+def test_a_job_handed_back_keeps_its_place_in_the_queue(
+    timed_store: Store, timed_clock: SettableClock, held: Job
+) -> None:
     timed_clock.advance(seconds=5)
     timed_store.run(jobs.hand_back, held, reason="SIGTERM")
     enqueue(timed_store, held.type)
@@ -460,7 +466,7 @@ def test_it_keeps_its_place_in_the_order(timed_store: Store, timed_clock: Settab
 
 
 @pytest.mark.parametrize("reason", [*BAD_TEXTS, *cases(nothing=None, empty="", blank=" \n")])
-def test_a_reason_that_is_none_is_refused(timed_store: Store, held: Job, reason: Any) -> None:
+def test_an_invalid_reason_for_handing_a_job_back_is_refused(timed_store: Store, held: Job, reason: Any) -> None:
     with pytest.raises(InvalidInput) as caught:
         timed_store.run(jobs.hand_back, held, reason=reason)
     assert caught.value.field == "reason"

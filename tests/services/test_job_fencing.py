@@ -50,7 +50,7 @@ def lost(store: Store, write: Callable[[UnitOfWork, Job], object], job: Job) -> 
 
 
 @every_write
-def test_it_lands_until_the_lease_expires(
+def test_a_job_write_succeeds_until_the_lease_expires(
     timed_store: Store, timed_clock: SettableClock, held: Job, write: Callable[[UnitOfWork, Job], object]
 ) -> None:
     timed_clock.advance(seconds=60, microseconds=-1)
@@ -58,7 +58,7 @@ def test_it_lands_until_the_lease_expires(
 
 
 @every_write
-def test_it_is_lost_from_when_the_lease_expires(
+def test_a_job_write_fails_once_the_lease_expires(
     timed_store: Store, timed_clock: SettableClock, held: Job, write: Callable[[UnitOfWork, Job], object]
 ) -> None:
     timed_clock.advance(seconds=60)
@@ -66,7 +66,7 @@ def test_it_is_lost_from_when_the_lease_expires(
 
 
 @every_write
-def test_it_is_lost_once_another_has_taken_over(
+def test_a_job_write_fails_once_another_worker_has_taken_over(
     timed_store: Store, timed_clock: SettableClock, held: Job, write: Callable[[UnitOfWork, Job], object]
 ) -> None:
     timed_clock.advance(seconds=60)
@@ -75,7 +75,7 @@ def test_it_is_lost_once_another_has_taken_over(
 
 
 @every_write
-def test_it_is_lost_though_the_same_worker_has_it_again(
+def test_a_job_write_with_an_old_token_fails_even_for_the_same_worker(
     timed_store: Store, timed_clock: SettableClock, held: Job, write: Callable[[UnitOfWork, Job], object]
 ) -> None:
     timed_clock.advance(seconds=60)
@@ -85,7 +85,7 @@ def test_it_is_lost_though_the_same_worker_has_it_again(
 
 
 @every_write
-def test_it_is_lost_once_the_job_is_cancelled(
+def test_a_job_write_fails_once_the_job_is_cancelled(
     timed_store: Store, held: Job, write: Callable[[UnitOfWork, Job], object]
 ) -> None:
     timed_store.run(jobs.cancel, held.id)
@@ -94,7 +94,7 @@ def test_it_is_lost_once_the_job_is_cancelled(
 
 @every_write
 @pytest.mark.parametrize("end", ["complete", "fail for good"])
-def test_it_is_lost_once_the_job_has_ended(
+def test_a_job_write_fails_once_the_job_has_ended(
     timed_store: Store, held: Job, write: Callable[[UnitOfWork, Job], object], end: str
 ) -> None:
     timed_store.run(WRITES[end], held)
@@ -104,7 +104,7 @@ def test_it_is_lost_once_the_job_has_ended(
 
 @every_write
 @pytest.mark.parametrize("end", ["fail", "hand_back"])
-def test_it_is_lost_once_the_job_was_given_back(
+def test_a_job_write_fails_once_the_job_is_handed_back(
     timed_store: Store, held: Job, write: Callable[[UnitOfWork, Job], object], end: str
 ) -> None:
     timed_store.run(WRITES[end], held)
@@ -112,7 +112,7 @@ def test_it_is_lost_once_the_job_was_given_back(
 
 
 @every_write
-def test_a_job_that_is_gone_is_not_found(
+def test_a_write_to_a_deleted_job_is_not_found(
     timed_store: Store, held: Job, write: Callable[[UnitOfWork, Job], object]
 ) -> None:
     assert held.session_id is not None
@@ -140,7 +140,7 @@ def unchecked(**values: Any) -> Job:
         an_id_that_is_none=unchecked(id="", lease_token="token"),
     ),
 )
-def test_what_was_not_claimed_is_refused(
+def test_a_write_to_an_unclaimed_job_is_refused(
     timed_store: Store, job: Any, write: Callable[[UnitOfWork, Job], object]
 ) -> None:
     with pytest.raises(InvalidInput) as caught:
@@ -151,7 +151,7 @@ def test_what_was_not_claimed_is_refused(
 # Heartbeats
 
 
-def test_a_heartbeat_has_the_lease_last_from_now(
+def test_a_job_heartbeat_extends_the_lease_from_now(
     timed_store: Store, lasting_other: Store, timed_clock: SettableClock, held: Job
 ) -> None:
     timed_clock.advance(seconds=59)
@@ -161,11 +161,13 @@ def test_a_heartbeat_has_the_lease_last_from_now(
     assert columns_of(lasting_other.query(jobs.get, held.id)) == columns_of(longer)
 
 
-def test_a_heartbeat_never_makes_it_shorter(timed_store: Store, held: Job) -> None:
+def test_a_job_heartbeat_never_shortens_the_lease(timed_store: Store, held: Job) -> None:
     assert timed_store.run(jobs.heartbeat, held, lease_seconds=1).lease_expires_at == held.lease_expires_at
 
 
-def test_after_a_heartbeat_either_job_is_good(timed_store: Store, timed_clock: SettableClock, held: Job) -> None:
+def test_a_job_claimed_before_a_heartbeat_is_still_accepted_after_it(
+    timed_store: Store, timed_clock: SettableClock, held: Job
+) -> None:
     longer = timed_store.run(jobs.heartbeat, held, lease_seconds=3600)
     timed_clock.advance(seconds=600)
     timed_store.run(jobs.heartbeat, held)
@@ -174,14 +176,14 @@ def test_after_a_heartbeat_either_job_is_good(timed_store: Store, timed_clock: S
 
 
 @pytest.mark.parametrize("seconds", BAD_LEASES)
-def test_a_heartbeat_of_no_length_is_refused(timed_store: Store, held: Job, seconds: Any) -> None:
+def test_a_job_heartbeat_of_an_invalid_length_is_refused(timed_store: Store, held: Job, seconds: Any) -> None:
     with pytest.raises(InvalidInput) as caught:
         timed_store.run(jobs.heartbeat, held, lease_seconds=seconds)
     assert caught.value.field == "lease_seconds"
 
 
 @pytest.mark.parametrize("name", ["heartbeat", "set_progress"])
-def test_it_is_one_statement(timed_store: Store, held: Job, name: str) -> None:
+def test_a_job_heartbeat_or_progress_is_one_statement(timed_store: Store, held: Job, name: str) -> None:
     with recorded_statements(timed_store) as sent:
         timed_store.run(WRITES[name], held)
     assert len(sent) == 1
@@ -190,7 +192,7 @@ def test_it_is_one_statement(timed_store: Store, held: Job, name: str) -> None:
 # Progress
 
 
-def test_progress_is_told_in_place_of_what_was_told_before(timed_store: Store, lasting_other: Store, held: Job) -> None:
+def test_job_progress_replaces_earlier_progress(timed_store: Store, lasting_other: Store, held: Job) -> None:
     timed_store.run(jobs.set_progress, held, 1, 8, "the intro")
     told = timed_store.run(jobs.set_progress, held, 2)
     assert told.progress == {"done": 2, "total": None, "note": None}
@@ -206,7 +208,7 @@ def test_progress_is_told_in_place_of_what_was_told_before(timed_store: Store, l
         *[("note", case.values[0]) for case in BAD_TEXTS],
     ],
 )
-def test_progress_that_is_none_is_refused(timed_store: Store, held: Job, field: str, value: Any) -> None:
+def test_invalid_job_progress_is_refused(timed_store: Store, held: Job, field: str, value: Any) -> None:
     with pytest.raises(InvalidInput) as caught:
         timed_store.run(jobs.set_progress, held, **{"done": 1, field: value})
     assert caught.value.field == field

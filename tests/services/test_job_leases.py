@@ -49,13 +49,13 @@ def write(store: Store, job: Job, meanwhile: Callable[[Any], object] = lambda _u
         meanwhile(uow)
 
 
-def test_a_unit_of_work_of_a_lease_that_holds_is_committed(store: Store, other: Store, job: Job) -> None:
+def test_a_unit_of_work_of_a_held_lease_is_committed(store: Store, other: Store, job: Job) -> None:
     write(store, job)
     assert effects(other) == 1
     assert other.query(jobs.get, job.id).status is JobStatus.PROCESSING
 
 
-def test_the_job_can_be_completed_in_it(store: Store, other: Store, job: Job) -> None:
+def test_a_job_can_be_completed_in_the_unit_of_work_of_its_lease(store: Store, other: Store, job: Job) -> None:
     write(store, job, lambda uow: jobs.complete(uow, job, "done"))
     assert effects(other) == 1
     assert other.query(jobs.get, job.id).result == "done"
@@ -83,7 +83,7 @@ def hand_back(store: Store, _clock: SettableClock, job: Job) -> None:
 
 
 @pytest.mark.parametrize("lose", [expire, take_over, cancel, complete, hand_back])
-def test_once_the_lease_is_lost_nothing_is_written(
+def test_a_unit_of_work_of_a_lost_lease_writes_nothing(
     store: Store, other: Store, clock: SettableClock, job: Job, lose: Callable[..., None]
 ) -> None:
     lose(store, clock, job)
@@ -95,7 +95,7 @@ def test_once_the_lease_is_lost_nothing_is_written(
     assert other.query(jobs.get, job.id) == before
 
 
-def test_of_a_job_that_is_gone_nothing_is_written(store: Store, job: Job) -> None:
+def test_a_unit_of_work_of_the_lease_of_a_deleted_job_writes_nothing(store: Store, job: Job) -> None:
     store.run(jobs.cancel, job.id)
     store.run(jobs.delete, job.id)
     with pytest.raises(NotFound):
@@ -103,7 +103,7 @@ def test_of_a_job_that_is_gone_nothing_is_written(store: Store, job: Job) -> Non
 
 
 @pytest.mark.parametrize("end", [lambda _uow, _job: None, jobs.complete], ids=["held to the end", "completed in it"])
-def test_a_lease_that_expires_during_the_unit_of_work_undoes_it(
+def test_a_lease_that_expires_during_its_unit_of_work_rolls_it_back(
     store: Store, other: Store, clock: SettableClock, job: Job, end: Callable[..., object]
 ) -> None:
     def sleep(uow: Any) -> None:
@@ -116,7 +116,7 @@ def test_a_lease_that_expires_during_the_unit_of_work_undoes_it(
     assert other.query(jobs.get, job.id).status is JobStatus.PROCESSING
 
 
-def test_a_lease_that_is_extended_during_the_unit_of_work_lasts_so_long(
+def test_a_lease_extended_during_its_unit_of_work_lasts_as_long(
     store: Store, other: Store, clock: SettableClock, job: Job
 ) -> None:
     def extend_and_sleep(uow: Any) -> None:
@@ -127,7 +127,7 @@ def test_a_lease_that_is_extended_during_the_unit_of_work_lasts_so_long(
     assert effects(other) == 1
 
 
-def test_a_job_can_be_completed_in_the_time_by_which_its_lease_was_extended(
+def test_a_job_can_be_completed_within_its_extended_lease(
     store: Store, other: Store, clock: SettableClock, job: Job
 ) -> None:
     def extend_and_complete(uow: Any) -> None:
@@ -139,7 +139,7 @@ def test_a_job_can_be_completed_in_the_time_by_which_its_lease_was_extended(
     assert other.query(jobs.get, job.id).status is JobStatus.COMPLETED
 
 
-def test_a_lease_tells_how_its_job_was_ended_in_it(store: Store, job: Job) -> None:
+def test_a_lease_tells_how_its_job_ended(store: Store, job: Job) -> None:
     with store.lease(job) as lease:
         with lease.begin() as uow:
             ended = jobs.fail(uow, job, "the string broke", retry=False)
@@ -147,7 +147,7 @@ def test_a_lease_tells_how_its_job_was_ended_in_it(store: Store, job: Job) -> No
         assert lease.ended == ended
 
 
-def test_who_slept_within_a_unit_of_work_of_their_own_completes_nothing(
+def test_a_worker_that_sleeps_past_its_lease_in_a_unit_of_work_completes_no_job(
     store: Store, other: Store, clock: SettableClock, job: Job
 ) -> None:
     with pytest.raises(LeaseLost), store.begin() as uow:
@@ -157,7 +157,7 @@ def test_who_slept_within_a_unit_of_work_of_their_own_completes_nothing(
     assert other.query(jobs.get, job.id).status is JobStatus.PROCESSING
 
 
-def test_what_goes_wrong_in_the_block_leaves_it_as_it_is(store: Store, other: Store, job: Job) -> None:
+def test_an_error_in_the_block_of_a_lease_leaves_the_job_as_it_was(store: Store, other: Store, job: Job) -> None:
     def fail(_uow: Any) -> None:
         raise ZeroDivisionError
 
@@ -167,7 +167,7 @@ def test_what_goes_wrong_in_the_block_leaves_it_as_it_is(store: Store, other: St
 
 
 @pytest.mark.parametrize("backend", [BACKENDS[-1]], indirect=True)  # SQLite has one writer at a time
-def test_nobody_takes_the_job_over_while_its_unit_of_work_is_under_way(
+def test_a_job_is_not_taken_over_during_the_unit_of_work_of_its_lease(
     store: Store, other: Store, clock: SettableClock, job: Job
 ) -> None:
     clock.advance(seconds=LEASE_SECONDS - 1)
@@ -191,26 +191,26 @@ def test_a_lease_knows_when_it_is_lost(store: Store, clock: SettableClock, job: 
         assert lease.lost
 
 
-def test_it_is_not_held_behind_its_block(store: Store, job: Job) -> None:
+def test_a_lease_is_lost_after_its_block(store: Store, job: Job) -> None:
     with store.lease(job) as lease:
         pass
     assert lease.lost
 
 
-def test_it_can_be_renewed(store: Store, other: Store, clock: SettableClock, job: Job) -> None:
+def test_a_lease_can_be_renewed(store: Store, other: Store, clock: SettableClock, job: Job) -> None:
     with store.lease(job) as lease:
         clock.advance(seconds=LEASE_SECONDS / 2)
         lease.renew(LEASE_SECONDS)
     assert other.query(jobs.get, job.id).lease_expires_at == clock() + timedelta(seconds=LEASE_SECONDS)
 
 
-def test_it_tells_of_progress(store: Store, other: Store, job: Job) -> None:
+def test_a_lease_records_progress_of_its_job(store: Store, other: Store, job: Job) -> None:
     with store.lease(job) as lease:
         lease.set_progress(3, 8, "bar 3 of 8")
     assert other.query(jobs.get, job.id).progress == {"done": 3, "total": 8, "note": "bar 3 of 8"}
 
 
-def test_it_completes_the_job(store: Store, other: Store, job: Job) -> None:
+def test_a_lease_completes_its_job(store: Store, other: Store, job: Job) -> None:
     with store.lease(job) as lease:
         assert lease.complete("done").job.status is JobStatus.COMPLETED
     assert other.query(jobs.get, job.id).result == "done"
@@ -221,7 +221,7 @@ def test_a_job_that_nobody_claimed_has_no_lease(lasting_store: Store) -> None:
         lasting_store.lease(make(lasting_store, JobFactory, type="never claimed"))
 
 
-def test_a_completion_that_a_savepoint_has_undone_is_none(store: Store, other: Store, job: Job) -> None:
+def test_a_job_completion_rolled_back_to_a_savepoint_does_not_count(store: Store, other: Store, job: Job) -> None:
     with store.lease(job) as lease:
         with lease.begin() as uow, pytest.raises(LookupError), uow.savepoint():
             jobs.complete(uow, lease.job)

@@ -48,7 +48,7 @@ def asked(made: list[Job], filters: dict[str, str]) -> tuple[dict[str, Any], lis
 
 
 @pytest.mark.parametrize("filters", FILTERS, ids=str)
-def test_jobs_are_listed_the_newest_first_and_counted(
+def test_jobs_are_listed_newest_first_and_counted(
     timed_store: Store, jobs_of_all_sorts: list[Job], filters: dict[str, str]
 ) -> None:
     wanted, expected = asked(jobs_of_all_sorts, filters)
@@ -60,13 +60,13 @@ def test_jobs_are_listed_the_newest_first_and_counted(
     assert timed_store.query(jobs.count, **wanted) == len(found)
 
 
-def test_a_page_is_one_statement(timed_store: Store) -> None:
+def test_a_page_of_jobs_is_one_statement(timed_store: Store) -> None:
     with recorded_statements(timed_store) as sent:
         timed_store.query(jobs.page, status="failed")
     assert len(sent) == 1
 
 
-def test_a_cursor_is_of_its_filters(timed_store: Store, kind: str) -> None:
+def test_a_jobs_cursor_of_other_filters_is_refused(timed_store: Store, kind: str) -> None:
     for _ in range(2):
         enqueue(timed_store, kind)
     cursor = timed_store.query(jobs.page, type=kind, limit=1).next_cursor
@@ -76,7 +76,7 @@ def test_a_cursor_is_of_its_filters(timed_store: Store, kind: str) -> None:
             timed_store.query(jobs.page, **filters, cursor=cursor)
 
 
-def test_the_active_jobs_of_a_session_are_those_that_are_not_over_the_oldest_first(
+def test_active_jobs_of_a_session_are_the_unfinished_ones_oldest_first(
     timed_store: Store, jobs_of_all_sorts: list[Job]
 ) -> None:
     wanted, ours = asked(jobs_of_all_sorts, {"session_id": ""})
@@ -86,7 +86,7 @@ def test_the_active_jobs_of_a_session_are_those_that_are_not_over_the_oldest_fir
     assert ids(found) == ids(active)
 
 
-def test_a_session_that_is_not_there_has_no_active_jobs(timed_store: Store) -> None:
+def test_a_missing_session_has_no_active_jobs(timed_store: Store) -> None:
     assert timed_store.query(jobs.active_for_session, "nowhere").items == []
 
 
@@ -96,14 +96,14 @@ def test_a_job_is_found_by_its_id(timed_store: Store, kind: str) -> None:
     assert timed_store.query(jobs.find, job.id) is not None
 
 
-def test_one_that_is_not_there_is_not(lasting_store: Store) -> None:
+def test_a_missing_job_is_not_found(lasting_store: Store) -> None:
     assert lasting_store.query(jobs.find, "nowhere") is None
     with pytest.raises(NotFound) as caught:
         lasting_store.query(jobs.get, "nowhere")
     assert (caught.value.entity, caught.value.key) == ("job", "nowhere")
 
 
-def test_the_attempts_of_a_job_are_told_in_their_order(timed_store: Store, kind: str) -> None:
+def test_attempts_of_a_job_are_listed_in_order(timed_store: Store, kind: str) -> None:
     job = make(timed_store, JobFactory, type=kind, status=JobStatus.COMPLETED, attempts=3)
     other = make(timed_store, JobFactory, type=kind, status=JobStatus.COMPLETED)
     made = make_many(timed_store, JobAttemptFactory, *[{"attempt": n} for n in (3, 1, 2)], job_id=job.id)
@@ -118,7 +118,7 @@ def test_the_attempts_of_a_job_are_told_in_their_order(timed_store: Store, kind:
 
 @pytest.mark.parametrize("operation", [jobs.get, jobs.find, jobs.attempts])
 @pytest.mark.parametrize("job_id", [*BAD_IDS, *cases(nothing=None)])
-def test_what_is_no_id_is_refused(lasting_store: Store, operation: Any, job_id: Any) -> None:
+def test_a_job_lookup_by_an_invalid_id_is_refused(lasting_store: Store, operation: Any, job_id: Any) -> None:
     with pytest.raises(InvalidInput) as caught:
         lasting_store.query(operation, job_id)
     assert caught.value.field == "job_id"
@@ -133,14 +133,14 @@ def test_what_is_no_id_is_refused(lasting_store: Store, operation: Any, job_id: 
         *[("session_id", case.values[0]) for case in BAD_IDS],
     ],
 )
-def test_a_filter_that_is_none_is_refused(lasting_store: Store, operation: Any, field: str, value: Any) -> None:
+def test_an_invalid_filter_of_jobs_is_refused(lasting_store: Store, operation: Any, field: str, value: Any) -> None:
     with pytest.raises(InvalidInput) as caught:
         lasting_store.query(operation, **{field: value})
     assert caught.value.field == field
 
 
 @pytest.mark.parametrize("session_id", [*BAD_IDS, *cases(nothing=None)])
-def test_a_session_that_is_no_id_is_refused(lasting_store: Store, session_id: Any) -> None:
+def test_active_jobs_of_an_invalid_session_id_are_refused(lasting_store: Store, session_id: Any) -> None:
     with pytest.raises(InvalidInput) as caught:
         lasting_store.query(jobs.active_for_session, session_id)
     assert caught.value.field == "session_id"

@@ -232,7 +232,7 @@ class Queue(RuleBasedStateMachine):
             assert [each.attempt for each in told] == list(range(1, len(job.told) + 1))
 
 
-def test_jobs_move_as_they_may_and_no_other_way(timed_store: Store, timed_clock: SettableClock) -> None:
+def test_jobs_move_only_as_their_state_machine_allows(timed_store: Store, timed_clock: SettableClock) -> None:
     run_state_machine_as_test(
         lambda: Queue(timed_store, timed_clock),  # type: ignore[arg-type]  # a factory will do, its documentation says
         settings=settings(

@@ -16,18 +16,18 @@ from vibeweaver_store.testing import EPOCH, JobAttemptFactory, JobFactory, Sessi
 
 
 @pytest.mark.parametrize("status", JobStatus)
-def test_every_status_is_explained(status: JobStatus) -> None:
+def test_every_job_status_is_explained(status: JobStatus) -> None:
     assert f"- ``{status}``: " in (JobStatus.__doc__ or "")
 
 
-def test_what_is_final_is_left_by_retry_alone() -> None:
+def test_a_final_job_status_is_left_only_by_retry() -> None:
     assert [JOB_TRANSITIONS[status] for status in FINAL_OF_JOBS] == [(), (JobStatus.PENDING,), (JobStatus.PENDING,)]
 
 
 # Cancel
 
 
-def test_a_pending_job_is_called_off(
+def test_a_pending_job_can_be_cancelled(
     timed_store: Store, lasting_other: Store, timed_clock: SettableClock, kind: str
 ) -> None:
     job = enqueue(timed_store, kind)
@@ -46,7 +46,7 @@ def test_a_pending_job_is_called_off(
 
 
 @pytest.mark.parametrize(("reason", "told"), [(None, "cancelled"), ("the client left", "cancelled: the client left")])
-def test_a_job_that_is_being_processed_is_called_off_with_its_attempt(
+def test_cancelling_a_job_in_progress_ends_its_attempt(
     timed_store: Store, kind: str, reason: str | None, told: str
 ) -> None:
     job = claimed(timed_store, kind)
@@ -56,13 +56,13 @@ def test_a_job_that_is_being_processed_is_called_off_with_its_attempt(
     assert story(timed_store, job.id) == [(1, "worker-1", told)]
 
 
-def test_what_is_called_off_is_not_claimed(timed_store: Store, kind: str) -> None:
+def test_a_cancelled_job_is_not_claimed(timed_store: Store, kind: str) -> None:
     timed_store.run(jobs.cancel, enqueue(timed_store, kind).id)
     assert timed_store.run(jobs.claim, [kind], "worker-1").jobs == []
 
 
 @pytest.mark.parametrize("status", FINAL_OF_JOBS)
-def test_what_is_over_is_not_called_off(timed_store: Store, status: JobStatus) -> None:
+def test_a_finished_job_cannot_be_cancelled(timed_store: Store, status: JobStatus) -> None:
     job = make(timed_store, JobFactory, status=status)
     with timed_store.begin() as uow:
         with pytest.raises(IllegalTransition) as caught:
@@ -74,7 +74,7 @@ def test_what_is_over_is_not_called_off(timed_store: Store, status: JobStatus) -
 
 
 @pytest.mark.parametrize("reason", [*BAD_TEXTS, *cases(empty="", blank=" \n")])
-def test_a_reason_that_is_none_is_refused(timed_store: Store, kind: str, reason: Any) -> None:
+def test_an_invalid_reason_for_cancelling_a_job_is_refused(timed_store: Store, kind: str, reason: Any) -> None:
     job = enqueue(timed_store, kind)
     with pytest.raises(InvalidInput) as caught:
         timed_store.run(jobs.cancel, job.id, reason=reason)
@@ -85,7 +85,7 @@ def test_a_reason_that_is_none_is_refused(timed_store: Store, kind: str, reason:
 
 
 @pytest.mark.parametrize("status", [JobStatus.FAILED, JobStatus.CANCELLED])
-def test_what_failed_or_was_called_off_is_tried_again(
+def test_a_failed_or_cancelled_job_can_be_retried(
     timed_store: Store, lasting_other: Store, timed_clock: SettableClock, status: JobStatus
 ) -> None:
     job = make(timed_store, JobFactory, status=status, unique_key="chorus", priority=3)
@@ -102,7 +102,7 @@ def test_what_failed_or_was_called_off_is_tried_again(
     timed_store.run(jobs.delete, job.id)
 
 
-def test_it_has_one_attempt_more_where_none_was_left(timed_store: Store, kind: str) -> None:
+def test_retrying_a_job_without_attempts_left_grants_one_more(timed_store: Store, kind: str) -> None:
     job = claimed(timed_store, kind, max_attempts=1)
     timed_store.run(jobs.fail, job, "it broke")
     assert timed_store.run(jobs.retry, job.id).max_attempts == 2
@@ -120,7 +120,7 @@ def test_it_has_one_attempt_more_where_none_was_left(timed_store: Store, kind: s
         (JobStatus.COMPLETED, ()),
     ],
 )
-def test_what_is_under_way_or_done_is_not_tried_again(
+def test_a_job_that_is_active_or_completed_cannot_be_retried(
     lasting_store: Store, status: JobStatus, allowed: tuple[str, ...]
 ) -> None:
     job = make(lasting_store, JobFactory, status=status)
@@ -133,7 +133,7 @@ def test_what_is_under_way_or_done_is_not_tried_again(
     assert columns_of(lasting_store.query(jobs.get, job.id)) == columns_of(job)
 
 
-def test_it_is_not_where_its_key_is_taken_meanwhile(timed_store: Store, kind: str) -> None:
+def test_a_job_whose_unique_key_is_taken_cannot_be_retried(timed_store: Store, kind: str) -> None:
     job = enqueue(timed_store, kind, unique_key="chorus")
     timed_store.run(jobs.cancel, job.id)
     enqueue(timed_store, kind, unique_key="chorus")
@@ -156,7 +156,7 @@ def statuses(store: Store, found: list[Job]) -> list[str]:
     return [store.query(jobs.get, job.id).status.value for job in found]
 
 
-def test_all_that_failed_are_tried_again(timed_store: Store, timed_clock: SettableClock, kind: str) -> None:
+def test_retry_many_retries_all_failed_jobs(timed_store: Store, timed_clock: SettableClock, kind: str) -> None:
     made = failed(timed_store, kind, {}, {"attempts": 3}, {})
     assert timed_store.query(jobs.count, status="failed", type=kind) == 3
     assert timed_store.run(jobs.retry_many, type=kind) == 3
@@ -168,7 +168,7 @@ def test_all_that_failed_are_tried_again(timed_store: Store, timed_clock: Settab
     assert timed_store.run(jobs.retry_many, type=kind) == 0
 
 
-def test_only_those_of_a_status_a_type_and_a_session_are(timed_store: Store, kind: str) -> None:
+def test_retry_many_retries_only_jobs_of_the_given_status_type_and_session(timed_store: Store, kind: str) -> None:
     session = make(timed_store, SessionFactory)
     each: list[dict[str, Any]] = [
         {},
@@ -183,13 +183,13 @@ def test_only_those_of_a_status_a_type_and_a_session_are(timed_store: Store, kin
     assert statuses(timed_store, made) == ["failed", "pending", "pending", "failed"]
 
 
-def test_the_oldest_are_first_and_no_more_than_the_limit(timed_store: Store, kind: str) -> None:
+def test_retry_many_takes_the_oldest_jobs_up_to_the_limit(timed_store: Store, kind: str) -> None:
     made = failed(timed_store, kind, *[{"created_at": EPOCH.replace(hour=n)} for n in (3, 1, 2)])
     assert timed_store.run(jobs.retry_many, type=kind, limit=2) == 2
     assert statuses(timed_store, made) == ["failed", "pending", "pending"]
 
 
-def test_those_whose_key_is_taken_are_passed_over(timed_store: Store, kind: str) -> None:
+def test_retry_many_skips_jobs_whose_unique_key_is_taken(timed_store: Store, kind: str) -> None:
     enqueue(timed_store, kind, unique_key="taken")
     made = failed(timed_store, kind, *[{"unique_key": key} for key in ("taken", "free", "free", None)])
     assert timed_store.run(jobs.retry_many, type=kind) == 2
@@ -197,7 +197,7 @@ def test_those_whose_key_is_taken_are_passed_over(timed_store: Store, kind: str)
     assert timed_store.run(jobs.retry_many, type=kind) == 0
 
 
-def test_they_are_two_statements(timed_store: Store, kind: str) -> None:
+def test_retry_many_takes_two_statements(timed_store: Store, kind: str) -> None:
     failed(timed_store, kind, *[{}] * 5)
     with recorded_statements(timed_store) as sent:
         timed_store.run(jobs.retry_many, type=kind)
@@ -213,7 +213,7 @@ def test_they_are_two_statements(timed_store: Store, kind: str) -> None:
         *[("limit", value) for value in (0, 1001, None, "5")],
     ],
 )
-def test_a_filter_that_is_none_is_refused(lasting_store: Store, field: str, value: Any) -> None:
+def test_retry_many_refuses_an_invalid_filter(lasting_store: Store, field: str, value: Any) -> None:
     with pytest.raises(InvalidInput) as caught:
         lasting_store.run(jobs.retry_many, **{field: value})
     assert caught.value.field == field
@@ -233,7 +233,7 @@ def test_a_job_is_deleted_with_its_attempts(
     assert (story(timed_store, job.id), len(story(timed_store, bystander.id))) == ([], 1)
 
 
-def test_one_that_is_being_processed_is_not(timed_store: Store, kind: str) -> None:
+def test_a_job_in_progress_cannot_be_deleted(timed_store: Store, kind: str) -> None:
     job = claimed(timed_store, kind)
     with pytest.raises(IllegalTransition) as caught:
         timed_store.run(jobs.delete, job.id)
@@ -247,7 +247,7 @@ OPERATIONS = {"cancel": jobs.cancel, "retry": jobs.retry, "delete": jobs.delete}
 
 
 @pytest.mark.parametrize("operation", OPERATIONS.values(), ids=OPERATIONS)
-def test_what_is_not_there_is_not_found(lasting_store: Store, operation: Any) -> None:
+def test_overriding_a_missing_job_is_not_found(lasting_store: Store, operation: Any) -> None:
     before = dump(lasting_store)["jobs"]
     with lasting_store.begin() as uow, pytest.raises(NotFound, match="nowhere") as caught:
         operation(uow, "nowhere")
@@ -257,7 +257,7 @@ def test_what_is_not_there_is_not_found(lasting_store: Store, operation: Any) ->
 
 @pytest.mark.parametrize("operation", OPERATIONS.values(), ids=OPERATIONS)
 @pytest.mark.parametrize("job_id", [*BAD_IDS, *cases(nothing=None)])
-def test_what_is_no_id_is_refused(lasting_store: Store, operation: Any, job_id: Any) -> None:
+def test_overriding_a_job_by_an_invalid_id_is_refused(lasting_store: Store, operation: Any, job_id: Any) -> None:
     with pytest.raises(InvalidInput) as caught:
         lasting_store.run(operation, job_id)
     assert caught.value.field == "job_id"

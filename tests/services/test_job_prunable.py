@@ -36,13 +36,13 @@ def past(store: Store) -> None:
     ],
     ids=str,
 )
-def test_as_many_are_prunable_as_are_pruned(store: Store, older_than: Any, count: int) -> None:
+def test_the_count_of_prunable_jobs_equals_the_number_pruned(store: Store, older_than: Any, count: int) -> None:
     assert store.query(jobs.prunable, older_than) == count
     assert store.run(jobs.prune, older_than) == count
     assert store.query(jobs.prunable, older_than) == 0
 
 
 @pytest.mark.parametrize("older_than", [{"pending": DAY}, {"asleep": DAY}, -DAY, 7, 10**6 * DAY], ids=str)
-def test_what_prune_refuses_is_refused(store: Store, older_than: Any) -> None:
+def test_counting_prunable_jobs_of_an_invalid_age_is_refused(store: Store, older_than: Any) -> None:
     with pytest.raises(InvalidInput, match="older_than"):
         store.query(jobs.prunable, older_than)

@@ -27,7 +27,7 @@ def left(store: Store, made: list[Job]) -> list[Job]:
     return [job for job in made if store.query(jobs.find, job.id) is not None]
 
 
-def test_what_was_over_longer_ago_is_removed_with_its_attempts(
+def test_prune_removes_jobs_that_ended_earlier_with_their_attempts(
     store: Store, other: Store, clock: SettableClock
 ) -> None:
     longer, exactly, shorter = made = over(store, clock, HOUR + timedelta(microseconds=1), HOUR, timedelta())
@@ -39,7 +39,7 @@ def test_what_was_over_longer_ago_is_removed_with_its_attempts(
 
 
 @pytest.mark.parametrize("status", JobStatus)
-def test_what_is_over_is_removed_whatever_became_of_it_and_what_is_not_is_kept(
+def test_prune_removes_jobs_of_every_final_status_and_keeps_others(
     timed_store: Store, timed_clock: SettableClock, status: JobStatus
 ) -> None:
     job = make(timed_store, JobFactory, status=status)
@@ -47,21 +47,19 @@ def test_what_is_over_is_removed_whatever_became_of_it_and_what_is_not_is_kept(
     assert (left(timed_store, [job]) == []) == (status in FINAL_OF_JOBS)
 
 
-def test_each_status_has_a_time_of_its_own_and_one_that_is_not_named_is_kept(
-    store: Store, clock: SettableClock
-) -> None:
+def test_prune_takes_an_age_per_job_status_and_keeps_unnamed_ones(store: Store, clock: SettableClock) -> None:
     made = [over(store, clock, 2 * HOUR, 4 * HOUR, status=status) for status in FINAL_OF_JOBS]
     assert store.run(jobs.prune, {"completed": HOUR, JobStatus.FAILED: 3 * HOUR}) == 3
     assert [len(left(store, each)) for each in made] == [0, 1, 2]
 
 
-def test_no_status_is_none_to_remove(timed_store: Store) -> None:
+def test_prune_of_no_job_status_sends_no_statement(timed_store: Store) -> None:
     with recorded_statements(timed_store) as sent:
         assert timed_store.run(jobs.prune, {}) == 0
     assert sent == []
 
 
-def test_no_more_than_the_limit_is_removed_what_ended_first_first(store: Store, clock: SettableClock) -> None:
+def test_prune_removes_the_earliest_ended_jobs_up_to_the_limit(store: Store, clock: SettableClock) -> None:
     completed = over(store, clock, 2 * HOUR, 4 * HOUR, 3 * HOUR)
     failed = over(store, clock, 9 * HOUR, status=JobStatus.FAILED)
     assert store.run(jobs.prune, HOUR, limit=2) == 2
@@ -69,7 +67,7 @@ def test_no_more_than_the_limit_is_removed_what_ended_first_first(store: Store, 
     assert [store.run(jobs.prune, HOUR, limit=2) for _ in range(2)] == [2, 0]
 
 
-def test_it_is_a_statement_a_status(timed_store: Store, timed_clock: SettableClock) -> None:
+def test_prune_takes_one_statement_per_job_status(timed_store: Store, timed_clock: SettableClock) -> None:
     over(timed_store, timed_clock, *[2 * HOUR] * 5)
     with recorded_statements(timed_store) as sent:
         timed_store.run(jobs.prune, HOUR)
@@ -77,7 +75,7 @@ def test_it_is_a_statement_a_status(timed_store: Store, timed_clock: SettableClo
 
 
 @pytest.mark.parametrize("backend", BACKENDS[1:])  # SQLite has one writer
-def test_what_somebody_is_at_is_passed_over(store: Store, other: Store, clock: SettableClock) -> None:
+def test_prune_skips_locked_jobs(store: Store, other: Store, clock: SettableClock) -> None:
     held, free = over(store, clock, 2 * HOUR, 2 * HOUR, status=JobStatus.FAILED)
     with other.begin() as uow:
         jobs.retry(uow, held.id)
@@ -99,14 +97,14 @@ SPANS = cases(
 
 
 @pytest.mark.parametrize("older_than", SPANS)
-def test_an_age_that_is_none_is_refused(lasting_store: Store, older_than: Any) -> None:
+def test_prune_of_jobs_refuses_an_invalid_age(lasting_store: Store, older_than: Any) -> None:
     with pytest.raises(InvalidInput) as caught:
         lasting_store.run(jobs.prune, older_than)
     assert caught.value.field == "older_than"
 
 
 @pytest.mark.parametrize("limit", cases(zero=0, below=-1, too_many=1001, true=True, text="1", nothing=None))
-def test_a_limit_that_is_none_is_refused(lasting_store: Store, limit: Any) -> None:
+def test_prune_of_jobs_refuses_an_invalid_limit(lasting_store: Store, limit: Any) -> None:
     with pytest.raises(InvalidInput) as caught:
         lasting_store.run(jobs.prune, HOUR, limit=limit)
     assert caught.value.field == "limit"

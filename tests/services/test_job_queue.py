@@ -52,7 +52,7 @@ def test_a_job_is_kept_as_it_was_given(timed_store: Store, lasting_other: Store,
     assert (found.scheduled_at.year, found.ready) == (9999, False)
 
 
-def test_a_job_and_what_caused_it_are_committed_together_or_not_at_all(
+def test_a_job_is_committed_or_rolled_back_with_its_unit_of_work(
     timed_store: Store, lasting_other: Store, kind: str
 ) -> None:
     with pytest.raises(RuntimeError), timed_store.begin() as uow:
@@ -62,7 +62,7 @@ def test_a_job_and_what_caused_it_are_committed_together_or_not_at_all(
     assert lasting_other.query(jobs.find, job.id) is None
 
 
-def test_it_is_one_statement_without_a_session_and_two_with_one(timed_store: Store, kind: str) -> None:
+def test_enqueuing_a_job_is_one_statement_and_one_more_for_its_session(timed_store: Store, kind: str) -> None:
     session = make(timed_store, SessionFactory)
     with recorded_statements(timed_store) as sent:
         timed_store.run(jobs.enqueue, kind)
@@ -76,14 +76,14 @@ def test_it_is_one_statement_without_a_session_and_two_with_one(timed_store: Sto
 
 
 @pytest.mark.parametrize("text", VERBATIM)
-def test_texts_are_kept_verbatim(timed_store: Store, lasting_other: Store, kind: str, text: str) -> None:
+def test_job_texts_are_kept_verbatim(timed_store: Store, lasting_other: Store, kind: str, text: str) -> None:
     job = enqueue(timed_store, kind, {text: [text]}, unique_key=text)
     found = lasting_other.query(jobs.get, job.id)
     assert (found.data, found.unique_key) == ({text: [text]}, text)
 
 
 @pytest.mark.parametrize("data", [None, 0, False, "", [], {}, 1e16, 1e300, -1.7976931348623157e308, 5e-324, 2**63 - 1])
-def test_data_is_any_json(timed_store: Store, lasting_other: Store, kind: str, data: Any) -> None:
+def test_job_data_is_any_json(timed_store: Store, lasting_other: Store, kind: str, data: Any) -> None:
     found = lasting_other.query(jobs.get, enqueue(timed_store, kind, data).id).data
     assert (type(found), found) == (type(data), data) or found == data == [] or found == data == {}
 
@@ -96,7 +96,7 @@ def test_data_is_any_json(timed_store: Store, lasting_other: Store, kind: str, d
     ).filter(lambda data: "inf" not in repr(data))
 )
 @settings(max_examples=15)
-def test_whatever_json_is_given_is_read_back(timed_store: Store, lasting_other: Store, kind: str, data: Any) -> None:
+def test_any_json_of_job_data_is_read_back(timed_store: Store, lasting_other: Store, kind: str, data: Any) -> None:
     assert lasting_other.query(jobs.get, enqueue(timed_store, kind, data).id).data == data
 
 
@@ -114,7 +114,7 @@ def test_whatever_json_is_given_is_read_back(timed_store: Store, lasting_other: 
         unprintable=UNPRINTABLE,
     ),
 )
-def test_data_that_is_no_json_is_refused(timed_store: Store, kind: str, data: Any) -> None:
+def test_job_data_that_is_not_json_is_refused(timed_store: Store, kind: str, data: Any) -> None:
     with pytest.raises(InvalidInput) as caught:
         enqueue(timed_store, kind, data)
     assert caught.value.field == "data"
@@ -123,19 +123,19 @@ def test_data_that_is_no_json_is_refused(timed_store: Store, kind: str, data: An
 # Later
 
 
-def test_a_job_for_later_is_not_ready(timed_store: Store, timed_clock: SettableClock, kind: str) -> None:
+def test_a_job_scheduled_for_later_is_not_ready(timed_store: Store, timed_clock: SettableClock, kind: str) -> None:
     at = timed_clock.instant + MINUTE
     scheduled, delayed = enqueue(timed_store, kind, scheduled_at=at), enqueue(timed_store, kind, delay=MINUTE)
     assert [(job.scheduled_at, job.ready) for job in (scheduled, delayed)] == [(at, False)] * 2
 
 
 @pytest.mark.parametrize("ago", [timedelta(), MINUTE], ids=["now", "a minute ago"])
-def test_a_job_that_is_due_is_ready(timed_store: Store, timed_clock: SettableClock, kind: str, ago: timedelta) -> None:
+def test_a_job_already_due_is_ready(timed_store: Store, timed_clock: SettableClock, kind: str, ago: timedelta) -> None:
     assert enqueue(timed_store, kind, scheduled_at=timed_clock.instant - ago).ready is True
     assert enqueue(timed_store, kind, delay=timedelta()).ready is True
 
 
-def test_scheduled_at_and_delay_together_are_refused(timed_store: Store, timed_clock: SettableClock) -> None:
+def test_a_job_with_both_scheduled_at_and_delay_is_refused(timed_store: Store, timed_clock: SettableClock) -> None:
     with pytest.raises(InvalidInput, match="either") as caught:
         enqueue(timed_store, "render", scheduled_at=timed_clock.instant, delay=MINUTE)
     assert caught.value.field == "delay"
@@ -144,14 +144,14 @@ def test_scheduled_at_and_delay_together_are_refused(timed_store: Store, timed_c
 @pytest.mark.parametrize(
     "delay", cases(below_zero=timedelta(microseconds=-1), longer_than_time=timedelta.max, seconds=60, text="60")
 )
-def test_a_delay_that_is_none_is_refused(timed_store: Store, delay: Any) -> None:
+def test_an_invalid_job_delay_is_refused(timed_store: Store, delay: Any) -> None:
     with pytest.raises(InvalidInput) as caught:
         enqueue(timed_store, "render", delay=delay)
     assert caught.value.field == "delay"
 
 
 @pytest.mark.parametrize("at", cases(naive=datetime(2026, 1, 1), text="2026-01-01T00:00:00Z", a_number=0))  # noqa: DTZ001
-def test_a_time_that_is_none_is_refused(timed_store: Store, at: Any) -> None:
+def test_an_invalid_scheduled_time_of_a_job_is_refused(timed_store: Store, at: Any) -> None:
     with pytest.raises(InvalidInput) as caught:
         enqueue(timed_store, "render", scheduled_at=at)
     assert caught.value.field == "scheduled_at"
@@ -160,21 +160,21 @@ def test_a_time_that_is_none_is_refused(timed_store: Store, at: Any) -> None:
 # Unique keys
 
 
-def test_a_key_that_is_pending_returns_the_job_that_is_there(timed_store: Store, kind: str) -> None:
+def test_a_unique_key_of_a_pending_job_returns_that_job(timed_store: Store, kind: str) -> None:
     first = enqueue(timed_store, kind, 1, unique_key="chorus")
     again = timed_store.run(jobs.enqueue, kind, 2, unique_key="chorus", priority=9)
     assert not again.new
     assert columns_of(again.job) == columns_of(first)
 
 
-def test_a_key_that_is_processing_is_taken(timed_store: Store, kind: str) -> None:
+def test_a_unique_key_of_a_job_in_progress_is_taken(timed_store: Store, kind: str) -> None:
     job = claimed(timed_store, kind, unique_key="chorus")
     again = timed_store.run(jobs.enqueue, kind, unique_key="chorus")
     assert (again.new, again.job.id, again.job.status) == (False, job.id, JobStatus.PROCESSING)
 
 
 @pytest.mark.parametrize("end", ["complete", "fail", "cancel"])
-def test_a_key_is_free_once_its_job_is_over(timed_store: Store, kind: str, end: str) -> None:
+def test_a_unique_key_is_free_once_its_job_is_over(timed_store: Store, kind: str, end: str) -> None:
     job = claimed(timed_store, kind, unique_key="chorus", max_attempts=1)
     over: dict[str, Any] = {
         "complete": lambda: timed_store.run(jobs.complete, job),
@@ -187,25 +187,25 @@ def test_a_key_is_free_once_its_job_is_over(timed_store: Store, kind: str, end: 
     assert again.job.id != job.id
 
 
-def test_a_key_is_taken_while_its_job_waits_to_be_tried_again(timed_store: Store, kind: str) -> None:
+def test_a_unique_key_is_taken_while_its_job_waits_for_a_retry(timed_store: Store, kind: str) -> None:
     job = claimed(timed_store, kind, unique_key="chorus")
     timed_store.run(jobs.fail, job, "it broke")
     assert not timed_store.run(jobs.enqueue, kind, unique_key="chorus").new
 
 
-def test_a_key_is_of_its_type(timed_store: Store, kind: str) -> None:
+def test_a_unique_key_is_unique_per_job_type(timed_store: Store, kind: str) -> None:
     assert timed_store.run(jobs.enqueue, kind, unique_key="chorus").new
     assert timed_store.run(jobs.enqueue, f"{kind} too", unique_key="chorus").new
 
 
-def test_jobs_without_a_key_are_as_many_as_are_enqueued(timed_store: Store, kind: str) -> None:
+def test_jobs_without_a_unique_key_are_all_enqueued(timed_store: Store, kind: str) -> None:
     assert len({enqueue(timed_store, kind).id for _ in range(3)}) == 3
 
 
 # Ids of one's own
 
 
-def test_an_id_that_is_taken_is_refused_and_the_unit_of_work_goes_on(timed_store: Store, kind: str) -> None:
+def test_a_taken_job_id_is_refused_and_leaves_the_unit_of_work_usable(timed_store: Store, kind: str) -> None:
     job = enqueue(timed_store, kind)
     with timed_store.begin() as uow:
         with pytest.raises(AlreadyExists) as caught:
@@ -215,13 +215,13 @@ def test_an_id_that_is_taken_is_refused_and_the_unit_of_work_goes_on(timed_store
     assert timed_store.query(jobs.count, type=kind) == 2
 
 
-def test_an_id_that_comes_twice_is_refused_before_anything_is_written(timed_store: Store, kind: str) -> None:
+def test_a_job_id_given_twice_is_refused_before_any_write(timed_store: Store, kind: str) -> None:
     with timed_store.begin() as uow, pytest.raises(AlreadyExists):
         jobs.enqueue_many(uow, [jobs.NewJob(kind, job_id="twice"), jobs.NewJob(kind, job_id="twice")])
     assert timed_store.query(jobs.count, type=kind) == 0
 
 
-def test_a_key_that_is_taken_goes_before_an_id_that_is(timed_store: Store, kind: str) -> None:
+def test_a_taken_unique_key_takes_precedence_over_a_taken_job_id(timed_store: Store, kind: str) -> None:
     job = enqueue(timed_store, kind, unique_key="chorus")
     again = timed_store.run(jobs.enqueue, kind, unique_key="chorus", job_id=job.id)
     assert (again.new, again.job.id) == (False, job.id)
@@ -230,13 +230,13 @@ def test_a_key_that_is_taken_goes_before_an_id_that_is(timed_store: Store, kind:
 # Many
 
 
-def test_many_are_returned_in_the_order_given(timed_store: Store, kind: str) -> None:
+def test_enqueue_many_returns_jobs_in_the_order_given(timed_store: Store, kind: str) -> None:
     given = [jobs.NewJob(kind, n, unique_key=f"{9 - n}" if n % 2 else None) for n in range(6)]
     enqueued = timed_store.run(jobs.enqueue_many, given)
     assert [(each.job.data, each.new) for each in enqueued] == [(n, True) for n in range(6)]
 
 
-def test_of_several_with_one_key_the_first_is_new(timed_store: Store, kind: str) -> None:
+def test_enqueue_many_keeps_only_the_first_job_of_a_unique_key(timed_store: Store, kind: str) -> None:
     there = enqueue(timed_store, kind, "there", unique_key="c")
     given = [jobs.NewJob(kind, n, unique_key=key) for n, key in enumerate("abacb")]
     enqueued = timed_store.run(jobs.enqueue_many, given)
@@ -250,27 +250,27 @@ def test_of_several_with_one_key_the_first_is_new(timed_store: Store, kind: str)
     assert enqueued[3].job.id == there.id
 
 
-def test_keys_of_many_types_are_told_apart(timed_store: Store, kind: str) -> None:
+def test_enqueue_many_tells_unique_keys_of_different_types_apart(timed_store: Store, kind: str) -> None:
     given = [jobs.NewJob(f"{kind} {n}", unique_key="chorus") for n in range(120)]
     first, again = (timed_store.run(jobs.enqueue_many, given) for _ in range(2))
     assert [(each.job.id, each.new) for each in again] == [(each.job.id, False) for each in first]
 
 
-def test_many_are_as_many_statements_as_batches(timed_store: Store, kind: str) -> None:
+def test_enqueue_many_takes_one_statement_per_batch(timed_store: Store, kind: str) -> None:
     with recorded_statements(timed_store) as sent:
         enqueued = timed_store.run(jobs.enqueue_many, [jobs.NewJob(kind, n) for n in range(1001)])
     assert len(sent) == 2
     assert len(set(ids([each.job for each in enqueued]))) == timed_store.query(jobs.count, type=kind) == 1001
 
 
-def test_none_are_enqueued_without_a_statement(timed_store: Store) -> None:
+def test_enqueue_many_of_no_jobs_sends_no_statement(timed_store: Store) -> None:
     with recorded_statements(timed_store) as sent:
         assert timed_store.run(jobs.enqueue_many, []) == []
     assert sent == []
 
 
 @pytest.mark.parametrize("given", cases(no_list=5, text="render", types=["render"], jobs_of_another_kind=[{}]))
-def test_what_is_no_list_of_new_jobs_is_refused(timed_store: Store, given: Any) -> None:
+def test_enqueue_many_refuses_invalid_jobs(timed_store: Store, given: Any) -> None:
     with pytest.raises(InvalidInput) as caught:
         timed_store.run(jobs.enqueue_many, given)
     assert caught.value.field == "jobs"
@@ -288,7 +288,7 @@ def test_what_is_no_list_of_new_jobs_is_refused(timed_store: Store, given: Any) 
         *[("max_attempts", value) for value in (None, True, 0, -1, 1.0, "1", 2**31)],
     ],
 )
-def test_a_value_that_is_none_is_refused_before_anything_is_written(
+def test_an_invalid_value_of_a_job_is_refused_before_any_write(
     timed_store: Store, kind: str, field: str, value: Any
 ) -> None:
     values = {"type": kind, field: value}
@@ -299,7 +299,7 @@ def test_a_value_that_is_none_is_refused_before_anything_is_written(
     assert timed_store.query(jobs.count, type=kind) == 0
 
 
-def test_a_session_that_is_not_there_is_not_found_and_the_unit_of_work_goes_on(timed_store: Store, kind: str) -> None:
+def test_a_job_of_a_missing_session_leaves_the_unit_of_work_usable(timed_store: Store, kind: str) -> None:
     with timed_store.begin() as uow:
         with pytest.raises(NotFound, match="nowhere") as caught:
             jobs.enqueue(uow, kind, session_id="nowhere")
@@ -308,7 +308,7 @@ def test_a_session_that_is_not_there_is_not_found_and_the_unit_of_work_goes_on(t
     assert timed_store.query(jobs.count, type=kind) == 1
 
 
-def test_refusals_leave_everything_as_it_was(timed_store: Store, lasting_other: Store) -> None:
+def test_a_refused_job_leaves_the_queue_as_it_was(timed_store: Store, lasting_other: Store) -> None:
     before = dump(lasting_other)["jobs"]
     for values in ({"priority": "high"}, {"delay": -1}, {"session_id": "nowhere"}):
         with pytest.raises((InvalidInput, NotFound)):

@@ -54,7 +54,7 @@ def named(outcome: Callable[[], object]) -> str:
 
 
 @pytest.mark.parametrize("types", [["render"], TYPES, None], ids=["one type", "types", "all"])
-def test_each_job_is_given_to_one_and_none_is_left(store: Store, other: Store, types: list[str] | None) -> None:
+def test_concurrent_claims_give_each_job_to_one_worker(store: Store, other: Store, types: list[str] | None) -> None:
     given = [jobs.NewJob("render" if types == ["render"] else TYPES[n % 3]) for n in range(80)]
     store.run(jobs.enqueue_many, given)
 
@@ -70,7 +70,7 @@ def test_each_job_is_given_to_one_and_none_is_left(store: Store, other: Store, t
 
 
 @pytest.mark.parametrize("backend", BACKENDS[1:])  # SQLite has one writer
-def test_who_claims_waits_for_nobody(store: Store, other: Store) -> None:
+def test_a_job_claim_does_not_wait_for_other_claims(store: Store, other: Store) -> None:
     for kind in TYPES:
         enqueue(store, kind, priority=1)
     second = enqueue(store, "mix")
@@ -80,7 +80,7 @@ def test_who_claims_waits_for_nobody(store: Store, other: Store) -> None:
 
 
 @pytest.mark.parametrize("backend", BACKENDS[1:])  # SQLite has one writer
-def test_what_was_not_taken_is_left_to_others(store: Store, other: Store) -> None:
+def test_a_job_not_claimed_in_an_open_claim_is_left_to_others(store: Store, other: Store) -> None:
     enqueue(store, "render", priority=1)
     mix = enqueue(store, "mix")
     with other.begin() as uow:
@@ -88,7 +88,7 @@ def test_what_was_not_taken_is_left_to_others(store: Store, other: Store) -> Non
         assert ids(store.run(jobs.claim, ["mix"], "worker-2").jobs) == [mix.id]
 
 
-def test_all_who_find_leases_expired_take_each_back_once(store: Store, other: Store, clock: SettableClock) -> None:
+def test_concurrent_claims_take_each_expired_lease_back_once(store: Store, other: Store, clock: SettableClock) -> None:
     session = make(store, SessionFactory)
     store.run(jobs.enqueue_many, [jobs.NewJob("render", max_attempts=2)] * 10)
     last = store.run(jobs.enqueue, "mix", max_attempts=1, session_id=session.id).job
@@ -106,7 +106,7 @@ def test_all_who_find_leases_expired_take_each_back_once(store: Store, other: St
 # Ends
 
 
-def test_a_job_that_all_complete_at_once_is_completed_once(store: Store, other: Store) -> None:
+def test_a_job_completed_concurrently_is_completed_once(store: Store, other: Store) -> None:
     job = claimed(store, "render")
     outcomes = at_once(store, other, work=lambda each, n: named(lambda: each.run(jobs.complete, job, n)))
     assert Counter(outcomes) == {"done": 1, "LeaseLost": THREADS - 1}
@@ -114,7 +114,7 @@ def test_a_job_that_all_complete_at_once_is_completed_once(store: Store, other: 
     assert story(other, job.id) == [(1, "worker-1", None)]
 
 
-def test_a_job_that_is_cancelled_while_it_is_completed_is_one_of_both(store: Store, other: Store) -> None:
+def test_a_job_cancelled_while_it_is_completed_ends_one_way(store: Store, other: Store) -> None:
     session = make(store, SessionFactory)
     for _ in range(5):
         job = claimed(store, "render", session_id=session.id)
@@ -132,7 +132,7 @@ def test_a_job_that_is_cancelled_while_it_is_completed_is_one_of_both(store: Sto
         assert len(story(other, job.id)) == 1
 
 
-def test_completing_while_the_session_is_deleted_runs_into_no_deadlock(store: Store) -> None:
+def test_completing_a_job_while_its_session_is_deleted_does_not_deadlock(store: Store) -> None:
     for _ in range(3):
         session = make(store, SessionFactory)
         store.run(jobs.enqueue_many, [jobs.NewJob("render", session_id=session.id)] * THREADS)
@@ -153,7 +153,7 @@ def test_completing_while_the_session_is_deleted_runs_into_no_deadlock(store: St
         assert store.query(jobs.count, session_id=session.id) == 0
 
 
-def test_claims_heartbeats_and_ends_at_once_leave_each_job_in_one_hand(
+def test_concurrent_claims_heartbeats_and_ends_leave_each_job_one_holder(
     store: Store, other: Store, clock: SettableClock
 ) -> None:
     store.run(jobs.enqueue_many, [jobs.NewJob("render", max_attempts=100)] * 12)
@@ -184,13 +184,13 @@ def test_claims_heartbeats_and_ends_at_once_leave_each_job_in_one_hand(
 # Unique keys
 
 
-def test_a_key_that_all_enqueue_at_once_has_one_job(store: Store, other: Store) -> None:
+def test_a_unique_key_enqueued_concurrently_has_one_job(store: Store, other: Store) -> None:
     enqueued = at_once(store, other, work=lambda each, _: each.run(jobs.enqueue, "render", unique_key="chorus"))
     assert sum(each.new for each in enqueued) == 1
     assert len({each.job.id for each in enqueued}) == 1
 
 
-def test_many_keys_that_all_enqueue_in_other_orders_run_into_no_deadlock(store: Store, other: Store) -> None:
+def test_unique_keys_enqueued_in_different_orders_do_not_deadlock(store: Store, other: Store) -> None:
     def work(each: Store, number: int) -> list[str]:
         turn = 1 if number % 2 else -1
         given = [jobs.NewJob("render", n, unique_key=str(n)) for n in range(50)][::turn]
@@ -201,7 +201,7 @@ def test_many_keys_that_all_enqueue_in_other_orders_run_into_no_deadlock(store: 
     assert other.query(jobs.count) == 50
 
 
-def test_a_key_that_is_enqueued_while_its_holder_ends_is_never_lost(store: Store, other: Store) -> None:
+def test_a_unique_key_enqueued_while_its_job_ends_is_never_lost(store: Store, other: Store) -> None:
     for _ in range(5):
         job = claimed(store, "render", unique_key="chorus")
 
@@ -221,7 +221,7 @@ def test_a_key_that_is_enqueued_while_its_holder_ends_is_never_lost(store: Store
 
 
 @pytest.mark.parametrize("backend", BACKENDS[1:])  # SQLite has one writer
-def test_a_key_whose_holder_ends_between_two_looks_is_taken(store: Store, other: Store) -> None:
+def test_a_unique_key_whose_job_ends_between_two_reads_is_taken(store: Store, other: Store) -> None:
     """The insert waits for whoever is ending the holder, and finds it gone."""
     job = claimed(store, "render", unique_key="chorus")
     with other.begin() as uow:
@@ -236,7 +236,7 @@ def test_a_key_whose_holder_ends_between_two_looks_is_taken(store: Store, other:
     assert [each.new for each in thread_outcome] == [True]
 
 
-def test_a_key_that_is_enqueued_while_another_is_tried_again_is_of_one(store: Store, other: Store) -> None:
+def test_a_unique_key_enqueued_during_a_retry_belongs_to_one_job(store: Store, other: Store) -> None:
     failed = enqueue(store, "render", unique_key="chorus")
     store.run(jobs.cancel, failed.id)
 
@@ -253,7 +253,7 @@ def test_a_key_that_is_enqueued_while_another_is_tried_again_is_of_one(store: St
     assert other.query(jobs.count, status="pending") == 1
 
 
-def test_two_that_claim_and_complete_with_one_session_run_into_no_deadlock(store: Store, other: Store) -> None:
+def test_workers_that_claim_and_complete_jobs_of_one_session_do_not_deadlock(store: Store, other: Store) -> None:
     session = make(store, SessionFactory)
     store.run(jobs.enqueue_many, [jobs.NewJob("render", session_id=session.id)] * 24)
 
@@ -267,7 +267,7 @@ def test_two_that_claim_and_complete_with_one_session_run_into_no_deadlock(store
     assert sum(at_once(store, other, work=work)) == 24
 
 
-def test_what_is_announced_wakes_who_waits_for_jobs(store: Store, other: Store) -> None:
+def test_an_enqueued_job_wakes_a_waiting_worker(store: Store, other: Store) -> None:
     woken: list[bool] = []
 
     def wait() -> None:

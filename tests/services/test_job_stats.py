@@ -20,11 +20,11 @@ from vibeweaver_store.testing import EPOCH, JobAttemptFactory, JobFactory, Setta
 SECOND = timedelta(seconds=1)
 
 
-def test_an_empty_queue_has_nothing_to_tell(store: Store) -> None:
+def test_an_empty_queue_has_empty_stats(store: Store) -> None:
     assert store.query(jobs.stats) == jobs.JobStats([], [], None, 0)
 
 
-def test_jobs_are_counted_by_type_and_status_in_that_order(store: Store) -> None:
+def test_job_stats_count_by_type_and_status_in_that_order(store: Store) -> None:
     each = [{"type": of, "status": status} for of in ("mix", "mast") for status in (*JobStatus, JobStatus.FAILED)]
     make_many(store, JobFactory, *reversed(each), {"type": "render"})
     counts = store.query(jobs.stats).counts
@@ -47,7 +47,7 @@ def took(store: Store, kind: str, *durations_ms: int, **values: Any) -> None:
 
 @given(durations=st.lists(st.integers(0, 50) | st.integers(0, 2**62), min_size=1, max_size=120))
 @settings(max_examples=15)
-def test_percentiles_are_those_of_the_nearest_rank(timed_store: Store, durations: list[int]) -> None:
+def test_job_duration_percentiles_are_nearest_rank(timed_store: Store, durations: list[int]) -> None:
     timed_store.run(jobs.enqueue, "counted", job_id="counted", unique_key="counted")
     rows = [
         JobAttemptFactory.build(job_id="counted", attempt=n, duration_ms=each, ended_at=EPOCH)
@@ -62,33 +62,35 @@ def test_percentiles_are_those_of_the_nearest_rank(timed_store: Store, durations
         raise RuntimeError
 
 
-def test_only_attempts_that_completed_a_job_count(timed_store: Store, kind: str) -> None:
+def test_job_durations_count_only_completing_attempts(timed_store: Store, kind: str) -> None:
     took(timed_store, kind, 10, 20, 30)
     took(timed_store, kind, 9000, error="it broke")
     assert durations_of(timed_store, kind) == [jobs.JobDurations(kind, 3, 20, 30, 30)]
 
 
-def test_types_are_told_apart(timed_store: Store, kind: str) -> None:
+def test_job_durations_are_told_apart_by_type(timed_store: Store, kind: str) -> None:
     took(timed_store, kind, 10)
     took(timed_store, f"{kind} 2", 20)
     assert durations_of(timed_store, f"{kind} 2") == [jobs.JobDurations(f"{kind} 2", 1, 20, 20, 20)]
 
 
-def test_they_may_be_those_of_late_alone(timed_store: Store, kind: str) -> None:
+def test_job_durations_can_be_limited_to_recent_attempts(timed_store: Store, kind: str) -> None:
     took(timed_store, kind, 10, ended_at=EPOCH)
     took(timed_store, kind, 20, ended_at=EPOCH + SECOND)
     assert durations_of(timed_store, kind, since=EPOCH + SECOND) == [jobs.JobDurations(kind, 1, 20, 20, 20)]
     assert durations_of(timed_store, kind, since=EPOCH + 2 * SECOND) == []
 
 
-def test_a_job_that_was_done_counts(timed_store: Store, timed_clock: SettableClock, kind: str) -> None:
+def test_job_durations_include_a_job_done_through_the_service(
+    timed_store: Store, timed_clock: SettableClock, kind: str
+) -> None:
     job = claimed(timed_store, kind)
     timed_clock.advance(seconds=2)
     timed_store.run(jobs.complete, job)
     assert durations_of(timed_store, kind) == [jobs.JobDurations(kind, 1, 2000, 2000, 2000)]
 
 
-def test_the_oldest_pending_job_is_that_which_has_been_due_the_longest(store: Store, clock: SettableClock) -> None:
+def test_the_oldest_pending_job_is_the_one_due_the_longest(store: Store, clock: SettableClock) -> None:
     assert store.query(jobs.stats).oldest_pending_seconds is None
     enqueue(store, "render", delay=60 * SECOND)
     assert store.query(jobs.stats).oldest_pending_seconds is None  # none is due
@@ -102,7 +104,7 @@ def test_the_oldest_pending_job_is_that_which_has_been_due_the_longest(store: St
     assert store.query(jobs.stats).oldest_pending_seconds is None
 
 
-def test_leases_that_have_expired_are_counted_until_a_claim_sees_to_them(store: Store, clock: SettableClock) -> None:
+def test_job_stats_count_expired_leases_until_a_claim_takes_them_back(store: Store, clock: SettableClock) -> None:
     make(store, JobFactory, status=JobStatus.PROCESSING, lease_expires_at=clock.instant)
     claimed(store, "mix", max_attempts=9)
     make(store, JobFactory, status=JobStatus.PROCESSING, lease_expires_at=clock.instant + 9 * SECOND)
@@ -113,7 +115,7 @@ def test_leases_that_have_expired_are_counted_until_a_claim_sees_to_them(store: 
     assert store.query(jobs.stats).expired_leases == 0
 
 
-def test_it_is_three_statements(timed_store: Store, kind: str) -> None:
+def test_job_stats_take_three_statements(timed_store: Store, kind: str) -> None:
     took(timed_store, kind, 10, 20)
     with recorded_statements(timed_store) as sent:
         timed_store.query(jobs.stats)
@@ -121,7 +123,7 @@ def test_it_is_three_statements(timed_store: Store, kind: str) -> None:
 
 
 @pytest.mark.parametrize("since", cases(naive=datetime(2026, 1, 1), text="2026-01-01T00:00:00Z", a_span=SECOND))  # noqa: DTZ001
-def test_a_time_that_is_none_is_refused(lasting_store: Store, since: Any) -> None:
+def test_job_stats_since_an_invalid_time_are_refused(lasting_store: Store, since: Any) -> None:
     with pytest.raises(InvalidInput) as caught:
         lasting_store.query(jobs.stats, since=since)
     assert caught.value.field == "since"

@@ -59,7 +59,7 @@ def as_line(event: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def test_the_events_of_the_seed_are_kept_with_all_that_they_had(store: Store, other: Store, agent: Session) -> None:
+def test_journal_events_of_the_seed_data_are_kept_whole(store: Store, other: Store, agent: Session) -> None:
     events = [seed_event(number, "claude-1" if number < 6 else "claude-2") for number in range(8)]
     lines = [as_line(event) for event in events]
     told = store.run(journal.ingest, [journal.NewEvent(each, session_id=agent.id) for each in lines])
@@ -78,24 +78,24 @@ def test_the_events_of_the_seed_are_kept_with_all_that_they_had(store: Store, ot
 # Ingest
 
 
-def test_lines_are_kept_in_the_order_given(store: Store, other: Store, agent: Session) -> None:
+def test_journal_lines_are_kept_in_the_order_given(store: Store, other: Store, agent: Session) -> None:
     shuffled = [f"u-{number}" for number in range(1234)]
     random.Random(7).shuffle(shuffled)
     store.run(journal.ingest, (journal.NewEvent(line(uuid), session_id=agent.id) for uuid in shuffled))
     assert everything(other, agent) == shuffled
 
 
-def test_a_line_alone_is_taken_too(store: Store, other: Store) -> None:
+def test_a_single_journal_line_is_ingested(store: Store, other: Store) -> None:
     assert store.run(journal.ingest, [line("a")]) == journal.Ingested(1, 1, 0, 0)
     (found,) = other.query(journal.recent)
     assert (found.event_uuid, found.session_id, found.import_id, found.data) == ("a", None, None, line("a"))
 
 
-def test_no_lines_are_none(store: Store) -> None:
+def test_ingesting_no_journal_lines_counts_none(store: Store) -> None:
     assert store.run(journal.ingest, []) == journal.Ingested(0, 0, 0, 0)
 
 
-def test_what_is_there_is_not_taken_twice(store: Store, other: Store, agent: Session) -> None:
+def test_a_journal_line_already_ingested_is_a_duplicate(store: Store, other: Store, agent: Session) -> None:
     lines = [line("a"), line("b"), line(mode="plan"), line(mode="default")]
     store.run(journal.ingest, [journal.NewEvent(each, session_id=agent.id) for each in lines])
     before = dump(other)
@@ -106,14 +106,14 @@ def test_what_is_there_is_not_taken_twice(store: Store, other: Store, agent: Ses
     assert store.run(journal.ingest, again) == journal.Ingested(read=5, new=1, duplicate=4, unknown=0)
 
 
-def test_a_text_that_was_not_seen_to_be_the_lines_is_none(store: Store, other: Store) -> None:
+def test_a_journal_line_text_not_verified_to_be_its_own_is_not_used(store: Store, other: Store) -> None:
     told: Any = "anything"
     store.run(journal.ingest, [journal.NewEvent(line("a"), text=told)])
     (event,) = other.query(lambda uow: uow.exec(select(JournalEvent)).all())
     assert event.data == line("a")
 
 
-def test_what_is_there_is_read_again_while_somebody_listens_to_the_statements(store: Store) -> None:
+def test_duplicate_journal_lines_are_found_while_statements_are_recorded(store: Store) -> None:
     lines = [line("a"), line("b")]
     store.run(journal.ingest, lines)
     with recorded_statements(store):
@@ -121,26 +121,26 @@ def test_what_is_there_is_read_again_while_somebody_listens_to_the_statements(st
 
 
 @pytest.mark.parametrize("between", [0, 1500])
-def test_what_comes_twice_in_one_call_is_taken_once(store: Store, other: Store, between: int) -> None:
+def test_a_journal_line_given_twice_in_a_call_is_ingested_once(store: Store, other: Store, between: int) -> None:
     lines = [line("a"), *(line(f"x-{number}") for number in range(between)), line("a", cwd="/elsewhere")]
     assert store.run(journal.ingest, lines) == journal.Ingested(between + 2, between + 1, 1, 0)
     assert other.query(journal.get, 1).cwd is None
 
 
-def test_what_is_there_stays_as_it_is(store: Store, other: Store, agent: Session) -> None:
+def test_a_duplicate_journal_line_leaves_the_first_as_it_was(store: Store, other: Store, agent: Session) -> None:
     store.run(journal.ingest, [line("a", cwd="/one")])
     store.run(journal.ingest, [journal.NewEvent(line("a", cwd="/two"), session_id=agent.id)])
     (found,) = other.query(journal.recent)
     assert (found.cwd, found.session_id) == ("/one", None)
 
 
-def test_an_uuid_that_a_fork_repeats_is_an_event_of_its_own(store: Store, other: Store) -> None:
+def test_a_journal_uuid_repeated_by_a_fork_is_a_separate_event(store: Store, other: Store) -> None:
     fork = {**line("a"), "sessionId": "fork"}
     assert store.run(journal.ingest, [line("a"), fork]) == journal.Ingested(2, 2, 0, 0)
     assert sorted(each.source_session_id for each in other.query(journal.recent)) == sorted([SOURCE, "fork"])
 
 
-def test_lines_of_several_sources_are_kept_in_the_order_given_each_once(store: Store, other: Store) -> None:
+def test_journal_lines_of_several_sources_are_each_kept_once_in_order(store: Store, other: Store) -> None:
     store.run(journal.ingest, [line("b")])
     fork = [{**line(uuid), "sessionId": "fork"} for uuid in ("a", "b", "a")]
     lines = [fork[0], line("a"), line("b"), fork[1], line("c"), fork[2], line("c", cwd="/elsewhere")]
@@ -156,38 +156,40 @@ def test_lines_of_several_sources_are_kept_in_the_order_given_each_once(store: S
     ]
 
 
-def test_lines_of_types_that_are_not_known_are_kept_and_counted(store: Store, other: Store) -> None:
+def test_journal_lines_of_unknown_types_are_kept_and_counted(store: Store, other: Store) -> None:
     lines = [line("a"), line("b", "telepathy"), line("c", "telepathy"), {"sessionId": SOURCE, "uuid": "d"}]
     assert store.run(journal.ingest, lines) == journal.Ingested(4, 4, 0, 3)
     assert store.run(journal.ingest, lines) == journal.Ingested(4, 0, 4, 0)
     assert [each.event_type for each in other.query(journal.recent)] == ["unknown", "telepathy", "telepathy", "user"]
 
 
-def test_a_line_that_no_backend_can_hold_as_it_is_is_kept(store: Store, other: Store) -> None:
+def test_a_journal_line_no_backend_can_hold_verbatim_is_kept(store: Store, other: Store) -> None:
     store.run(journal.ingest, [line("a", toolUseResult={"stdout": "a\x00b\ud800", "size": 2**70})])
     (found,) = other.query(journal.recent)
     assert found.data["toolUseResult"] == {"stdout": "a\ufffdb\ufffd", "size": str(2**70)}
 
 
-def test_a_line_of_a_megabyte_comes_back_whole(store: Store, other: Store) -> None:
+def test_a_journal_line_of_a_megabyte_comes_back_whole(store: Store, other: Store) -> None:
     big = line("a", message={"content": "x" * 1_100_000})
     store.run(journal.ingest, [big])
     assert other.query(journal.recent)[0].data == big
 
 
-def test_events_know_the_import_that_brought_them(store: Store, other: Store) -> None:
+def test_journal_events_name_the_import_that_brought_them(store: Store, other: Store) -> None:
     brought = make(store, ImportFactory)
     store.run(journal.ingest, [journal.NewEvent(line("a"), import_id=brought.id)])
     assert other.query(journal.recent)[0].import_id == brought.id
 
 
-def test_taking_in_is_activity_of_the_session(store: Store, other: Store, agent: Session, clock: SettableClock) -> None:
+def test_ingesting_journal_lines_is_activity_of_the_session(
+    store: Store, other: Store, agent: Session, clock: SettableClock
+) -> None:
     clock.advance(minutes=5)
     store.run(journal.ingest, [journal.NewEvent(line("a"), session_id=agent.id)])
     assert other.query(sessions.get, agent.id).last_activity_at == clock.instant
 
 
-def test_lines_of_several_sessions_go_to_each(store: Store, other: Store) -> None:
+def test_journal_lines_of_several_sessions_go_to_each(store: Store, other: Store) -> None:
     keys = [made.id for made in make_many(store, SessionFactory, {}, {}, {})]
     lines = [journal.NewEvent(line(f"u-{n}"), session_id=keys[n % 3]) for n in range(300)]
     store.run(journal.ingest, lines)
@@ -205,7 +207,7 @@ def test_lines_of_several_sessions_go_to_each(store: Store, other: Store) -> Non
     ],
     ids=["no session", "no import", "no source", "no line"],
 )
-def test_a_bad_line_among_many_leaves_none(
+def test_a_bad_journal_line_among_many_leaves_none(
     store: Store, other: Store, bad: Any, error: type[Exception], position: int
 ) -> None:
     lines: list[Any] = [line(f"u-{number}") for number in range(position + 10)]
@@ -216,13 +218,13 @@ def test_a_bad_line_among_many_leaves_none(
 
 
 @pytest.mark.parametrize("lines", [None, 5, "text", b"bytes", {"type": "user"}], ids=repr)
-def test_what_is_no_list_of_lines_is_refused(lasting_store: Store, lines: Any) -> None:
+def test_ingesting_something_other_than_journal_lines_is_refused(lasting_store: Store, lines: Any) -> None:
     with pytest.raises(InvalidInput) as caught:
         lasting_store.run(journal.ingest, lines)
     assert caught.value.field == "events"
 
 
-def test_a_refused_line_does_not_undo_the_unit_of_work(store: Store, other: Store) -> None:
+def test_a_refused_journal_line_leaves_the_unit_of_work_usable(store: Store, other: Store) -> None:
     with store.begin() as uow:
         for bad in ({"type": "summary"}, journal.NewEvent(line("z"), session_id="nowhere")):
             with pytest.raises((InvalidInput, NotFound)):
@@ -232,7 +234,7 @@ def test_a_refused_line_does_not_undo_the_unit_of_work(store: Store, other: Stor
 
 
 @pytest.mark.parametrize("drive", ["sync"])
-def test_many_who_take_in_the_same_at_once_take_it_in_once(store: Store, other: Store, agent: Session) -> None:
+def test_journal_lines_ingested_concurrently_are_kept_once(store: Store, other: Store, agent: Session) -> None:
     lines = [journal.NewEvent(line(f"u-{n}"), session_id=agent.id if n % 2 else None) for n in range(400)]
     told = at_once(store, other, work=lambda each, _: each.run(journal.ingest, lines))
     assert sum(each.new for each in told) == 400
@@ -241,7 +243,7 @@ def test_many_who_take_in_the_same_at_once_take_it_in_once(store: Store, other: 
 
 
 @pytest.mark.parametrize("drive", ["sync"])
-def test_lists_of_lines_of_several_sessions_in_crossed_orders_are_all_taken_in(store: Store, other: Store) -> None:
+def test_journal_lines_ingested_in_crossed_session_orders_do_not_deadlock(store: Store, other: Store) -> None:
     one, two = make_many(store, SessionFactory, {}, {})
 
     def take_in(each: Store, number: int) -> journal.Ingested:
@@ -265,7 +267,7 @@ def at_of(session_id: str, first: str) -> int:
 # Association
 
 
-def test_events_are_given_to_a_session(store: Store, other: Store, agent: Session) -> None:
+def test_journal_events_can_be_associated_with_a_session(store: Store, other: Store, agent: Session) -> None:
     store.run(journal.ingest, [line("a"), line("b"), line("c")])
     all_three = ids(other.query(journal.recent))
     assert store.run(journal.associate, all_three[1:], agent.id) == 2
@@ -274,7 +276,7 @@ def test_events_are_given_to_a_session(store: Store, other: Store, agent: Sessio
     assert everything(other, agent) == ["a", "b", "c"]
 
 
-def test_events_that_belong_to_the_session_already_are_not_counted_nor_touched(
+def test_associating_journal_events_skips_those_of_the_session(
     store: Store, other: Store, mixed: Session, clock: SettableClock
 ) -> None:
     clock.advance(minutes=5)
@@ -285,7 +287,7 @@ def test_events_that_belong_to_the_session_already_are_not_counted_nor_touched(
     assert dump(other) == before
 
 
-def test_events_move_from_another_session(store: Store, other: Store, mixed: Session) -> None:
+def test_associating_journal_events_moves_them_from_another_session(store: Store, other: Store, mixed: Session) -> None:
     taker = make(store, SessionFactory)
     keys = ids(other.query(journal.for_session, mixed.id, event_type="assistant").items)
     assert store.run(journal.associate, keys, taker.id) == 2
@@ -293,7 +295,7 @@ def test_events_move_from_another_session(store: Store, other: Store, mixed: Ses
     assert everything(other, mixed) == ["a", "c", "d"]
 
 
-def test_more_events_than_one_statement_takes_are_given_to_a_session(
+def test_more_journal_events_than_one_statement_takes_can_be_associated(
     store: Store, other: Store, agent: Session
 ) -> None:
     store.run(journal.ingest, (line(f"u-{number}") for number in range(2500)))
@@ -303,7 +305,9 @@ def test_more_events_than_one_statement_takes_are_given_to_a_session(
     assert other.query(journal.count, agent.id) == 2500
 
 
-def test_an_event_that_is_not_there_is_named_and_none_is_changed(store: Store, other: Store, mixed: Session) -> None:
+def test_associating_a_missing_journal_event_names_it_and_changes_none(
+    store: Store, other: Store, mixed: Session
+) -> None:
     taker = make(store, SessionFactory)
     keys = ids(other.query(journal.for_session, mixed.id).items)
     with pytest.raises(NotFound, match="4711"):
@@ -311,14 +315,16 @@ def test_an_event_that_is_not_there_is_named_and_none_is_changed(store: Store, o
     assert other.query(journal.count, taker.id) == 0
 
 
-def test_events_are_not_given_to_a_session_that_is_not_there(lasting_store: Store) -> None:
+def test_associating_journal_events_with_a_missing_session_is_refused(lasting_store: Store) -> None:
     made = make(lasting_store, JournalEventFactory)
     with pytest.raises(NotFound, match="nowhere"):
         lasting_store.run(journal.associate, ids([made]), "nowhere")
 
 
 @pytest.mark.parametrize("bad", [None, 5, "12", ["12"], [True], [None], [-1], [1.0], [2**63]], ids=repr)
-def test_what_are_no_ids_of_events_is_refused(lasting_store: Store, lasting_jam: Session, bad: Any) -> None:
+def test_associating_journal_events_by_invalid_ids_is_refused(
+    lasting_store: Store, lasting_jam: Session, bad: Any
+) -> None:
     with pytest.raises(InvalidInput) as caught:
         lasting_store.run(journal.associate, bad, lasting_jam.id)
     assert caught.value.field == "event_ids"
@@ -327,7 +333,7 @@ def test_what_are_no_ids_of_events_is_refused(lasting_store: Store, lasting_jam:
 # Following
 
 
-def test_a_session_s_events_are_followed(store: Store, other: Store, agent: Session) -> None:
+def test_journal_events_of_a_session_are_followed(store: Store, other: Store, agent: Session) -> None:
     def take_in(*lines: dict[str, Any]) -> None:
         other.run(journal.ingest, [journal.NewEvent(each, session_id=agent.id) for each in lines])
 
@@ -339,18 +345,18 @@ def test_a_session_s_events_are_followed(store: Store, other: Store, agent: Sess
     followed.close()  # type: ignore[attr-defined]
 
 
-def test_following_goes_on_behind_an_event_or_a_cursor(store: Store, mixed: Session) -> None:
+def test_a_journal_follower_resumes_behind_an_event_or_a_cursor(store: Store, mixed: Session) -> None:
     first = store.query(journal.for_session, mixed.id, limit=2, sidechain=True)
     for after in (first.items[-1].id, first.next_cursor):
         followed = journal.follow(store, mixed.id, after=after, sidechain=True, idle_seconds=0.05)
         assert uuids(list(followed)) == ["e"]
 
 
-def test_more_events_than_are_read_at_once_are_followed(store: Store, agent: Session) -> None:
+def test_a_journal_follower_reads_more_events_than_one_page(store: Store, agent: Session) -> None:
     store.run(journal.ingest, (journal.NewEvent(line(f"u-{n}"), session_id=agent.id) for n in range(250)))
     assert len(list(journal.follow(store, agent.id, idle_seconds=0))) == 250
 
 
-def test_a_session_that_is_not_there_is_not_followed(lasting_store: Store) -> None:
+def test_following_the_journal_of_a_missing_session_is_refused(lasting_store: Store) -> None:
     with pytest.raises(NotFound):
         next(journal.follow(lasting_store, "nowhere"))

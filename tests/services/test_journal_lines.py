@@ -57,7 +57,7 @@ def said(line: dict[str, Any] | None = None, **changes: Any) -> dict[str, Any]:
     return columns_of(NewEvent({**(line or ASSISTANT), **changes}))
 
 
-def test_a_line_of_a_transcript_is_taken_apart() -> None:
+def test_a_transcript_line_is_split_into_columns() -> None:
     assert said() == {
         "event_uuid": "u-2",
         "source_session_id": "7c1e4a52",
@@ -80,25 +80,25 @@ def test_a_line_of_a_transcript_is_taken_apart() -> None:
     }
 
 
-def test_a_line_of_a_stream_is_taken_apart() -> None:
+def test_a_stream_line_is_split_into_columns() -> None:
     columns = said(STREAMED)
     assert (columns["source_session_id"], columns["event_uuid"], columns["timestamp"]) == ("a84bb471", "u-3", None)
     assert (columns["message_id"], columns["request_id"], columns["output_tokens"]) == ("msg_2", "req_2", 1)
     assert (columns["input_tokens"], columns["is_sidechain"]) == (None, False)
 
 
-def test_what_is_given_beside_a_line_is_kept_with_it() -> None:
+def test_values_given_with_a_journal_line_are_kept_with_it() -> None:
     columns = columns_of(NewEvent({"type": "summary"}, "file-1", "jam", "set", 7))
     assert [columns[name] for name in ("source_session_id", "session_id", "project_name", "import_id")] == [
         *("file-1", "jam", "set", 7)
     ]
 
 
-def test_the_session_that_a_line_names_is_its_own() -> None:
+def test_a_journal_line_belongs_to_the_session_it_names() -> None:
     assert columns_of(NewEvent(ASSISTANT, source_session_id="another"))["source_session_id"] == "7c1e4a52"
 
 
-def test_the_project_that_is_given_goes_before_the_folder() -> None:
+def test_a_given_project_name_overrides_the_folder_of_a_journal_line() -> None:
     assert columns_of(NewEvent(ASSISTANT, project_name="set"))["project_name"] == "set"
 
 
@@ -113,7 +113,7 @@ def test_the_project_that_is_given_goes_before_the_folder() -> None:
         ("", None),
     ],
 )
-def test_a_project_is_called_as_its_folder(cwd: str, name: str | None) -> None:
+def test_a_journal_line_takes_its_project_name_from_its_folder(cwd: str, name: str | None) -> None:
     assert said(cwd=cwd)["project_name"] == name
 
 
@@ -121,7 +121,7 @@ def test_a_project_is_called_as_its_folder(cwd: str, name: str | None) -> None:
 
 
 @pytest.mark.parametrize("event_type", [None, "", "  ", 5, ["user"], "x" * 1001, "a\x00b"])
-def test_a_line_without_a_type_is_kept_as_of_an_unknown_one(event_type: Any) -> None:
+def test_a_journal_line_without_a_type_gets_the_unknown_type(event_type: Any) -> None:
     assert said(type=event_type)["event_type"] == "unknown"
     assert "unknown" not in KNOWN_TYPES
 
@@ -141,12 +141,12 @@ def test_a_line_without_a_type_is_kept_as_of_an_unknown_one(event_type: Any) -> 
         (None, None),
     ],
 )
-def test_a_time_is_read_or_left_out(text: Any, instant: datetime | None) -> None:
+def test_a_journal_line_time_is_parsed_or_left_out(text: Any, instant: datetime | None) -> None:
     assert said(timestamp=text)["timestamp"] == instant
 
 
 @given(st.datetimes(), st.integers(-14 * 60, 14 * 60))
-def test_every_time_with_a_zone_is_read_as_the_instant_that_it_is(local: datetime, minutes: int) -> None:
+def test_a_journal_line_time_with_a_zone_is_read_as_its_instant(local: datetime, minutes: int) -> None:
     instant = local.replace(tzinfo=timezone(timedelta(minutes=minutes)))
     try:
         expected = instant.astimezone(UTC)
@@ -165,7 +165,7 @@ def test_every_time_with_a_zone_is_read_as_the_instant_that_it_is(local: datetim
         ({"isSidechain": False, "parent_tool_use_id": "toolu_1"}, True),
     ],
 )
-def test_a_sidechain_is_told_by_either_kind_of_line(fields: dict[str, Any], sidechain: bool) -> None:
+def test_a_sidechain_is_recognised_in_both_kinds_of_journal_line(fields: dict[str, Any], sidechain: bool) -> None:
     assert said(**fields)["is_sidechain"] is sidechain
 
 
@@ -178,14 +178,14 @@ def test_a_sidechain_is_told_by_either_kind_of_line(fields: dict[str, Any], side
         ({"parentUuid": None}, None),
     ],
 )
-def test_the_parent_behind_a_compaction_is_what_was_compacted(fields: dict[str, Any], parent: str | None) -> None:
+def test_the_parent_of_a_compaction_line_is_the_compacted_line(fields: dict[str, Any], parent: str | None) -> None:
     assert said(**fields)["parent_uuid"] == parent
 
 
 # Keys
 
 
-def test_a_line_without_an_uuid_gets_a_key_from_its_source_and_its_content() -> None:
+def test_a_journal_line_without_a_uuid_gets_a_key_from_source_and_content() -> None:
     line = {"type": "mode", "mode": "plan", "sessionId": "7c1e4a52"}
     key = said(line)["event_uuid"]
     assert key.startswith("sha256:")
@@ -195,13 +195,13 @@ def test_a_line_without_an_uuid_gets_a_key_from_its_source_and_its_content() -> 
     assert said(line, sessionId="another")["event_uuid"] != key
 
 
-def test_the_same_line_of_two_files_has_two_keys() -> None:
+def test_a_journal_line_in_two_files_has_two_keys() -> None:
     one, two = (columns_of(NewEvent({"type": "summary"}, source)) for source in ("file-1", "file-2"))
     assert one["event_uuid"] != two["event_uuid"]
 
 
 @pytest.mark.parametrize("bad", [None, 5, True, ["u-2"], "", "  ", "a\x00b", "\ud800", "x" * 201], ids=ascii)
-def test_an_uuid_that_is_none_gives_way_to_a_key_from_the_content(bad: Any) -> None:
+def test_a_journal_line_with_an_invalid_uuid_gets_a_key_from_its_content(bad: Any) -> None:
     assert said(uuid=bad)["event_uuid"].startswith("sha256:")
 
 
@@ -217,26 +217,26 @@ COLUMN_OF = {
 
 @pytest.mark.parametrize("bad", [5, True, ["a"], {"a": 1}, "a\x00b", "\ud800"], ids=ascii)
 @pytest.mark.parametrize("field", COLUMN_OF)
-def test_what_a_column_cannot_take_is_left_out_of_it(field: str, bad: Any) -> None:
+def test_a_journal_value_its_column_cannot_hold_is_left_out(field: str, bad: Any) -> None:
     columns = said(**{field: bad})
     assert columns[COLUMN_OF[field]] is None
     assert field in columns["data"]
 
 
 @pytest.mark.parametrize("bad", [-1, True, 1.5, "12", None, 2**40 + 1, 2**70, [1]], ids=repr)
-def test_what_is_no_count_of_tokens_is_left_out(bad: Any) -> None:
+def test_an_invalid_token_count_of_a_journal_line_is_left_out(bad: Any) -> None:
     message = {**ASSISTANT["message"], "usage": {**ASSISTANT["message"]["usage"], "output_tokens": bad}}
     columns = said(message=message)
     assert (columns["output_tokens"], columns["input_tokens"]) == (None, 3)
 
 
 @pytest.mark.parametrize("message", [None, "text", 5, [], {}, {"usage": None}, {"usage": [1]}], ids=repr)
-def test_a_message_of_another_shape_has_no_tokens(message: Any) -> None:
+def test_a_journal_message_of_another_shape_has_no_tokens(message: Any) -> None:
     columns = said(message=message)
     assert (columns["message_id"], columns["model"], columns["output_tokens"]) == (None, None, None)
 
 
-def test_what_a_streamed_event_says_of_a_part_of_a_response_is_not_taken() -> None:
+def test_a_stream_event_of_a_partial_response_has_no_message_or_tokens() -> None:
     columns = said(
         {
             "type": "stream_event",
@@ -247,7 +247,7 @@ def test_what_a_streamed_event_says_of_a_part_of_a_response_is_not_taken() -> No
     assert (columns["message_id"], columns["output_tokens"]) == (None, None)
 
 
-def test_an_id_that_is_too_long_for_an_index_is_left_out() -> None:
+def test_a_journal_line_id_too_long_for_an_index_is_left_out() -> None:
     assert said(parentUuid="x" * 201)["parent_uuid"] is None
 
 
@@ -255,7 +255,7 @@ def test_an_id_that_is_too_long_for_an_index_is_left_out() -> None:
 
 
 @pytest.mark.parametrize("text", VERBATIM)
-def test_a_line_is_kept_as_it_came(text: str) -> None:
+def test_a_journal_line_is_kept_as_it_came(text: str) -> None:
     assert said(toolUseResult={text: [text]})["data"] == {**ASSISTANT, "toolUseResult": {text: [text]}}
 
 
@@ -276,7 +276,7 @@ def test_a_line_is_kept_as_it_came(text: str) -> None:
     ],
     ids=ascii,
 )
-def test_what_no_backend_can_hold_is_replaced_within_a_line(value: Any, kept: Any) -> None:
+def test_characters_no_backend_can_hold_are_replaced_in_a_journal_line(value: Any, kept: Any) -> None:
     assert said(toolUseResult=value)["data"] == {**ASSISTANT, "toolUseResult": kept}
 
 
@@ -288,14 +288,14 @@ anything = st.recursive(
 
 
 @given(st.dictionaries(st.sampled_from(sorted(ASSISTANT)) | st.text(st.characters()), anything, max_size=6))
-def test_no_json_object_is_refused_whatever_it_holds(line: dict[str, Any]) -> None:
+def test_any_json_object_is_accepted_as_a_journal_line(line: dict[str, Any]) -> None:
     columns = columns_of(NewEvent(line, source_session_id="file-1"))
     assert freeze(columns["data"]) == columns["data"]
     assert columns["event_type"]
 
 
 @given(st.dictionaries(st.text(), anything, max_size=6))
-def test_a_line_has_one_key_however_often_it_is_read(line: dict[str, Any]) -> None:
+def test_a_journal_line_has_one_key_however_often_it_is_read(line: dict[str, Any]) -> None:
     try:
         again = json.loads(json.dumps(line))
     except (ValueError, RecursionError):
@@ -308,7 +308,7 @@ def test_a_line_has_one_key_however_often_it_is_read(line: dict[str, Any]) -> No
 
 
 @pytest.mark.parametrize("line", [None, 5, "text", ["a"], b"{}", True], ids=repr)
-def test_a_line_that_is_no_object_is_refused(line: Any) -> None:
+def test_a_journal_line_that_is_not_an_object_is_refused(line: Any) -> None:
     with pytest.raises(InvalidInput, match="JSON object") as caught:
         columns_of(NewEvent(line))
     assert caught.value.field == "data"
@@ -322,31 +322,31 @@ def nested(levels: int) -> Any:
 
 
 @pytest.mark.parametrize("levels", [100, 5000, 100_000])
-def test_a_line_that_is_nested_too_deep_is_refused(levels: int) -> None:
+def test_a_journal_line_nested_too_deep_is_refused(levels: int) -> None:
     with pytest.raises(InvalidInput, match="nested too deep"):
         said(deep=nested(levels))
 
 
-def test_a_line_that_is_nested_as_deep_as_documents_may_be_is_kept() -> None:
+def test_a_journal_line_nested_as_deep_as_documents_may_be_is_kept() -> None:
     assert said(deep=nested(99))["data"]["deep"] == nested(99)
 
 
 @pytest.mark.parametrize("value", [{1, 2}, b"bytes", {1: "a"}, 10**5000], ids=["a set", "bytes", "a key", "digits"])
-def test_what_json_does_not_have_is_refused(value: Any) -> None:
+def test_a_journal_line_with_a_value_outside_json_is_refused(value: Any) -> None:
     with pytest.raises(InvalidInput) as caught:
         said(value=value)
     assert caught.value.field == "data"
 
 
 @pytest.mark.parametrize("fields", [{}, {"sessionId": ""}, {"sessionId": 5, "session_id": None}], ids=repr)
-def test_a_line_of_no_session_is_refused(fields: dict[str, Any]) -> None:
+def test_a_journal_line_without_a_source_session_is_refused(fields: dict[str, Any]) -> None:
     with pytest.raises(InvalidInput, match="names no session"):
         columns_of(NewEvent({"type": "summary", **fields}))
 
 
 @pytest.mark.parametrize("bad", BAD_IDS)
 @pytest.mark.parametrize("field", ["source_session_id", "session_id"])
-def test_a_session_that_is_none_is_refused(field: str, bad: Any) -> None:
+def test_an_invalid_session_of_a_journal_line_is_refused(field: str, bad: Any) -> None:
     given: dict[str, Any] = {field: bad}
     with pytest.raises(InvalidInput) as caught:
         columns_of(NewEvent(ASSISTANT, **given))
@@ -354,14 +354,14 @@ def test_a_session_that_is_none_is_refused(field: str, bad: Any) -> None:
 
 
 @pytest.mark.parametrize("bad", BAD_TEXTS)
-def test_a_project_name_that_is_none_is_refused(bad: Any) -> None:
+def test_an_invalid_project_name_of_a_journal_line_is_refused(bad: Any) -> None:
     with pytest.raises(InvalidInput) as caught:
         columns_of(NewEvent(ASSISTANT, project_name=bad))
     assert caught.value.field == "project_name"
 
 
 @pytest.mark.parametrize("bad", [-1, True, "1", 1.0, 2**63], ids=repr)
-def test_an_import_that_is_none_is_refused(bad: Any) -> None:
+def test_an_invalid_import_of_a_journal_line_is_refused(bad: Any) -> None:
     with pytest.raises(InvalidInput) as caught:
         columns_of(NewEvent(ASSISTANT, import_id=bad))
     assert caught.value.field == "import_id"
@@ -371,7 +371,7 @@ def test_an_import_that_is_none_is_refused(bad: Any) -> None:
 
 
 @given(st.dictionaries(st.sampled_from(sorted(ASSISTANT)) | st.text(st.characters()), anything, max_size=6))
-def test_a_line_as_text_has_the_same_columns(line: dict[str, Any]) -> None:
+def test_a_journal_line_given_as_text_has_the_same_columns(line: dict[str, Any]) -> None:
     columns = columns_of(NewEvent(line, source_session_id="file-1"))
     text = columns_of(NewEvent(line, source_session_id="file-1"), as_text=True)
     assert text == {**columns, "data": encode_text(columns["data"])}
@@ -383,7 +383,7 @@ def test_a_line_as_text_has_the_same_columns(line: dict[str, Any]) -> None:
 @example({"spelled out": "\\u0000"})
 @example({"great": 2**53})
 @example({"greatest": 2**64 - 1})
-def test_what_was_just_read_is_written_as_anything_else_or_looked_at_closer(line: dict[str, Any]) -> None:
+def test_the_text_of_a_parsed_journal_line_equals_its_encoding_or_is_none(line: dict[str, Any]) -> None:
     try:
         read = orjson.loads(json.dumps(line))
     except (ValueError, RecursionError):
@@ -393,7 +393,7 @@ def test_what_was_just_read_is_written_as_anything_else_or_looked_at_closer(line
 
 
 @pytest.mark.parametrize(("levels", "taken"), [(100, True), (101, False), (300, False)])
-def test_what_was_just_read_is_no_deeper_than_a_document_may_be(levels: int, taken: bool) -> None:
+def test_a_parsed_journal_line_nested_too_deep_has_no_text(levels: int, taken: bool) -> None:
     many = b"[" * 200 + b"]" * 200
     deep = orjson.loads(b'{"a":' * levels + b'"' + many + b'"' + b"}" * levels)
     wide = orjson.loads(b"[" + b"[]," * 200 + b"{}]")
@@ -406,7 +406,7 @@ def test_what_was_just_read_is_no_deeper_than_a_document_may_be(levels: int, tak
 @example("x" * 201)
 @example("\x7f")
 @example("é" * 101)
-def test_an_id_is_what_a_service_takes_for_one(value: Any) -> None:
+def test_a_journal_line_id_is_valid_if_a_service_accepts_it(value: Any) -> None:
     try:
         expected = require(Id, value, field="id")
     except InvalidInput:

@@ -33,7 +33,7 @@ def mixed(store: Store) -> Session:
 # Looking up
 
 
-def test_an_event_is_found_by_its_id(store: Store, other: Store) -> None:
+def test_a_journal_event_is_found_by_its_id(store: Store, other: Store) -> None:
     made = make(store, JournalEventFactory)
     assert made.id is not None
     assert other.query(journal.get, made.id) == made
@@ -45,20 +45,24 @@ def test_an_event_is_found_by_its_id(store: Store, other: Store) -> None:
 
 @pytest.mark.parametrize("bad", [None, -1, True, "1", 1.0, 2**63], ids=repr)
 @pytest.mark.parametrize("operation", [journal.get, journal.find, journal.thread])
-def test_what_is_no_id_of_an_event_is_refused(lasting_store: Store, operation: Callable[..., object], bad: Any) -> None:
+def test_a_journal_lookup_by_an_invalid_event_id_is_refused(
+    lasting_store: Store, operation: Callable[..., object], bad: Any
+) -> None:
     with pytest.raises(InvalidInput) as caught:
         lasting_store.query(operation, bad)
     assert caught.value.field == "event_id"
 
 
-def test_the_recent_are_of_all_sessions_and_of_none(store: Store, other: Store, agent: Session) -> None:
+def test_recent_journal_events_include_those_of_all_sessions_and_of_none(
+    store: Store, other: Store, agent: Session
+) -> None:
     store.run(journal.ingest, [line("a"), journal.NewEvent(line("b"), session_id=agent.id), line("c")])
     assert uuids(other.query(journal.recent)) == ["c", "b", "a"]
     assert uuids(other.query(journal.recent, 2)) == ["c", "b"]
 
 
 @pytest.mark.parametrize("limit", [0, 1001, True, "5"])
-def test_the_recent_mind_the_limit(lasting_store: Store, limit: Any) -> None:
+def test_recent_journal_events_honour_the_limit(lasting_store: Store, limit: Any) -> None:
     with pytest.raises(InvalidInput, match="limit"):
         lasting_store.query(journal.recent, limit)
 
@@ -82,25 +86,27 @@ def test_the_recent_mind_the_limit(lasting_store: Store, limit: Any) -> None:
     ],
     ids=str,
 )
-def test_a_session_s_events_are_filtered(store: Store, mixed: Session, filters: dict[str, Any], found: str) -> None:
+def test_journal_events_of_a_session_can_be_filtered(
+    store: Store, mixed: Session, filters: dict[str, Any], found: str
+) -> None:
     assert everything(store, mixed, **filters) == list(found)
     assert everything(store, mixed, **filters, newest_first=True) == list(reversed(found))
     assert everything(store, mixed, **filters, page_size=1) == list(found)
 
 
-def test_a_session_that_is_not_there_has_no_events(lasting_store: Store) -> None:
+def test_a_missing_session_has_no_journal_events(lasting_store: Store) -> None:
     assert lasting_store.query(journal.for_session, "nowhere").items == []
     assert lasting_store.query(journal.count, "nowhere") == 0
     assert lasting_store.query(journal.source_sessions_of, "nowhere") == []
     assert lasting_store.query(journal.latest_source_session, "nowhere") is None
 
 
-def test_events_are_counted(store: Store, mixed: Session) -> None:
+def test_journal_events_are_counted(store: Store, mixed: Session) -> None:
     assert store.query(journal.count, mixed.id) == 5
     assert store.query(journal.count, mixed.id, event_type="assistant") == 2
 
 
-def test_a_range_that_runs_backwards_is_refused(lasting_store: Store) -> None:
+def test_a_backwards_range_of_journal_events_is_refused(lasting_store: Store) -> None:
     with pytest.raises(InvalidInput) as caught:
         lasting_store.query(journal.for_session, "any", since=EPOCH, until=EPOCH - timedelta(seconds=1))
     assert caught.value.field == "until"
@@ -108,7 +114,7 @@ def test_a_range_that_runs_backwards_is_refused(lasting_store: Store) -> None:
 
 @pytest.mark.parametrize("bad", cases(naive=datetime(2026, 1, 1), text="2026-01-01", number=5))  # noqa: DTZ001
 @pytest.mark.parametrize("field", ["since", "until"])
-def test_a_time_that_is_none_is_refused(lasting_store: Store, field: str, bad: Any) -> None:
+def test_an_invalid_time_in_a_journal_filter_is_refused(lasting_store: Store, field: str, bad: Any) -> None:
     filters: dict[str, Any] = {field: bad}
     operations: list[Any] = [lambda uow, **given: journal.for_session(uow, "any", **given), journal.usage]
     for operation in operations:
@@ -119,14 +125,16 @@ def test_a_time_that_is_none_is_refused(lasting_store: Store, field: str, bad: A
 
 @pytest.mark.parametrize("bad", [case for case in BAD_NAMES if case.id != "nothing"])
 @pytest.mark.parametrize("operation", [journal.for_session, journal.count])
-def test_a_type_that_is_none_is_refused(lasting_store: Store, operation: Callable[..., object], bad: Any) -> None:
+def test_an_invalid_type_in_a_journal_filter_is_refused(
+    lasting_store: Store, operation: Callable[..., object], bad: Any
+) -> None:
     with pytest.raises(InvalidInput) as caught:
         lasting_store.query(operation, "any", event_type=bad)
     assert caught.value.field == "event_type"
 
 
 @pytest.mark.parametrize("bad", [case for case in BAD_BOOLEANS if case.id != "nothing"])
-def test_a_side_that_is_none_is_refused(lasting_store: Store, bad: Any) -> None:
+def test_an_invalid_sidechain_flag_in_a_journal_filter_is_refused(lasting_store: Store, bad: Any) -> None:
     with pytest.raises(InvalidInput) as caught:
         lasting_store.query(journal.for_session, "any", sidechain=bad)
     assert caught.value.field == "sidechain"
@@ -145,7 +153,7 @@ def test_a_side_that_is_none_is_refused(lasting_store: Store, bad: Any) -> None:
     ],
     ids=["for_session", "count", "source_sessions_of", "latest_source_session", "associate", "usage"],
 )
-def test_what_is_no_id_of_a_session_is_refused(
+def test_a_journal_lookup_by_an_invalid_session_id_is_refused(
     lasting_store: Store, operation: Callable[..., object], bad: Any
 ) -> None:
     with pytest.raises(InvalidInput) as caught:
@@ -171,7 +179,7 @@ filters_of_any_kind = st.fixed_dictionaries(
     filters=filters_of_any_kind,
     page_size=st.integers(1, 5),
 )
-def test_pages_of_any_size_and_filter_are_the_whole_list(
+def test_journal_pages_of_any_size_and_filter_rebuild_the_whole_list(
     lasting_store: Store, events: list[tuple[str, bool, Any]], filters: dict[str, Any], page_size: int
 ) -> None:
     session = make(lasting_store, SessionFactory)
@@ -198,7 +206,7 @@ def chosen(rows: list[Any], *, newest_first: bool = False, **filters: Any) -> li
 # Source sessions
 
 
-def test_source_sessions_come_in_the_order_of_their_first_event(store: Store, other: Store, agent: Session) -> None:
+def test_source_sessions_are_sorted_by_their_first_journal_event(store: Store, other: Store, agent: Session) -> None:
     for source in ("z", "a", "m", "z", "a"):
         make(store, JournalEventFactory, session_id=agent.id, source_session_id=source)
     make(store, JournalEventFactory, source_session_id="of another session")
@@ -252,7 +260,7 @@ PLANS: dict[str, tuple[Callable[..., Any], set[str]]] = {
 
 
 @pytest.mark.parametrize(("lookup", "indexes"), PLANS.values(), ids=PLANS)
-def test_it_goes_by_the_index_that_leads_to_it(
+def test_each_journal_lookup_uses_its_index(
     lasting_store: Store, busy: str, lookup: Callable[..., Any], indexes: set[str]
 ) -> None:
     with recorded(lasting_store) as sent:
@@ -268,7 +276,7 @@ def test_usage_of_a_workspace_reads_only_the_messages_of_its_sessions(lasting_st
     assert "ix_journal_events_of_messages" in indexes_of(lasting_store, statement)
 
 
-def test_a_thread_is_climbed_by_the_key_of_lines(lasting_store: Store, busy: str) -> None:
+def test_a_journal_thread_is_climbed_by_the_index_of_line_keys(lasting_store: Store, busy: str) -> None:
     last = lasting_store.query(journal.for_session, busy, limit=1, newest_first=True).items[0]
     assert last.id is not None
     assert len(lasting_store.query(journal.thread, last.id)) == 100

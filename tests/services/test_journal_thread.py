@@ -32,45 +32,45 @@ def threaded(store: Store, event: JournalEvent) -> list[str]:
     return [each.event_uuid for each in store.query(journal.thread, event.id)]
 
 
-def test_an_event_without_a_parent_is_its_own_thread(store: Store, other: Store) -> None:
+def test_a_journal_event_without_a_parent_is_its_own_thread(store: Store, other: Store) -> None:
     (alone,) = chain(store, ("a", None))
     assert alone.id is not None
     assert other.query(journal.thread, alone.id) == [alone]
 
 
-def test_a_thread_begins_with_the_first_and_ends_with_the_event(store: Store, other: Store) -> None:
+def test_a_journal_thread_ends_with_the_event_asked_for(store: Store, other: Store) -> None:
     events = chain(store, ("a", None), ("b", "a"), ("c", "b"), ("d", "c"))
     assert [threaded(other, event) for event in events] == [["a"], ["a", "b"], ["a", "b", "c"], ["a", "b", "c", "d"]]
 
 
-def test_a_thread_goes_by_parents_and_not_by_the_order_of_lines(store: Store) -> None:
+def test_a_journal_thread_follows_parents_not_line_order(store: Store) -> None:
     last, *_ = chain(store, ("d", "c"), ("b", "a"), ("a", None), ("c", "b"))
     assert threaded(store, last) == ["a", "b", "c", "d"]
 
 
-def test_branches_beside_a_thread_are_no_part_of_it(store: Store) -> None:
+def test_a_journal_thread_leaves_out_side_branches(store: Store) -> None:
     *_, last = chain(store, ("a", None), ("b", "a"), ("b2", "a"), ("c2", "b2"), ("c", "b"))
     assert threaded(store, last) == ["a", "b", "c"]
 
 
-def test_a_thread_begins_where_a_parent_is_not_there(store: Store) -> None:
+def test_a_journal_thread_begins_where_a_parent_is_missing(store: Store) -> None:
     *_, last = chain(store, ("b", "gone"), ("c", "b"))
     assert threaded(store, last) == ["b", "c"]
 
 
-def test_a_thread_stays_within_its_source_session(store: Store) -> None:
+def test_a_journal_thread_stays_within_its_source_session(store: Store) -> None:
     chain(store, ("a", None), ("b", "a"), ("c", "b"), source="the one that was forked")
     *_, last = chain(store, ("b", "a"), ("c", "b"), source="the fork")
     assert threaded(store, last) == ["b", "c"]
 
 
 @pytest.mark.parametrize("pairs", [[("a", "a")], [("a", "b"), ("b", "a")], [("a", "c"), ("b", "a"), ("c", "b")]])
-def test_events_that_are_each_other_s_parents_come_once(store: Store, pairs: list[tuple[str, str]]) -> None:
+def test_a_journal_thread_with_a_cycle_lists_each_event_once(store: Store, pairs: list[tuple[str, str]]) -> None:
     *_, last = chain(store, *pairs)
     assert threaded(store, last) == [uuid for uuid, _ in pairs]
 
 
-def test_a_thread_goes_on_behind_a_compaction(store: Store) -> None:
+def test_a_journal_thread_continues_behind_a_compaction(store: Store) -> None:
     lines: list[dict[str, Any]] = [
         {"type": "user", "uuid": "a", "parentUuid": None, "sessionId": "s"},
         {"type": "system", "uuid": "b", "parentUuid": None, "logicalParentUuid": "a", "sessionId": "s"},
@@ -80,7 +80,7 @@ def test_a_thread_goes_on_behind_a_compaction(store: Store) -> None:
     assert threaded(store, store.query(journal.recent, 1)[0]) == ["a", "b", "c"]
 
 
-def test_a_thread_of_thousands_is_one_statement(store: Store, size: Size) -> None:
+def test_a_journal_thread_of_thousands_is_one_statement(store: Store, size: Size) -> None:
     length = size(1_500, 3_000)
     session_id = make(store, SessionFactory).id
     parents = [None, *(f"u-{n}" for n in range(length - 1))]
@@ -95,13 +95,13 @@ def test_a_thread_of_thousands_is_one_statement(store: Store, size: Size) -> Non
     assert len(sent) == 1
 
 
-def test_there_is_no_thread_of_an_event_that_is_not_there(lasting_store: Store) -> None:
+def test_the_thread_of_a_missing_journal_event_is_not_found(lasting_store: Store) -> None:
     with pytest.raises(NotFound, match="journal event"):
         lasting_store.query(journal.thread, 2**62)
 
 
 @given(st.lists(st.none() | st.integers(0, 9), min_size=1, max_size=10))
-def test_a_thread_is_what_following_parents_one_by_one_gives(lasting_store: Store, parents: list[int | None]) -> None:
+def test_a_journal_thread_equals_following_parents_one_by_one(lasting_store: Store, parents: list[int | None]) -> None:
     def climbed(at: int | None) -> list[str]:
         upward: list[str] = []
         while at is not None and at < len(parents) and f"u-{at}" not in upward:
@@ -115,7 +115,7 @@ def test_a_thread_is_what_following_parents_one_by_one_gives(lasting_store: Stor
 
 
 @needs_shared_data
-def test_a_real_thread_goes_back_beyond_the_compaction(store: Store) -> None:
+def test_a_real_journal_thread_goes_back_beyond_the_compaction(store: Store) -> None:
     path = CLAUDE_CODE / "entire__a6-e4c2a0fbd1-0__full.jsonl"
     lines = [json.loads(text) for text in path.read_text(encoding="utf-8").splitlines()]
     store.run(journal.ingest, [journal.NewEvent(line, source_session_id=path.stem) for line in lines])

@@ -62,59 +62,59 @@ def one(tokens: tuple[int, ...] = (1, 2, 3, 4), *, responses: int = 1, model: st
 # Once
 
 
-def test_nothing_was_used_where_nothing_was_done(store: Store) -> None:
+def test_usage_of_an_empty_journal_is_empty(store: Store) -> None:
     assert store.query(journal.usage) == []
 
 
-def test_lines_of_one_response_are_one(store: Store) -> None:
+def test_usage_counts_lines_of_one_response_once(store: Store) -> None:
     assert used(store, *[response()] * 3) == [one()]
 
 
-def test_what_grows_while_a_response_comes_in_counts_at_its_greatest(store: Store) -> None:
+def test_usage_takes_the_greatest_token_counts_of_a_growing_response(store: Store) -> None:
     lines = [response(tokens=(1, 2, 0, 4)), response(tokens=(1, 250, None, 4)), response(tokens=(0, 30, 9, None))]
     assert used(store, *lines) == [one((1, 250, 9, 4))]
 
 
-def test_a_fork_repeats_what_was_counted(store: Store) -> None:
+def test_usage_counts_responses_repeated_by_a_fork_once(store: Store) -> None:
     assert used(store, response(source="source-1"), response(source="source-2")) == [one()]
 
 
-def test_a_sidechain_repeats_what_was_counted(store: Store) -> None:
+def test_usage_counts_responses_repeated_by_a_sidechain_once(store: Store) -> None:
     assert used(store, response(), response(isSidechain=True)) == [one()]
 
 
-def test_two_messages_are_two(store: Store) -> None:
+def test_usage_counts_two_messages_as_two(store: Store) -> None:
     assert used(store, response("msg_1"), response("msg_2")) == [one((2, 4, 6, 8), responses=2)]
 
 
-def test_two_requests_for_one_message_are_two(store: Store) -> None:
+def test_usage_counts_two_requests_for_one_message_as_two(store: Store) -> None:
     assert used(store, response(request_id="req_1"), response(request_id="req_2")) == [one((2, 4, 6, 8), responses=2)]
 
 
-def test_without_a_request_a_message_is_one_within_its_source_session(store: Store) -> None:
+def test_usage_counts_a_message_without_a_request_once_per_source_session(store: Store) -> None:
     lines = [response(request_id=None), response(request_id=None), response(request_id=None, source="source-2")]
     assert used(store, *lines) == [one((2, 4, 6, 8), responses=2)]
 
 
-def test_a_line_without_a_request_goes_with_those_of_its_message_that_have_one(store: Store) -> None:
+def test_usage_joins_lines_without_a_request_to_those_of_their_message(store: Store) -> None:
     assert used(store, response(request_id=None, tokens=(1, 9, 3, 4)), response()) == [one((1, 9, 3, 4))]
 
 
-def test_lines_of_another_source_do_not_lend_their_request(store: Store) -> None:
+def test_usage_does_not_borrow_the_request_of_another_source(store: Store) -> None:
     assert used(store, response(request_id=None), response(source="source-2")) == [one((2, 4, 6, 8), responses=2)]
 
 
-def test_a_stream_and_a_transcript_of_one_session_count_once(store: Store) -> None:
+def test_usage_counts_a_stream_and_transcript_of_one_session_once(store: Store) -> None:
     streamed = {**response(request_id=None, at=None), "session_id": "source-1"}
     del streamed["sessionId"]
     assert used(store, streamed, response()) == [one()]
 
 
-def test_lines_without_a_message_count_for_nothing(store: Store) -> None:
+def test_usage_ignores_lines_without_a_message(store: Store) -> None:
     assert used(store, response(None), {"type": "user", "sessionId": "source-1"}) == []
 
 
-def test_partial_messages_of_a_stream_count_for_nothing(store: Store) -> None:
+def test_usage_ignores_partial_messages_of_a_stream(store: Store) -> None:
     partial = {"type": "stream_event", "session_id": "source-1", "event": response()}
     assert used(store, partial) == []
 
@@ -122,7 +122,7 @@ def test_partial_messages_of_a_stream_count_for_nothing(store: Store) -> None:
 # By day and model
 
 
-def test_usage_is_told_by_day_and_model_in_their_order(store: Store) -> None:
+def test_usage_is_sorted_by_day_and_model(store: Store) -> None:
     day = timedelta(days=1)
     lines = [
         response("msg_1", at=NOON + day, model="b"),
@@ -141,22 +141,22 @@ def test_usage_is_told_by_day_and_model_in_their_order(store: Store) -> None:
     ]
 
 
-def test_a_response_belongs_to_the_day_on_which_it_began_in_utc(store: Store) -> None:
+def test_usage_dates_a_response_by_its_first_line_in_utc(store: Store) -> None:
     begun = datetime.fromisoformat("2026-01-11T01:30:00+02:00")
     lines = [response(at=begun + timedelta(hours=1)), response(at=begun)]
     assert used(store, *lines) == [one()]
 
 
-def test_models_that_used_no_tokens_are_left_out(store: Store) -> None:
+def test_usage_leaves_out_models_without_tokens(store: Store) -> None:
     synthetic = response("msg_2", (0, 0, None, None), request_id=None, model="<synthetic>")
     assert used(store, response(), synthetic) == [one()]
 
 
-def test_all_tokens_together_are_the_sum_of_their_kinds() -> None:
+def test_total_tokens_of_usage_are_the_sum_of_their_kinds() -> None:
     assert one((1, 20, 300, 4000)).total_tokens == 4321
 
 
-def test_more_tokens_than_an_integer_of_64_bits_counts_are_no_error(store: Store) -> None:
+def test_usage_may_exceed_64_bit_integers(store: Store) -> None:
     lines = [response(f"msg_{number}", (2**40,) * 4) for number in range(3)]
     (found,) = used(store, *lines, response("msg_x", (2**63, 2**62, 1, 1)))
     assert found.input_tokens == 3 * 2**40
@@ -180,32 +180,32 @@ def belonging(store: Store) -> tuple[Session, Session]:
     return first, second
 
 
-def test_usage_of_a_session_is_of_its_events(store: Store, belonging: tuple[Session, Session]) -> None:
+def test_usage_of_a_session_counts_only_its_events(store: Store, belonging: tuple[Session, Session]) -> None:
     for session in belonging:
         assert store.query(journal.usage, session_id=session.id) == [one()]
     assert store.query(journal.usage) == [one((3, 6, 9, 12), responses=3)]
 
 
-def test_usage_of_a_workspace_is_of_its_sessions(store: Store, belonging: tuple[Session, Session]) -> None:
+def test_usage_of_a_workspace_counts_only_its_sessions(store: Store, belonging: tuple[Session, Session]) -> None:
     first, second = belonging
     assert store.query(journal.usage, workspace_id=first.workspace_id) == [one()]
     assert store.query(journal.usage, workspace_id=first.workspace_id, session_id=first.id) == [one()]
     assert store.query(journal.usage, workspace_id=first.workspace_id, session_id=second.id) == []
 
 
-def test_of_what_is_not_there_nothing_was_used(lasting_store: Store) -> None:
+def test_usage_of_a_missing_session_or_workspace_is_empty(lasting_store: Store) -> None:
     assert lasting_store.query(journal.usage, session_id="nowhere") == []
     assert lasting_store.query(journal.usage, workspace_id="nowhere") == []
 
 
 @pytest.mark.parametrize("bad", BAD_IDS)
-def test_what_is_no_id_of_a_workspace_is_refused(lasting_store: Store, bad: Any) -> None:
+def test_usage_of_an_invalid_workspace_id_is_refused(lasting_store: Store, bad: Any) -> None:
     with pytest.raises(InvalidInput) as caught:
         lasting_store.query(journal.usage, workspace_id=bad)
     assert caught.value.field == "workspace_id"
 
 
-def test_a_range_that_runs_backwards_is_refused(lasting_store: Store) -> None:
+def test_usage_of_a_backwards_range_is_refused(lasting_store: Store) -> None:
     with pytest.raises(InvalidInput) as caught:
         lasting_store.query(journal.usage, since=NOON, until=NOON - timedelta(seconds=1))
     assert caught.value.field == "until"
@@ -223,14 +223,14 @@ def test_a_range_that_runs_backwards_is_refused(lasting_store: Store) -> None:
         (datetime.min.replace(tzinfo=UTC), datetime.max.replace(tzinfo=UTC), True),
     ],
 )
-def test_a_response_counts_with_all_its_lines_where_it_began(
+def test_usage_counts_all_lines_of_a_response_where_it_began(
     store: Store, since: datetime | None, until: datetime | None, counted: bool
 ) -> None:
     lines = [response(), response(at=NOON + timedelta(hours=2), tokens=(1, 250, 3, 4))]
     assert used(store, *lines, since=since, until=until) == ([one((1, 250, 3, 4))] if counted else [])
 
 
-def test_lines_without_a_time_are_in_no_range(store: Store) -> None:
+def test_usage_of_a_range_leaves_out_lines_without_a_time(store: Store) -> None:
     assert used(store, response(at=None), since=datetime.min.replace(tzinfo=UTC)) == []
 
 
@@ -239,7 +239,7 @@ parts = st.tuples(st.sampled_from(["msg_1", "msg_2", "msg_3"]), hours, st.intege
 
 
 @given(begun=st.lists(parts, max_size=10), at=hours)
-def test_the_usage_before_and_since_a_moment_is_all_of_it(
+def test_usage_before_and_since_a_moment_adds_up_to_the_total(
     lasting_store: Store, begun: list[tuple[str, int, int, str]], at: int
 ) -> None:
     session = make(lasting_store, SessionFactory)
@@ -320,7 +320,7 @@ def totals(found: list[Usage]) -> dict[str, int]:
 
 @needs_shared_data
 @pytest.mark.parametrize("path", transcripts(), ids=lambda path: path.stem)
-def test_usage_of_a_real_transcript_is_what_others_count(lasting_store: Store, path: Path) -> None:
+def test_usage_of_a_real_transcript_matches_other_tools(lasting_store: Store, path: Path) -> None:
     facts = json.loads(FACTS.read_text(encoding="utf-8"))[f"claude-code/{path.name}"]
     with suppress(UndoneError), lasting_store.begin() as uow:
         key = SessionFactory.create(uow=uow).id
@@ -344,9 +344,7 @@ def test_usage_of_all_real_transcripts_together_is_counted_once(store: Store) ->
     assert sum(each.unknown for each in first) == 1  # a line of the hand-made file has no type
 
 
-def test_a_line_without_a_time_counts_with_the_response_that_it_is_of(
-    lasting_store: Store, lasting_jam: Session
-) -> None:
+def test_usage_counts_a_line_without_a_time_with_its_response(lasting_store: Store, lasting_jam: Session) -> None:
     stream = response(tokens=(1, 900, 3, 4), message_id="msg_of_a_stream", at=None, source="stream")
     timed = response(message_id="msg_of_a_stream", source="stream")
     lines = [NewEvent(each, session_id=lasting_jam.id) for each in (timed, stream)]
@@ -358,7 +356,7 @@ def test_a_line_without_a_time_counts_with_the_response_that_it_is_of(
 
 
 @pytest.mark.parametrize(("by", "rows"), [("day", 2), ("model", 2)])
-def test_usage_is_added_up_by_day_or_by_model(by: Any, rows: int) -> None:
+def test_add_up_sums_usage_by_day_or_by_model(by: Any, rows: int) -> None:
     days = [NOON.date(), NOON.date() + timedelta(days=1)]
     found = [Usage(day, model, 1, 1, 2, 3, 4) for day in days for model in ("opus", "haiku")]
     added = journal.add_up(found, by)

@@ -30,7 +30,9 @@ def test_a_new_marker_is_read_back_as_it_was_made(store: Store, other: Store, ja
     assert columns_of(other.query(markers.get, added.id)) == columns_of(added)
 
 
-def test_a_new_marker_has_what_it_was_given(store: Store, other: Store, jam: Session, clock: SettableClock) -> None:
+def test_a_new_marker_has_the_values_it_was_given(
+    store: Store, other: Store, jam: Session, clock: SettableClock
+) -> None:
     found = other.query(markers.get, store.run(markers.add, jam.id, 16.5, "chorus").id)
     assert (found.session_id, found.beat, found.name) == (jam.id, 16.5, "chorus")
     assert (found.metadata_, found.created_at) == (None, clock.instant)
@@ -47,12 +49,12 @@ def test_a_new_marker_has_what_it_was_given(store: Store, other: Store, jam: Ses
     ],
     ids=["empty", "flat", "nested", "odd keys", "a mapping proxy"],
 )
-def test_metadata_is_kept(lasting_store: Store, lasting_jam: Session, metadata: dict[str, Any]) -> None:
+def test_marker_metadata_is_kept(lasting_store: Store, lasting_jam: Session, metadata: dict[str, Any]) -> None:
     added = lasting_store.run(markers.add, lasting_jam.id, 0, "chorus", metadata=metadata)
     assert lasting_store.query(markers.get, added.id).metadata_ == metadata
 
 
-def test_metadata_that_was_edited_afterwards_is_not_what_is_stored(store: Store, other: Store, jam: Session) -> None:
+def test_marker_metadata_edited_afterwards_is_not_stored(store: Store, other: Store, jam: Session) -> None:
     metadata = {"sections": ["verse"]}
     with store.begin() as uow:
         added = markers.add(uow, jam.id, 0, "chorus", metadata=metadata)
@@ -61,44 +63,44 @@ def test_metadata_that_was_edited_afterwards_is_not_what_is_stored(store: Store,
 
 
 @pytest.mark.parametrize("beat", [0, 0.0, 5e-324, 1 / 3, 2**53, 1.7976931348623157e308], ids=str)
-def test_any_finite_beat_from_zero_is_kept(lasting_store: Store, lasting_jam: Session, beat: float) -> None:
+def test_any_finite_beat_of_a_marker_from_zero_is_kept(lasting_store: Store, lasting_jam: Session, beat: float) -> None:
     added = lasting_store.run(markers.add, lasting_jam.id, beat, "chorus")
     assert lasting_store.query(markers.get, added.id).beat == beat
 
 
 @pytest.mark.parametrize("text", VERBATIM)
-def test_names_are_kept_as_they_are(lasting_store: Store, lasting_jam: Session, text: str) -> None:
+def test_marker_names_are_kept_verbatim(lasting_store: Store, lasting_jam: Session, text: str) -> None:
     added = lasting_store.run(markers.add, lasting_jam.id, 0, text)
     assert lasting_store.query(markers.get, added.id).name == text
 
 
-def test_an_id_brought_along_is_kept(store: Store, other: Store, jam: Session) -> None:
+def test_a_given_marker_id_is_kept(store: Store, other: Store, jam: Session) -> None:
     store.run(markers.add, jam.id, 16, "chorus", marker_id="first-chorus")
     assert other.query(markers.get, "first-chorus").name == "chorus"
 
 
-def test_an_id_that_is_taken_is_refused_by_name(store: Store, jam: Session) -> None:
+def test_the_error_for_a_taken_marker_id_names_it(store: Store, jam: Session) -> None:
     taken = make(store, MarkerFactory)
     with pytest.raises(AlreadyExists) as caught:
         store.run(markers.add, jam.id, 16, "chorus", marker_id=taken.id)
     assert (caught.value.entity, caught.value.key) == ("marker", taken.id)
 
 
-def test_a_name_may_come_back(store: Store, other: Store, jam: Session) -> None:
+def test_a_marker_name_may_be_repeated(store: Store, other: Store, jam: Session) -> None:
     for beat in (16, 48, 48):
         store.run(markers.add, jam.id, beat, "chorus")
     assert beats_of(other.query(markers.page, jam.id).items) == [16.0, 48.0, 48.0]
 
 
 @pytest.mark.parametrize("beat", BAD_BEATS)
-def test_a_beat_that_is_none_is_refused(lasting_store: Store, lasting_jam: Session, beat: Any) -> None:
+def test_an_invalid_marker_beat_is_refused(lasting_store: Store, lasting_jam: Session, beat: Any) -> None:
     with pytest.raises(InvalidInput) as caught:
         lasting_store.run(markers.add, lasting_jam.id, beat, "chorus")
     assert caught.value.field == "beat"
 
 
 @pytest.mark.parametrize("name", BAD_NAMES)
-def test_a_name_that_is_none_is_refused(lasting_store: Store, lasting_jam: Session, name: Any) -> None:
+def test_an_invalid_marker_name_is_refused(lasting_store: Store, lasting_jam: Session, name: Any) -> None:
     with pytest.raises(InvalidInput) as caught:
         lasting_store.run(markers.add, lasting_jam.id, 0, name)
     assert caught.value.field == "name"
@@ -108,12 +110,14 @@ def test_a_name_that_is_none_is_refused(lasting_store: Store, lasting_jam: Sessi
     "metadata",
     cases(a_list=[1], text="{}", a_number=1, nan={"x": float("nan")}, a_set={"x": {1}}, a_number_for_a_key={1: "x"}),
 )
-def test_metadata_that_is_no_object_is_refused(lasting_store: Store, lasting_jam: Session, metadata: Any) -> None:
+def test_marker_metadata_that_is_not_an_object_is_refused(
+    lasting_store: Store, lasting_jam: Session, metadata: Any
+) -> None:
     with pytest.raises(InvalidInput):
         lasting_store.run(markers.add, lasting_jam.id, 0, "chorus", metadata=metadata)
 
 
-def test_an_error_names_the_argument_not_the_attribute(lasting_store: Store, lasting_jam: Session) -> None:
+def test_a_marker_error_names_the_argument_not_the_attribute(lasting_store: Store, lasting_jam: Session) -> None:
     # SQLAlchemy keeps the attribute "metadata" for itself; whoever calls does not know.
     with pytest.raises(InvalidInput, match=r"^metadata: ") as caught:
         lasting_store.run(markers.add, lasting_jam.id, 0, "chorus", metadata="{}")  # type: ignore[arg-type]
@@ -123,7 +127,7 @@ def test_an_error_names_the_argument_not_the_attribute(lasting_store: Store, las
 # Add many
 
 
-def test_many_markers_are_all_there(store: Store, other: Store, jam: Session) -> None:
+def test_add_many_adds_all_markers(store: Store, other: Store, jam: Session) -> None:
     new = [markers.NewMarker(beat, f"at {beat}", {"n": beat}) for beat in range(100)]
     added = store.run(markers.add_many, jam.id, new)
     assert [(marker.beat, marker.name, marker.metadata_) for marker in added] == [
@@ -132,12 +136,12 @@ def test_many_markers_are_all_there(store: Store, other: Store, jam: Session) ->
     assert other.query(markers.page, jam.id, limit=1000).items == added
 
 
-def test_many_markers_come_from_any_iterable(store: Store, other: Store, jam: Session) -> None:
+def test_add_many_takes_markers_from_any_iterable(store: Store, other: Store, jam: Session) -> None:
     store.run(markers.add_many, jam.id, (markers.NewMarker(beat, "bar") for beat in (8, 0, 4)))
     assert beats_of(other.query(markers.page, jam.id).items) == [0.0, 4.0, 8.0]
 
 
-def test_of_many_markers_with_a_bad_one_none_is_added(store: Store, other: Store, jam: Session) -> None:
+def test_add_many_adds_no_marker_if_one_is_bad(store: Store, other: Store, jam: Session) -> None:
     with store.begin() as uow, pytest.raises(InvalidInput):
         markers.add_many(uow, jam.id, [markers.NewMarker(0, "intro"), markers.NewMarker(-1, "before")])
     assert other.query(markers.page, jam.id).items == []
@@ -152,7 +156,7 @@ def test_of_many_markers_with_a_bad_one_none_is_added(store: Store, other: Store
     ],
     ids=["add", "add_many", "add_many of none"],
 )
-def test_a_marker_of_a_session_that_is_not_there_is_refused(lasting_store: Store, add: Callable[..., object]) -> None:
+def test_a_marker_of_a_missing_session_is_refused(lasting_store: Store, add: Callable[..., object]) -> None:
     with pytest.raises(NotFound, match="nowhere"):
         lasting_store.run(add)
 
@@ -160,19 +164,19 @@ def test_a_marker_of_a_session_that_is_not_there_is_refused(lasting_store: Store
 # Get and find
 
 
-def test_getting_a_marker_that_is_not_there_names_it(lasting_store: Store) -> None:
+def test_getting_a_missing_marker_names_it(lasting_store: Store) -> None:
     with pytest.raises(NotFound) as caught:
         lasting_store.query(markers.get, "nowhere")
     assert (caught.value.entity, caught.value.key) == ("marker", "nowhere")
 
 
-def test_finding_a_marker_that_is_not_there_gives_nothing(lasting_store: Store) -> None:
+def test_finding_a_missing_marker_returns_none(lasting_store: Store) -> None:
     assert lasting_store.query(markers.find, "nowhere") is None
 
 
 @pytest.mark.parametrize("operation", [markers.get, markers.find, markers.delete])
 @pytest.mark.parametrize("marker_id", BAD_IDS)
-def test_looking_up_what_is_no_id_is_refused(
+def test_a_marker_lookup_by_an_invalid_id_is_refused(
     lasting_store: Store, operation: Callable[..., object], marker_id: Any
 ) -> None:
     with pytest.raises(InvalidInput) as caught:
@@ -183,7 +187,7 @@ def test_looking_up_what_is_no_id_is_refused(
 # Page
 
 
-def test_markers_are_paged_by_beat_not_by_making_ties_by_id(store: Store, other: Store, jam: Session) -> None:
+def test_markers_are_paged_by_beat_then_id(store: Store, other: Store, jam: Session) -> None:
     make(store, MarkerFactory)
     made = make_many(
         store, MarkerFactory, *[{"beat": beat} for beat in (100.0, 16.0, 9.0, 16.0, 0.0)], session_id=jam.id
@@ -191,7 +195,7 @@ def test_markers_are_paged_by_beat_not_by_making_ties_by_id(store: Store, other:
     assert other.query(markers.page, jam.id).items == sorted(made, key=lambda marker: (marker.beat, marker.id))
 
 
-def test_pages_of_markers_lead_on_and_back(store: Store, other: Store, jam: Session) -> None:
+def test_pages_of_markers_go_forward_and_back(store: Store, other: Store, jam: Session) -> None:
     make_many(store, MarkerFactory, *[{"beat": beat} for beat in (0.0, 1.0, 1.0, 2.0, 3.0)], session_id=jam.id)
     first = other.query(markers.page, jam.id, limit=2)
     second = other.query(markers.page, jam.id, limit=2, cursor=first.next_cursor)
@@ -224,7 +228,7 @@ def test_a_page_of_markers_takes_one_statement_however_many_there_are(store: Sto
         ((0, 0), []),
     ],
 )
-def test_a_range_holds_its_first_beat_and_not_its_last(
+def test_a_range_of_markers_includes_its_first_beat_but_not_its_last(
     store: Store, other: Store, jam: Session, edges: tuple[float, float], expected: list[float]
 ) -> None:
     make_many(store, MarkerFactory, *[{"beat": beat} for beat in (32.5, 0.0, 32.0, 16.0)], session_id=jam.id)
@@ -232,7 +236,7 @@ def test_a_range_holds_its_first_beat_and_not_its_last(
 
 
 @given(beats=st.lists(st.floats(0, 100), max_size=10), cuts=st.lists(st.floats(0, 100), min_size=1, max_size=5))
-def test_ranges_that_meet_share_no_marker_and_miss_none(
+def test_adjacent_ranges_of_markers_neither_share_nor_miss_one(
     lasting_store: Store, beats: list[float], cuts: list[float]
 ) -> None:
     session = make(lasting_store, SessionFactory)
@@ -247,7 +251,7 @@ def test_ranges_that_meet_share_no_marker_and_miss_none(
     assert found == sorted(beats)
 
 
-def test_ranges_come_in_pages(store: Store, other: Store, jam: Session) -> None:
+def test_a_range_of_markers_is_paged(store: Store, other: Store, jam: Session) -> None:
     make_many(store, MarkerFactory, *[{"beat": float(beat)} for beat in range(8)], session_id=jam.id)
     first = other.query(markers.between, jam.id, 2, 7, limit=3)
     second = other.query(markers.between, jam.id, 2, 7, limit=3, cursor=first.next_cursor)
@@ -255,12 +259,12 @@ def test_ranges_come_in_pages(store: Store, other: Store, jam: Session) -> None:
     assert second.next_cursor is None
 
 
-def test_a_range_shows_no_markers_of_other_sessions(store: Store, jam: Session) -> None:
+def test_a_range_of_markers_leaves_out_other_sessions(store: Store, jam: Session) -> None:
     make(store, MarkerFactory, beat=16.0)
     assert store.query(markers.between, jam.id, 0, 64).items == []
 
 
-def test_a_range_that_runs_backwards_is_refused(lasting_store: Store, lasting_jam: Session) -> None:
+def test_a_backwards_range_of_markers_is_refused(lasting_store: Store, lasting_jam: Session) -> None:
     with pytest.raises(InvalidInput, match="before") as caught:
         lasting_store.query(markers.between, lasting_jam.id, 16, 15.9)
     assert caught.value.field == "to_beat"
@@ -268,7 +272,7 @@ def test_a_range_that_runs_backwards_is_refused(lasting_store: Store, lasting_ja
 
 @pytest.mark.parametrize("beat", BAD_BEATS)
 @pytest.mark.parametrize(("edge", "values"), [("from_beat", {"to_beat": 1}), ("to_beat", {"from_beat": 0})])
-def test_an_edge_that_is_no_beat_is_refused(
+def test_a_range_of_markers_with_an_invalid_beat_is_refused(
     lasting_store: Store, lasting_jam: Session, edge: str, values: dict[str, Any], beat: Any
 ) -> None:
     with pytest.raises(InvalidInput) as caught:
@@ -279,12 +283,12 @@ def test_an_edge_that_is_no_beat_is_refused(
 # Delete
 
 
-def test_a_deleted_marker_is_gone_and_no_other(store: Store, other: Store, jam: Session) -> None:
+def test_deleting_a_marker_deletes_no_other(store: Store, other: Store, jam: Session) -> None:
     doomed, kept = make_many(store, MarkerFactory, {}, {}, session_id=jam.id)
     store.run(markers.delete, doomed.id)
     assert other.query(markers.page, jam.id).items == [kept]
 
 
-def test_deleting_a_marker_that_is_not_there_is_an_error(lasting_store: Store) -> None:
+def test_deleting_a_missing_marker_is_an_error(lasting_store: Store) -> None:
     with pytest.raises(NotFound, match="nowhere"):
         lasting_store.run(markers.delete, "nowhere")

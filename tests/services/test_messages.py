@@ -66,7 +66,7 @@ def test_a_new_message_is_read_back_as_it_was_made(store: Store, other: Store, j
     assert columns_of(other.query(messages.get, jam.id, made.public_id)) == columns_of(made)
 
 
-def test_a_new_message_has_what_it_was_given(store: Store, other: Store, jam: Session) -> None:
+def test_a_new_message_has_the_values_it_was_given(store: Store, other: Store, jam: Session) -> None:
     at = EPOCH + timedelta(hours=1)
     store.run(messages.append, jam.id, "assistant", "Here is a take.", public_id="first", instance_id=2, created_at=at)
     found = other.query(messages.get, jam.id, "first")
@@ -74,25 +74,25 @@ def test_a_new_message_has_what_it_was_given(store: Store, other: Store, jam: Se
     assert (found.content, found.instance_id, found.created_at) == ("Here is a take.", 2, at)
 
 
-def test_a_new_message_is_of_now_and_of_no_instance(store: Store, jam: Session, clock: SettableClock) -> None:
+def test_a_new_message_is_of_now_and_no_instance_by_default(store: Store, jam: Session, clock: SettableClock) -> None:
     made = store.run(messages.append, jam.id, "user", "Make it darker.")
     assert (made.created_at, made.instance_id, made.import_id) == (clock.instant, None, None)
     assert uuid.UUID(made.public_id).version == 7
 
 
-def test_a_time_in_another_zone_is_kept_as_the_same_instant(store: Store, jam: Session) -> None:
+def test_a_message_time_in_another_zone_is_kept_as_its_instant(store: Store, jam: Session) -> None:
     there = datetime(2026, 3, 1, 12, 30, tzinfo=timezone(timedelta(hours=5, minutes=30)))
     made = store.run(messages.append, jam.id, "user", "Here.", created_at=there)
     assert made.created_at == datetime(2026, 3, 1, 7, tzinfo=UTC)
 
 
 @pytest.mark.parametrize("role", MessageRole)
-def test_each_role_may_speak(lasting_store: Store, lasting_jam: Session, role: MessageRole) -> None:
+def test_a_message_may_be_of_each_role(lasting_store: Store, lasting_jam: Session, role: MessageRole) -> None:
     assert lasting_store.run(messages.append, lasting_jam.id, role.value, "Here.").role is role
 
 
 @pytest.mark.parametrize("text", VERBATIM)
-def test_what_was_said_is_kept_as_it_is(lasting_store: Store, text: str) -> None:
+def test_message_texts_are_kept_verbatim(lasting_store: Store, text: str) -> None:
     session = make(lasting_store, SessionFactory)
     lasting_store.run(messages.append, session.id, "user", text, public_id=text)
     found = lasting_store.query(messages.get, session.id, text)
@@ -100,7 +100,7 @@ def test_what_was_said_is_kept_as_it_is(lasting_store: Store, text: str) -> None
 
 
 @given(content=any_name)
-def test_whatever_is_not_blank_can_be_said(lasting_store: Store, lasting_jam: Session, content: str) -> None:
+def test_a_message_may_be_any_text_that_is_not_blank(lasting_store: Store, lasting_jam: Session, content: str) -> None:
     made = lasting_store.run(messages.append, lasting_jam.id, "user", content)
     assert lasting_store.query(messages.get, lasting_jam.id, made.public_id).content == content
 
@@ -112,7 +112,7 @@ def test_a_long_message_is_kept_whole(store: Store, other: Store, jam: Session) 
 
 
 @pytest.mark.parametrize("public_id", [None, "first"])
-def test_a_message_is_something_done_in_the_session_and_no_change_of_it(
+def test_a_message_is_activity_of_the_session_but_no_change_of_it(
     store: Store, jam: Session, public_id: str | None
 ) -> None:
     store.run(messages.append, jam.id, "user", "Here.", public_id=public_id)
@@ -124,7 +124,7 @@ def test_a_message_is_something_done_in_the_session_and_no_change_of_it(
 # An id that exists already
 
 
-def test_an_id_that_the_session_has_already_is_refused_by_name(store: Store, other: Store, jam: Session) -> None:
+def test_the_error_for_a_taken_message_id_names_it(store: Store, other: Store, jam: Session) -> None:
     store.run(messages.append, jam.id, "user", "Here.", public_id="first")
     with pytest.raises(AlreadyExists) as caught:
         store.run(messages.append, jam.id, "user", "There.", public_id="first")
@@ -132,9 +132,7 @@ def test_an_id_that_the_session_has_already_is_refused_by_name(store: Store, oth
     assert conversation(other, jam.id) == ["Here."]
 
 
-def test_an_id_that_the_session_has_already_does_not_undo_the_unit_of_work(
-    store: Store, other: Store, jam: Session
-) -> None:
+def test_a_taken_message_id_leaves_the_unit_of_work_usable(store: Store, other: Store, jam: Session) -> None:
     with store.begin() as uow:
         messages.append(uow, jam.id, "user", "Here.", public_id="first")
         with pytest.raises(AlreadyExists):
@@ -145,7 +143,7 @@ def test_an_id_that_the_session_has_already_does_not_undo_the_unit_of_work(
     assert conversation(other, jam.id) == ["Here.", "Again."]
 
 
-def test_an_id_that_exists_is_no_error_where_that_is_said(store: Store, other: Store, jam: Session) -> None:
+def test_a_taken_message_id_can_be_ignored(store: Store, other: Store, jam: Session) -> None:
     there = store.run(messages.append, jam.id, "user", "Here.", public_id="first")
     again = store.run(messages.append, jam.id, "system", "There.", public_id="first", if_exists="ignore")
     assert columns_of(again) == columns_of(there)
@@ -153,7 +151,7 @@ def test_an_id_that_exists_is_no_error_where_that_is_said(store: Store, other: S
 
 
 @pytest.mark.parametrize("if_exists", ["ignore", "error"])
-def test_where_the_id_is_there_already_nothing_was_done(
+def test_a_message_with_a_taken_id_changes_nothing(
     store: Store, other: Store, jam: Session, clock: SettableClock, if_exists: messages.IfExists
 ) -> None:
     store.run(messages.append, jam.id, "user", "Here.", public_id="first")
@@ -164,12 +162,12 @@ def test_where_the_id_is_there_already_nothing_was_done(
     assert dump(other) == before
 
 
-def test_an_id_that_is_new_is_appended_where_others_would_be_ignored(store: Store, jam: Session) -> None:
+def test_a_message_with_a_new_id_is_appended_when_taken_ids_are_ignored(store: Store, jam: Session) -> None:
     made = store.run(messages.append, jam.id, "user", "Here.", public_id="first", if_exists="ignore")
     assert store.query(messages.find, jam.id, "first") == made
 
 
-def test_two_sessions_may_have_the_same_id(store: Store, other: Store, jam: Session) -> None:
+def test_a_message_id_may_be_the_same_in_two_sessions(store: Store, other: Store, jam: Session) -> None:
     elsewhere = make(store, SessionFactory)
     store.run(messages.append, jam.id, "user", "Here.", public_id="first")
     store.run(messages.append, elsewhere.id, "user", "There.", public_id="first")
@@ -186,7 +184,7 @@ def test_two_sessions_may_have_the_same_id(store: Store, other: Store, jam: Sess
     ],
     ids=["append", "append_many"],
 )
-def test_another_word_for_what_becomes_of_an_id_that_exists_is_refused(
+def test_an_invalid_if_exists_of_a_message_is_refused(
     lasting_store: Store, lasting_jam: Session, append: Callable[..., object], if_exists: Any
 ) -> None:
     with pytest.raises(InvalidInput) as caught:
@@ -211,7 +209,7 @@ def test_many_messages_are_kept_in_the_order_given(store: Store, other: Store, j
     ]
 
 
-def test_many_messages_are_what_they_are_one_by_one(store: Store, other: Store, jam: Session) -> None:
+def test_messages_appended_together_equal_those_appended_singly(store: Store, other: Store, jam: Session) -> None:
     at = EPOCH + timedelta(hours=1)
     store.run(messages.append_many, jam.id, [NewMessage("assistant", "Here.", "one", 2, at)])
     store.run(messages.append, jam.id, "assistant", "Here.", public_id="two", instance_id=2, created_at=at)
@@ -226,9 +224,7 @@ def test_many_messages_may_come_from_an_import(store: Store, other: Store, jam: 
     assert found.import_id == run.id
 
 
-def test_an_import_that_is_not_there_is_refused_and_does_not_undo_the_unit_of_work(
-    store: Store, other: Store, jam: Session
-) -> None:
+def test_a_message_of_a_missing_import_leaves_the_unit_of_work_usable(store: Store, other: Store, jam: Session) -> None:
     with store.begin() as uow:
         messages.append(uow, jam.id, "user", "Here.")
         with pytest.raises(NotFound, match="no import 7"):
@@ -237,7 +233,7 @@ def test_an_import_that_is_not_there_is_refused_and_does_not_undo_the_unit_of_wo
 
 
 @pytest.mark.parametrize("there", [0, 1, 700, 2500])
-def test_of_many_messages_those_whose_ids_are_new_are_appended_and_counted(
+def test_append_many_appends_and_counts_messages_with_new_ids(
     store: Store, other: Store, jam: Session, there: int
 ) -> None:
     store.run(messages.append_many, jam.id, numbered(there))
@@ -245,14 +241,14 @@ def test_of_many_messages_those_whose_ids_are_new_are_appended_and_counted(
     assert conversation(other, jam.id) == [f"message {n}" for n in range(2500)]
 
 
-def test_an_id_that_comes_twice_in_a_call_is_appended_once(store: Store, other: Store, jam: Session) -> None:
+def test_a_message_id_given_twice_in_a_call_is_appended_once(store: Store, other: Store, jam: Session) -> None:
     new = [*numbered(1200), *numbered(1200), NewMessage("user", "No id."), NewMessage("user", "No id.")]
     assert store.run(messages.append_many, jam.id, new, if_exists="ignore") == 1202
     assert conversation(other, jam.id) == [*[f"message {n}" for n in range(1200)], "No id.", "No id."]
 
 
 @pytest.mark.parametrize("distance", [1, 1500])
-def test_an_id_that_comes_twice_in_a_call_is_refused_unless_ignored(
+def test_a_message_id_given_twice_in_a_call_is_refused_unless_ignored(
     store: Store, other: Store, jam: Session, distance: int
 ) -> None:
     with pytest.raises(AlreadyExists, match="id 0"):
@@ -260,14 +256,14 @@ def test_an_id_that_comes_twice_in_a_call_is_refused_unless_ignored(
     assert other.query(messages.count, jam.id) == 0
 
 
-def test_one_id_among_many_that_is_taken_leaves_none(store: Store, other: Store, jam: Session) -> None:
+def test_append_many_appends_no_message_if_one_id_is_taken(store: Store, other: Store, jam: Session) -> None:
     store.run(messages.append, jam.id, "user", "Here.", public_id="id 5")
     with pytest.raises(AlreadyExists, match="id 5"):
         store.run(messages.append_many, jam.id, numbered(10))
     assert conversation(other, jam.id) == ["Here."]
 
 
-def test_where_all_are_there_already_nothing_was_done(
+def test_append_many_of_existing_messages_changes_nothing(
     store: Store, other: Store, jam: Session, clock: SettableClock
 ) -> None:
     store.run(messages.append_many, jam.id, numbered(10))
@@ -283,7 +279,7 @@ def test_a_bad_message_among_many_leaves_none(store: Store, other: Store, jam: S
     assert other.query(messages.count, jam.id) == 0
 
 
-def test_an_error_of_who_gives_the_messages_leaves_none(store: Store, other: Store, jam: Session) -> None:
+def test_an_error_in_the_iterable_of_messages_leaves_none(store: Store, other: Store, jam: Session) -> None:
     def failing() -> Iterator[NewMessage]:
         yield from numbered(1500)
         raise OSError("the file ends here")
@@ -294,14 +290,14 @@ def test_an_error_of_who_gives_the_messages_leaves_none(store: Store, other: Sto
 
 
 @pytest.mark.parametrize("given", cases(nothing=None, text="Here.", a_dict=[{"role": "user"}], a_number=5))
-def test_what_is_no_list_of_messages_is_refused(lasting_store: Store, lasting_jam: Session, given: Any) -> None:
+def test_append_many_refuses_invalid_messages(lasting_store: Store, lasting_jam: Session, given: Any) -> None:
     with pytest.raises(InvalidInput) as caught:
         lasting_store.run(messages.append_many, lasting_jam.id, given)
     assert caught.value.field == "messages"
 
 
 @pytest.mark.parametrize("count", [1, 400])
-def test_many_messages_take_a_bounded_number_of_statements(store: Store, jam: Session, count: int) -> None:
+def test_appending_many_messages_takes_a_bounded_number_of_statements(store: Store, jam: Session, count: int) -> None:
     with recorded_statements(store) as sent:
         store.run(messages.append_many, jam.id, numbered(count), if_exists="ignore")
     assert len([statement for statement in sent if statement.startswith("INSERT")]) == 1
@@ -320,9 +316,7 @@ appenders = pytest.mark.parametrize("append", APPENDERS, ids=["append", "append_
 
 
 @appenders
-def test_a_message_of_a_session_that_is_not_there_is_refused(
-    lasting_store: Store, append: Callable[..., object]
-) -> None:
+def test_a_message_of_a_missing_session_is_refused(lasting_store: Store, append: Callable[..., object]) -> None:
     with pytest.raises(NotFound, match="no session 'nowhere'"):
         lasting_store.run(append, "nowhere")
 
@@ -341,7 +335,7 @@ def test_a_message_of_a_session_that_is_not_there_is_refused(
         for case in bad
     ],
 )
-def test_a_value_that_is_none_is_refused_by_name(
+def test_the_error_for_an_invalid_value_of_a_message_names_its_field(
     lasting_store: Store, lasting_jam: Session, append: Callable[..., object], field: str, value: Any
 ) -> None:
     with pytest.raises(InvalidInput) as caught:
@@ -351,7 +345,7 @@ def test_a_value_that_is_none_is_refused_by_name(
 
 @appenders
 @pytest.mark.parametrize("role", BAD_ROLES)
-def test_a_role_that_is_none_is_refused(
+def test_an_invalid_message_role_is_refused(
     lasting_store: Store, lasting_jam: Session, append: Callable[..., object], role: Any
 ) -> None:
     with pytest.raises(InvalidInput, match="user, assistant, system"):
@@ -359,7 +353,7 @@ def test_a_role_that_is_none_is_refused(
 
 
 @pytest.mark.parametrize("import_id", BAD_COUNTS)
-def test_an_import_that_is_none_is_refused(lasting_store: Store, lasting_jam: Session, import_id: Any) -> None:
+def test_an_invalid_import_of_a_message_is_refused(lasting_store: Store, lasting_jam: Session, import_id: Any) -> None:
     with pytest.raises(InvalidInput) as caught:
         lasting_store.run(messages.append_many, lasting_jam.id, [NewMessage("user", "Here.", import_id=import_id)])
     assert caught.value.field == "import_id"
@@ -380,7 +374,9 @@ def test_an_import_that_is_none_is_refused(lasting_store: Store, lasting_jam: Se
     ],
     ids=["append", "append_many", "append_many of none", "get", "find", "between", "last", "page", "count"],
 )
-def test_what_is_no_id_is_refused(lasting_store: Store, operation: Callable[..., object], session_id: Any) -> None:
+def test_messages_of_an_invalid_session_id_are_refused(
+    lasting_store: Store, operation: Callable[..., object], session_id: Any
+) -> None:
     with pytest.raises(InvalidInput) as caught:
         lasting_store.run(operation, session_id)
     assert caught.value.field == "session_id"
@@ -389,7 +385,7 @@ def test_what_is_no_id_is_refused(lasting_store: Store, operation: Callable[...,
 # Get and find
 
 
-def test_getting_a_message_that_is_not_there_names_it(lasting_store: Store, lasting_jam: Session) -> None:
+def test_getting_a_missing_message_names_it(lasting_store: Store, lasting_jam: Session) -> None:
     with pytest.raises(NotFound) as caught:
         lasting_store.query(messages.get, lasting_jam.id, "nothing")
     assert (caught.value.entity, caught.value.key) == ("message", "nothing")
@@ -403,7 +399,7 @@ def test_a_message_is_not_found_in_another_session(store: Store, jam: Session) -
 
 @pytest.mark.parametrize("public_id", BAD_IDS)
 @pytest.mark.parametrize("look", [messages.get, messages.find])
-def test_what_is_no_id_of_a_message_is_refused(
+def test_a_message_lookup_by_an_invalid_id_is_refused(
     lasting_store: Store, lasting_jam: Session, look: Callable[..., object], public_id: Any
 ) -> None:
     with pytest.raises(InvalidInput) as caught:
@@ -414,7 +410,7 @@ def test_what_is_no_id_of_a_message_is_refused(
 # Order, filters, pages
 
 
-def test_equal_times_never_shuffle_a_conversation(store: Store, other: Store, jam: Session) -> None:
+def test_messages_of_equal_times_keep_their_order(store: Store, other: Store, jam: Session) -> None:
     # Ids that sort against the order, at one instant.
     new = [NewMessage("user", f"{n}", public_id=f"{1000 - n:04}", created_at=EPOCH) for n in range(500)]
     store.run(messages.append_many, jam.id, new)
@@ -423,14 +419,14 @@ def test_equal_times_never_shuffle_a_conversation(store: Store, other: Store, ja
     assert said(whole.items) == [f"{n}" for n in range(500)]
 
 
-def test_a_message_of_an_earlier_time_is_appended_at_the_end(store: Store, other: Store, jam: Session) -> None:
+def test_a_message_dated_earlier_is_appended_at_the_end(store: Store, other: Store, jam: Session) -> None:
     store.run(messages.append, jam.id, "user", "now")
     store.run(messages.append, jam.id, "user", "before", created_at=EPOCH - timedelta(days=1))
     assert conversation(other, jam.id) == ["now", "before"]
 
 
 @given(texts=st.lists(any_name, max_size=12), page_size=st.integers(1, 5), newest_first=st.booleans())
-def test_pages_of_any_size_rebuild_the_conversation(
+def test_message_pages_of_any_size_rebuild_the_conversation(
     lasting_store: Store, texts: list[str], page_size: int, newest_first: bool
 ) -> None:
     session = make(lasting_store, SessionFactory)
@@ -439,7 +435,7 @@ def test_pages_of_any_size_rebuild_the_conversation(
     assert found == (texts[::-1] if newest_first else texts)
 
 
-def test_a_page_leads_on_and_back(store: Store, jam: Session) -> None:
+def test_pages_of_messages_go_forward_and_back(store: Store, jam: Session) -> None:
     store.run(messages.append_many, jam.id, numbered(7))
     first = store.query(messages.page, jam.id, limit=3)
     second = store.query(messages.page, jam.id, limit=3, cursor=first.next_cursor)
@@ -474,7 +470,7 @@ def chosen(all_: list[Message], role: str | None, instance_id: int | None) -> li
 
 @pytest.mark.parametrize("filters", FILTERS)
 @pytest.mark.parametrize("newest_first", [False, True], ids=["as it went", "newest first"])
-def test_pages_hold_what_the_filters_choose_in_order(
+def test_pages_of_messages_hold_the_filtered_ones_in_order(
     lasting_store: Store, mixed: list[Message], filters: dict[str, Any], newest_first: bool
 ) -> None:
     expected = chosen(mixed[::-1] if newest_first else mixed, **filters)
@@ -485,15 +481,13 @@ def test_pages_hold_what_the_filters_choose_in_order(
 
 
 @pytest.mark.parametrize("filters", FILTERS)
-def test_the_count_is_of_what_the_filters_choose(
-    lasting_store: Store, mixed: list[Message], filters: dict[str, Any]
-) -> None:
+def test_message_count_honours_the_filters(lasting_store: Store, mixed: list[Message], filters: dict[str, Any]) -> None:
     assert lasting_store.query(messages.count, mixed[0].session_id, **filters) == len(chosen(mixed, **filters))
 
 
 @pytest.mark.parametrize("filters", FILTERS)
 @pytest.mark.parametrize("newest_first", [False, True], ids=["as it went", "newest first"])
-def test_a_page_goes_by_the_index_of_its_filter(
+def test_a_page_of_messages_uses_the_index_of_its_filter(
     lasting_store: Store, mixed: list[Message], filters: dict[str, Any], newest_first: bool
 ) -> None:
     with recorded(lasting_store) as sent:
@@ -511,7 +505,7 @@ def test_the_last_messages_come_oldest_first(lasting_store: Store, mixed: list[M
     assert lasting_store.query(messages.last, mixed[0].session_id, limit) == mixed[-limit:]
 
 
-def test_a_session_that_is_not_there_has_no_messages(lasting_store: Store) -> None:
+def test_a_missing_session_has_no_messages(lasting_store: Store) -> None:
     assert lasting_store.query(messages.page, "nowhere").items == []
     assert lasting_store.query(messages.last, "nowhere") == []
     assert lasting_store.query(messages.count, "nowhere") == 0
@@ -519,7 +513,7 @@ def test_a_session_that_is_not_there_has_no_messages(lasting_store: Store) -> No
 
 @pytest.mark.parametrize("operation", [messages.page, messages.count])
 @pytest.mark.parametrize("role", [role for role in BAD_ROLES if role.id != "nothing"])
-def test_a_filter_that_is_no_role_is_refused(
+def test_a_message_filter_by_an_invalid_role_is_refused(
     lasting_store: Store, lasting_jam: Session, operation: Callable[..., object], role: Any
 ) -> None:
     for instance_id in (None, 0):
@@ -529,7 +523,7 @@ def test_a_filter_that_is_no_role_is_refused(
 
 @pytest.mark.parametrize("operation", [messages.page, messages.count])
 @pytest.mark.parametrize("instance_id", BAD_COUNTS)
-def test_a_filter_that_is_no_instance_is_refused(
+def test_a_message_filter_by_an_invalid_instance_is_refused(
     lasting_store: Store, lasting_jam: Session, operation: Callable[..., object], instance_id: Any
 ) -> None:
     with pytest.raises(InvalidInput) as caught:
@@ -538,9 +532,7 @@ def test_a_filter_that_is_no_instance_is_refused(
 
 
 @pytest.mark.parametrize("newest_first", [None, 0, 1, "yes", "", []])
-def test_an_order_that_is_neither_true_nor_false_is_refused(
-    lasting_store: Store, lasting_jam: Session, newest_first: Any
-) -> None:
+def test_an_invalid_order_of_messages_is_refused(lasting_store: Store, lasting_jam: Session, newest_first: Any) -> None:
     with pytest.raises(InvalidInput) as caught:
         lasting_store.query(messages.page, lasting_jam.id, newest_first=newest_first)
     with pytest.raises(InvalidInput, match="newest_first"):
@@ -549,12 +541,12 @@ def test_an_order_that_is_neither_true_nor_false_is_refused(
 
 
 @pytest.mark.parametrize("limit", [0, 1001, -1, True, "5"])
-def test_as_many_last_messages_as_cannot_be_are_refused(lasting_store: Store, lasting_jam: Session, limit: Any) -> None:
+def test_an_invalid_number_of_last_messages_is_refused(lasting_store: Store, lasting_jam: Session, limit: Any) -> None:
     with pytest.raises(InvalidInput, match="from 1 to 1,000"):
         lasting_store.query(messages.last, lasting_jam.id, limit)
 
 
-def test_a_cursor_is_of_one_role_however_it_is_spelled(store: Store, jam: Session) -> None:
+def test_a_messages_cursor_is_tied_to_its_role_however_spelled(store: Store, jam: Session) -> None:
     store.run(messages.append_many, jam.id, numbered(9))
     cursor = store.query(messages.page, jam.id, limit=1, role="user").next_cursor
     page = store.query(messages.page, jam.id, limit=1, role=MessageRole.USER, cursor=cursor)
@@ -581,7 +573,7 @@ def timed(lasting_store: Store) -> list[Message]:
 
 
 @given(start=st.integers(0, 21), length=st.integers(0, 21), limit=st.integers(1, 8))
-def test_between_gives_what_was_said_from_a_time_to_before_another(
+def test_messages_between_two_times_include_the_first_but_not_the_last(
     lasting_store: Store, timed: list[Message], start: int, length: int, limit: int
 ) -> None:
     first = EPOCH + timedelta(minutes=start)
@@ -590,7 +582,7 @@ def test_between_gives_what_was_said_from_a_time_to_before_another(
     assert found == timed[start : start + length]
 
 
-def test_between_goes_by_the_index_of_times(lasting_store: Store, timed: list[Message]) -> None:
+def test_messages_between_two_times_use_the_index_of_times(lasting_store: Store, timed: list[Message]) -> None:
     with recorded(lasting_store) as sent:
         lasting_store.query(messages.between, timed[0].session_id, EPOCH, EPOCH + timedelta(minutes=3))
     if lasting_store.backend == "sqlite":
@@ -600,7 +592,7 @@ def test_between_goes_by_the_index_of_times(lasting_store: Store, timed: list[Me
 
 @pytest.mark.parametrize("time", [*BAD_TIMES, *cases(nothing=None)])
 @pytest.mark.parametrize("field", ["start", "end"])
-def test_a_range_that_has_no_time_at_an_end_is_refused(
+def test_a_range_of_messages_with_an_invalid_time_is_refused(
     lasting_store: Store, lasting_jam: Session, field: str, time: Any
 ) -> None:
     with pytest.raises(InvalidInput) as caught:
@@ -608,7 +600,7 @@ def test_a_range_that_has_no_time_at_an_end_is_refused(
     assert caught.value.field == field
 
 
-def test_a_range_that_runs_backwards_is_refused(lasting_store: Store, lasting_jam: Session) -> None:
+def test_a_backwards_range_of_messages_is_refused(lasting_store: Store, lasting_jam: Session) -> None:
     with pytest.raises(InvalidInput) as caught:
         lasting_store.query(messages.between, lasting_jam.id, EPOCH, EPOCH - timedelta(microseconds=1))
     assert caught.value.field == "end"
@@ -617,7 +609,7 @@ def test_a_range_that_runs_backwards_is_refused(lasting_store: Store, lasting_ja
 # While the log grows
 
 
-def test_iterating_meets_what_is_appended_meanwhile(store: Store, other: Store, jam: Session) -> None:
+def test_iterating_messages_meets_those_appended_meanwhile(store: Store, other: Store, jam: Session) -> None:
     store.run(messages.append_many, jam.id, numbered(4))
     met = []
     for message in messages.iterate(other, jam.id, page_size=2):
@@ -627,13 +619,13 @@ def test_iterating_meets_what_is_appended_meanwhile(store: Store, other: Store, 
     assert met == [f"message {n}" for n in range(4)] + [f"new message {n}" for n in range(4)]
 
 
-def test_an_id_of_the_log_is_never_given_again_after_the_newest_was_deleted(store: Store, jam: Session) -> None:
+def test_a_message_log_id_is_never_reused(store: Store, jam: Session) -> None:
     doomed = make(store, MessageFactory)
     store.run(sessions.delete, doomed.session_id)
     assert (store.run(messages.append, jam.id, "user", "Here.").id or 0) > (doomed.id or 0)
 
 
-def test_deleting_a_session_takes_its_messages(store: Store, other: Store, jam: Session) -> None:
+def test_deleting_a_session_deletes_its_messages(store: Store, other: Store, jam: Session) -> None:
     store.run(messages.append_many, jam.id, numbered(3))
     kept = make(store, MessageFactory)
     store.run(sessions.delete, jam.id)
@@ -641,7 +633,7 @@ def test_deleting_a_session_takes_its_messages(store: Store, other: Store, jam: 
     assert other.query(messages.count, kept.session_id) == 1
 
 
-def test_messages_and_history_of_a_session_are_two_logs(store: Store, jam: Session) -> None:
+def test_messages_and_history_of_a_session_are_separate_logs(store: Store, jam: Session) -> None:
     store.run(history.append, jam.id, "play")
     store.run(messages.append, jam.id, "user", "Here.")
     assert store.query(history.count, jam.id) == store.query(messages.count, jam.id) == 1

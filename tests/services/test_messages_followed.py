@@ -41,7 +41,7 @@ def say(store: Store, session: Session, *contents: str, role: str = "user", inst
         store.run(messages.append, session.id, role, content, instance_id=instance_id)
 
 
-def test_what_is_there_comes_first_and_then_what_is_added(store: Store, other: Store, jam: Session) -> None:
+def test_a_message_follower_gives_existing_messages_then_added_ones(store: Store, other: Store, jam: Session) -> None:
     say(other, jam, "1", "2")
     followed = messages.follow(store, jam.id)
     assert said([next(followed), next(followed)]) == ["1", "2"]
@@ -52,7 +52,7 @@ def test_what_is_there_comes_first_and_then_what_is_added(store: Store, other: S
     followed.close()  # type: ignore[attr-defined]
 
 
-def test_it_waits_for_what_is_added(store: Store, other: Store, jam: Session) -> None:
+def test_a_message_follower_waits_for_an_added_message(store: Store, other: Store, jam: Session) -> None:
     late = threading.Timer(SOON, say, [other, jam, "late"])
     late.start()
     followed = messages.follow(store, jam.id)
@@ -61,26 +61,26 @@ def test_it_waits_for_what_is_added(store: Store, other: Store, jam: Session) ->
     late.join()
 
 
-def test_more_than_a_page_of_messages_comes_whole(store: Store, jam: Session) -> None:
+def test_a_message_follower_reads_more_than_one_page(store: Store, jam: Session) -> None:
     store.run(messages.append_many, jam.id, [messages.NewMessage("user", f"{n}") for n in range(2500)])
     assert said(list(messages.follow(store, jam.id, idle_seconds=0))) == [str(n) for n in range(2500)]
 
 
-def test_it_begins_behind_the_message_that_was_dealt_with_last(store: Store, jam: Session) -> None:
+def test_a_message_follower_begins_behind_a_given_message(store: Store, jam: Session) -> None:
     say(store, jam, "1", "2", "3")
     first = next(messages.follow(store, jam.id))
     assert said(list(messages.follow(store, jam.id, after=first.id, idle_seconds=0))) == ["2", "3"]
     assert said(list(messages.follow(store, jam.id, after=0, idle_seconds=0))) == ["1", "2", "3"]
 
 
-def test_it_begins_behind_a_page(store: Store, jam: Session) -> None:
+def test_a_message_follower_begins_behind_a_page(store: Store, jam: Session) -> None:
     say(store, jam, "1", "2")
     whole = store.query(messages.page, jam.id)
     say(store, jam, "3")
     assert said(list(messages.follow(store, jam.id, after=whole.end_cursor, idle_seconds=0))) == ["3"]
 
 
-def test_only_what_the_filters_choose_comes(store: Store, jam: Session) -> None:
+def test_a_message_follower_honours_its_filters(store: Store, jam: Session) -> None:
     say(store, jam, "1")
     say(store, jam, "2", instance_id=1)
     say(store, jam, "3", role="assistant", instance_id=1)
@@ -94,7 +94,7 @@ def test_only_what_the_filters_choose_comes(store: Store, jam: Session) -> None:
     assert followed(role="system") == []
 
 
-def test_neither_other_sessions_nor_other_logs_nor_what_is_rolled_back_comes(
+def test_a_message_follower_skips_other_sessions_logs_and_rolled_back_ones(
     store: Store, other: Store, jam: Session
 ) -> None:
     say(other, make(other, SessionFactory), "elsewhere")
@@ -106,12 +106,12 @@ def test_neither_other_sessions_nor_other_logs_nor_what_is_rolled_back_comes(
     assert said(list(messages.follow(store, jam.id, idle_seconds=SOON))) == ["here"]
 
 
-def test_a_session_that_is_not_there_cannot_be_followed(lasting_store: Store) -> None:
+def test_following_messages_of_a_missing_session_is_not_found(lasting_store: Store) -> None:
     with pytest.raises(NotFound, match="nowhere"):
         next(messages.follow(lasting_store, "nowhere"))
 
 
-def test_when_its_session_is_deleted_following_it_ends_with_not_found(store: Store, other: Store, jam: Session) -> None:
+def test_a_message_follower_ends_when_its_session_is_deleted(store: Store, other: Store, jam: Session) -> None:
     say(store, jam, "1")
     followed = messages.follow(store, jam.id)
     next(followed)
@@ -132,21 +132,21 @@ def test_when_its_session_is_deleted_following_it_ends_with_not_found(store: Sto
     ],
     ids=str,
 )
-def test_what_cannot_be_followed_by_is_refused(
+def test_following_messages_with_invalid_arguments_is_refused(
     lasting_store: Store, lasting_jam: Session, arguments: dict[str, Any]
 ) -> None:
     with pytest.raises(InvalidInput):
         next(messages.follow(lasting_store, lasting_jam.id, **arguments))
 
 
-def test_the_cursor_of_another_filter_is_refused(store: Store, jam: Session) -> None:
+def test_following_messages_after_a_cursor_of_another_filter_is_refused(store: Store, jam: Session) -> None:
     say(store, jam, "1", "2")
     of_users = store.query(messages.page, jam.id, limit=1, role="user").next_cursor
     with pytest.raises(InvalidInput, match="cursor"):
         next(messages.follow(store, jam.id, after=of_users))
 
 
-async def test_an_async_store_is_followed_asynchronously(database: str) -> None:
+async def test_messages_of_an_async_store_are_followed_asynchronously(database: str) -> None:
     async with await AsyncStore.open(database) as store:
         jam = await store.run(sessions.create, name="jam")
         await store.run(messages.append, jam.id, "user", "1")
@@ -171,7 +171,7 @@ def speakers(database: str, jam: Session) -> Iterator[Together]:
         yield processes
 
 
-def test_of_what_several_processes_say_at_once_none_is_missed_and_none_comes_twice(
+def test_a_message_follower_gives_messages_of_several_processes_exactly_once(
     store: Store, jam: Session, speakers: Together
 ) -> None:
     speakers.begin()

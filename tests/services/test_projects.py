@@ -41,7 +41,7 @@ def project(timed_store: Store) -> Project:
 # Create
 
 
-def test_a_new_project_is_what_it_is_said_to_be(
+def test_a_new_project_has_the_values_it_was_given(
     timed_store: Store, lasting_other: Store, timed_clock: SettableClock
 ) -> None:
     made = timed_store.run(projects.create, repository_name="new/shop", path="/srv/shop", short_description="Sells.")
@@ -50,22 +50,22 @@ def test_a_new_project_is_what_it_is_said_to_be(
     assert (made.created_at, made.updated_at, made.import_id) == (timed_clock.instant, timed_clock.instant, None)
 
 
-def test_a_path_is_kept_as_it_is_given(lasting_store: Store) -> None:
+def test_a_project_path_is_kept_verbatim(lasting_store: Store) -> None:
     made = lasting_store.run(projects.create, repository_name=new_id(), path="~/srv//./shop/")
     assert made.path == "~/srv//./shop/"
 
 
-def test_a_project_need_not_be_described(lasting_store: Store) -> None:
+def test_a_project_needs_no_description(lasting_store: Store) -> None:
     assert lasting_store.run(projects.create, repository_name=new_id(), path="/srv").short_description is None
 
 
-def test_a_project_is_made_in_one_statement(lasting_store: Store) -> None:
+def test_creating_a_project_takes_one_statement(lasting_store: Store) -> None:
     with recorded_statements(lasting_store) as sent:
         lasting_store.run(projects.create, repository_name=new_id(), path="/srv")
     assert len(sent) == 1
 
 
-def test_a_name_that_is_taken_does_not_undo_the_unit_of_work(
+def test_a_taken_project_name_leaves_the_unit_of_work_usable(
     timed_store: Store, lasting_other: Store, project: Project
 ) -> None:
     key = project.repository_name
@@ -79,7 +79,7 @@ def test_a_name_that_is_taken_does_not_undo_the_unit_of_work(
 
 
 @pytest.mark.parametrize("lasting", SYNC, indirect=True)
-def test_of_all_who_make_one_project_at_once_one_does(lasting_store: Store, lasting_other: Store) -> None:
+def test_concurrent_creations_of_one_project_make_one(lasting_store: Store, lasting_other: Store) -> None:
     key = new_id()
 
     def create(store: Store, number: int) -> bool:
@@ -95,7 +95,9 @@ def test_of_all_who_make_one_project_at_once_one_does(lasting_store: Store, last
 
 
 @pytest.mark.parametrize("name", VERBATIM)
-def test_names_and_descriptions_are_kept_as_they_are(lasting_store: Store, lasting_other: Store, name: str) -> None:
+def test_project_names_and_descriptions_are_kept_verbatim(
+    lasting_store: Store, lasting_other: Store, name: str
+) -> None:
     lasting_store.run(projects.create, repository_name=name, path=name, short_description=name)
     found = lasting_other.query(projects.get, name)
     assert (found.repository_name, found.path, found.short_description) == (name, name, name)
@@ -109,7 +111,7 @@ def test_names_and_descriptions_are_kept_as_they_are(lasting_store: Store, lasti
         *[pytest.param("short_description", each.values[0], id=f"description: {each.id}") for each in BAD_TEXTS],
     ],
 )
-def test_what_no_project_can_be_is_refused(lasting_store: Store, field: str, value: Any) -> None:
+def test_a_project_with_an_invalid_value_is_refused(lasting_store: Store, field: str, value: Any) -> None:
     values: dict[str, Any] = {"repository_name": "a/b", "path": "/srv", "short_description": "", field: value}
     with pytest.raises(InvalidInput) as caught:
         lasting_store.run(projects.create, **values)
@@ -119,7 +121,7 @@ def test_what_no_project_can_be_is_refused(lasting_store: Store, field: str, val
 # Get, find, list
 
 
-def test_a_project_that_is_not_there(lasting_store: Store) -> None:
+def test_a_missing_project_is_not_found(lasting_store: Store) -> None:
     assert lasting_store.query(projects.find, "no/where") is None
     for operation in (projects.get, projects.contents):
         with pytest.raises(NotFound) as caught:
@@ -131,7 +133,7 @@ def test_a_project_that_is_not_there(lasting_store: Store) -> None:
     "operation", [projects.get, projects.find, projects.contents, projects.update, projects.delete]
 )
 @pytest.mark.parametrize("name", [*BAD_IDS, NOTHING])
-def test_looking_up_what_is_no_name_is_refused(lasting_store: Store, operation: Any, name: Any) -> None:
+def test_a_project_lookup_by_an_invalid_name_is_refused(lasting_store: Store, operation: Any, name: Any) -> None:
     with pytest.raises(InvalidInput) as caught:
         lasting_store.run(operation, name)
     assert caught.value.field == "repository_name"
@@ -147,7 +149,7 @@ def test_projects_are_paged_newest_first_ties_by_name(store: Store, other: Store
 
 
 @pytest.mark.parametrize("limit", cases(none=0, too_many=1001, true=True, text="5"))
-def test_a_limit_that_is_none_is_refused(lasting_store: Store, limit: Any) -> None:
+def test_an_invalid_page_limit_of_projects_is_refused(lasting_store: Store, limit: Any) -> None:
     with pytest.raises(InvalidInput) as caught:
         lasting_store.query(projects.page, limit=limit)
     assert caught.value.field == "limit"
@@ -165,7 +167,7 @@ def test_a_limit_that_is_none_is_refused(lasting_store: Store, limit: Any) -> No
         no_description_any_more={"short_description": None},
     ),
 )
-def test_what_is_given_is_changed_and_nothing_else(
+def test_updating_a_project_changes_only_the_given_values(
     timed_store: Store, lasting_other: Store, timed_clock: SettableClock, changes: dict[str, Any]
 ) -> None:
     made, bystander = make_many(timed_store, ProjectFactory, {}, {}, short_description="Once.")
@@ -176,13 +178,13 @@ def test_what_is_given_is_changed_and_nothing_else(
     assert lasting_other.query(projects.get, bystander.repository_name) == bystander
 
 
-def test_with_nothing_to_change_nothing_is_written(timed_store: Store, project: Project) -> None:
+def test_updating_a_project_without_changes_writes_nothing(timed_store: Store, project: Project) -> None:
     with recorded_statements(timed_store) as sent:
         assert timed_store.run(projects.update, project.repository_name) == project
     assert [each.partition(" ")[0] for each in sent] == ["SELECT"]
 
 
-def test_a_project_that_is_not_there_cannot_be_changed(lasting_store: Store) -> None:
+def test_a_missing_project_cannot_be_updated(lasting_store: Store) -> None:
     for changes in ({}, {"path": "/srv"}):
         with pytest.raises(NotFound):
             lasting_store.run(projects.update, "no/where", **changes)
@@ -195,7 +197,7 @@ def test_a_project_that_is_not_there_cannot_be_changed(lasting_store: Store) -> 
         *[pytest.param("short_description", each.values[0], id=f"description: {each.id}") for each in BAD_TEXTS],
     ],
 )
-def test_a_change_to_what_no_project_can_be_is_refused(lasting_store: Store, field: str, value: Any) -> None:
+def test_updating_a_project_to_an_invalid_value_is_refused(lasting_store: Store, field: str, value: Any) -> None:
     change: dict[str, Any] = {field: value}
     with pytest.raises(InvalidInput) as caught:
         lasting_store.run(projects.update, "no/where", **change)
@@ -205,7 +207,7 @@ def test_a_change_to_what_no_project_can_be_is_refused(lasting_store: Store, fie
 # Delete
 
 
-def test_a_deleted_project_is_gone_with_all_that_is_its_and_nothing_else(store: Store, other: Store) -> None:
+def test_deleting_a_project_deletes_all_it_owns_and_nothing_else(store: Store, other: Store) -> None:
     with store.begin() as uow:
         fill_project(uow, ProjectFactory.create(uow=uow).repository_name)
     before = dump(other)
@@ -217,7 +219,7 @@ def test_a_deleted_project_is_gone_with_all_that_is_its_and_nothing_else(store: 
     assert dump(other) == before
 
 
-def test_a_deleted_project_may_be_empty(lasting_store: Store, lasting_other: Store) -> None:
+def test_an_empty_project_can_be_deleted(lasting_store: Store, lasting_other: Store) -> None:
     key = make(lasting_store, ProjectFactory).repository_name
     nothing = projects.DeletedProject(worker_types=0, tickets=0, comments=0, workers=0, coordination_events=0)
     assert lasting_store.query(projects.contents, key) == nothing
@@ -225,13 +227,13 @@ def test_a_deleted_project_may_be_empty(lasting_store: Store, lasting_other: Sto
     assert lasting_other.query(projects.find, key) is None
 
 
-def test_what_a_project_has_is_counted_in_one_statement(timed_store: Store, project: Project) -> None:
+def test_the_contents_of_a_project_are_counted_in_one_statement(timed_store: Store, project: Project) -> None:
     with recorded_statements(timed_store) as sent:
         timed_store.query(projects.contents, project.repository_name)
     assert len(sent) == 1
 
 
-def test_deleting_a_project_that_is_not_there_does_not_undo_the_unit_of_work(
+def test_deleting_a_missing_project_leaves_the_unit_of_work_usable(
     timed_store: Store, lasting_other: Store, project: Project
 ) -> None:
     with timed_store.begin() as uow:
@@ -245,7 +247,7 @@ ROUNDS = 5
 
 
 @pytest.mark.parametrize("lasting", SYNC, indirect=True)
-def test_a_project_can_be_deleted_while_others_are_at_work_in_it(lasting_store: Store, lasting_other: Store) -> None:
+def test_a_project_can_be_deleted_during_writes_to_it(lasting_store: Store, lasting_other: Store) -> None:
     """Nobody is given a deadlock, and nothing of the project is left: everybody locks in one order."""
 
     def work(store: Store, number: int) -> object:

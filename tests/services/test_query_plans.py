@@ -415,7 +415,7 @@ WHOLE_TABLE_IN_ORDER = {
 """Tables whose listing is of all their rows: its first page reads the index of the order from one end."""
 
 
-def test_every_lookup_is_tried_here() -> None:
+def test_query_plan_tests_cover_every_lookup() -> None:
     assert {name.partition(" ")[0] for name in LOOKUPS} == services_that_take("ReadUnitOfWork")
 
 
@@ -433,7 +433,7 @@ table of a few thousand rows, PostgreSQL reads all of it."""
 
 
 @pytest.mark.parametrize("name", [*LOOKUPS, *WRITERS])
-def test_it_goes_by_an_index(lasting_store: Store, busy: Scene, name: str) -> None:
+def test_every_lookup_uses_an_index(lasting_store: Store, busy: Scene, name: str) -> None:
     with recorded(lasting_store) as sent, suppress(UndoneError), lasting_store.begin() as uow:
         (LOOKUPS | WRITERS)[name](uow, busy)
         raise UndoneError
@@ -496,7 +496,7 @@ def passes_over_other_sessions(step: dict[str, Any]) -> bool:
 
 
 @pytest.mark.parametrize("filters", FILTERS.values(), ids=FILTERS)
-def test_a_page_of_history_at_depth_goes_by_the_index_of_the_first(
+def test_a_deep_page_of_history_uses_the_index_of_the_first_page(
     lasting_store: Store, busy: Scene, filters: dict[str, Any]
 ) -> None:
     cursor = None
@@ -510,7 +510,7 @@ def test_a_page_of_history_at_depth_goes_by_the_index_of_the_first(
     assert len(used[0]) == 1
 
 
-def test_every_foreign_key_has_an_index_that_begins_with_it() -> None:
+def test_every_foreign_key_leads_an_index() -> None:
     # Else to delete a session would scan the tables of what belongs to it; no plan shows what a cascade does.
     missing = [
         f"{table.name}.{key.column_keys[0]}"

@@ -49,7 +49,7 @@ def warm(book: RuleBook, *each: Signal) -> None:
 
 
 @pytest.mark.parametrize(("trigger", "signal"), FIRING + NOT_FIRING, ids=called)
-def test_a_signal_matches_in_a_book_as_it_does_in_the_database(
+def test_a_rule_book_matches_a_signal_as_the_database_does(
     lasting_store: Store, trigger: Trigger, signal: Signal
 ) -> None:
     rule = make(lasting_store, RuleFactory, trigger=trigger)
@@ -179,7 +179,7 @@ class Twins:
 
 
 @given(first=st.lists(ADD, max_size=8), then=STEPS, last=SOME_SIGNALS)
-def test_a_book_gives_exactly_what_the_services_give(
+def test_a_rule_book_returns_exactly_what_the_services_return(
     store: Store, first: list[Add], then: list[Any], last: Signal
 ) -> None:
     twins = Twins(store)
@@ -198,7 +198,7 @@ def counts(found: list[Rule]) -> list[int]:
     return [rule.fired_count for rule in found]
 
 
-def test_a_book_sees_each_change_of_the_rules(store: Store, other: Store, jam: Session) -> None:
+def test_a_rule_book_sees_each_change_of_the_rules(store: Store, other: Store, jam: Session) -> None:
     first, second = make_many(other, RuleFactory, {"priority": Priority.LOW}, {}, session_id=jam.id)
     new = rules.NewRule(triggers.Beat(divisor=1), actions.Play())
     book = store.rule_book(jam.id)
@@ -219,7 +219,7 @@ def test_a_book_sees_each_change_of_the_rules(store: Store, other: Store, jam: S
         assert counts(book.match(TICK)) == count_each
 
 
-def test_a_book_sees_the_edit_of_a_row(store: Store, other: Store, jam: Session) -> None:
+def test_a_rule_book_sees_the_edit_of_a_row(store: Store, other: Store, jam: Session) -> None:
     rule = make(store, RuleFactory, session_id=jam.id)
     book = store.rule_book(jam.id)
     warm(book, TICK)
@@ -232,7 +232,9 @@ def test_a_book_sees_the_edit_of_a_row(store: Store, other: Store, jam: Session)
     assert book.match(TICK) == []
 
 
-def test_both_sessions_see_a_row_that_moves_from_one_to_the_other(store: Store, other: Store, jam: Session) -> None:
+def test_rule_books_of_both_sessions_see_a_rule_that_moves_between_them(
+    store: Store, other: Store, jam: Session
+) -> None:
     rule = make(store, RuleFactory)
     there, here = store.rule_book(rule.session_id), store.rule_book(jam.id)
     warm(there, TICK)
@@ -243,7 +245,7 @@ def test_both_sessions_see_a_row_that_moves_from_one_to_the_other(store: Store, 
     assert (ids(there.match(TICK)), ids(here.match(TICK))) == ([], [rule.id])
 
 
-def test_a_book_sees_a_statement_of_ones_own_that_is_told_of(store: Store, other: Store, jam: Session) -> None:
+def test_a_rule_book_sees_a_custom_statement_that_was_announced(store: Store, other: Store, jam: Session) -> None:
     make(store, RuleFactory, session_id=jam.id)
     book = store.rule_book(jam.id)
     warm(book, TICK)
@@ -253,7 +255,7 @@ def test_a_book_sees_a_statement_of_ones_own_that_is_told_of(store: Store, other
     assert book.match(TICK) == []
 
 
-def test_a_change_that_is_rolled_back_is_none(store: Store, other: Store, jam: Session) -> None:
+def test_a_rule_book_does_not_see_a_change_rolled_back(store: Store, other: Store, jam: Session) -> None:
     rule = make(store, RuleFactory, session_id=jam.id)
     book = store.rule_book(jam.id)
     with pytest.raises(ZeroDivisionError), other.begin() as uow:
@@ -262,9 +264,7 @@ def test_a_change_that_is_rolled_back_is_none(store: Store, other: Store, jam: S
     assert ids(book.match(TICK)) == [rule.id]
 
 
-def test_a_session_that_is_merged_from_before_brings_no_old_revision_back(
-    store: Store, other: Store, jam: Session
-) -> None:
+def test_merging_an_old_session_does_not_restore_its_rules_revision(store: Store, other: Store, jam: Session) -> None:
     rule = make(store, RuleFactory, session_id=jam.id)
     book = store.rule_book(jam.id)
     before = other.query(sessions.get, jam.id)
@@ -277,7 +277,7 @@ def test_a_session_that_is_merged_from_before_brings_no_old_revision_back(
     assert book.match(TICK) == []
 
 
-def test_rules_that_somebody_changes_as_a_book_fires_are_not_taken_for_its_own(
+def test_a_rule_book_sees_rules_changed_by_others_as_it_fires(
     store: Store, other: Store, jam: Session, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     first, second = make_many(store, RuleFactory, {}, {}, session_id=jam.id)
@@ -298,7 +298,7 @@ def test_rules_that_somebody_changes_as_a_book_fires_are_not_taken_for_its_own(
     assert ids(book.match(TICK)) == [second.id]
 
 
-def test_a_book_that_only_fires_unlearns_what_was_switched_off(store: Store, other: Store, jam: Session) -> None:
+def test_a_rule_book_that_only_fires_drops_rules_switched_off(store: Store, other: Store, jam: Session) -> None:
     rule = make(store, RuleFactory, session_id=jam.id)
     book = store.rule_book(jam.id)
     warm(book, TICK)
@@ -310,7 +310,7 @@ def test_a_book_that_only_fires_unlearns_what_was_switched_off(store: Store, oth
     assert len(sent) == 1
 
 
-def test_a_rule_that_was_added_without_a_word_is_fired_all_the_same(store: Store, other: Store, jam: Session) -> None:
+def test_a_rule_book_fires_a_rule_added_without_an_announcement(store: Store, other: Store, jam: Session) -> None:
     rule = make(store, RuleFactory, session_id=jam.id)
     book = store.rule_book(jam.id)
     warm(book, TICK)
@@ -322,7 +322,7 @@ def test_a_rule_that_was_added_without_a_word_is_fired_all_the_same(store: Store
     assert counts(book.match(TICK)) == [1, 1]
 
 
-def test_two_pasts_that_part_from_one_state_never_share_a_revision(store: Store, jam: Session) -> None:
+def test_diverging_states_of_a_session_never_share_a_rules_revision(store: Store, jam: Session) -> None:
     """As when a backup is restored: a count would come to the same numbers again, with other rules."""
     undone: list[int | None] = []
     with pytest.raises(ZeroDivisionError), store.begin() as uow:
@@ -333,7 +333,7 @@ def test_two_pasts_that_part_from_one_state_never_share_a_revision(store: Store,
     assert store.query(rules.revision, jam.id) not in undone
 
 
-def test_a_session_made_anew_under_the_same_id_has_rules_of_its_own(store: Store, other: Store) -> None:
+def test_a_session_recreated_under_the_same_id_has_its_own_rules(store: Store, other: Store) -> None:
     make(store, RuleFactory, session_id=store.run(sessions.create, name="first", session_id="same").id)
     book = store.rule_book("same")
     warm(book, TICK)
@@ -372,7 +372,7 @@ def change(process: Process, what: str, key: str) -> None:
     assert process.read_line() == "done"
 
 
-def test_a_book_sees_what_another_process_changes_between_two_lookups(
+def test_a_rule_book_sees_changes_of_another_process_between_two_lookups(
     store: Store, jam: Session, elsewhere: Process
 ) -> None:
     rule = make(store, RuleFactory, session_id=jam.id, id=new_id())
@@ -391,7 +391,7 @@ def test_a_book_sees_what_another_process_changes_between_two_lookups(
 
 
 @pytest.mark.parametrize("drive", ["sync"])
-def test_no_thread_is_given_stale_rules_by_a_book_that_threads_share(store: Store, other: Store, jam: Session) -> None:
+def test_a_rule_book_shared_by_threads_never_gives_stale_rules(store: Store, other: Store, jam: Session) -> None:
     """What was committed before a thread asks is in its answer: the counts that it sees never go back."""
     rule = make(store, RuleFactory, session_id=jam.id)
     book = store.rule_book(jam.id)
@@ -428,7 +428,7 @@ def full(store: Store, jam: Session) -> Session:
     return jam
 
 
-def test_a_book_that_is_up_to_date_asks_for_one_number(store: Store, full: Session) -> None:
+def test_an_up_to_date_rule_book_reads_one_number(store: Store, full: Session) -> None:
     book = store.rule_book(full.id)
     warm(book, TICK)
     with recorded_statements(store) as sent:
@@ -438,7 +438,7 @@ def test_a_book_that_is_up_to_date_asks_for_one_number(store: Store, full: Sessi
     assert all(statement.startswith("SELECT sessions.rules_rev") for statement in sent)
 
 
-def test_a_signal_that_fires_nothing_writes_nothing(store: Store, full: Session) -> None:
+def test_a_rule_book_signal_that_fires_no_rule_writes_nothing(store: Store, full: Session) -> None:
     book = store.rule_book(full.id)
     warm(book, TICK)
     with recorded_statements(store) as sent:
@@ -446,7 +446,7 @@ def test_a_signal_that_fires_nothing_writes_nothing(store: Store, full: Session)
     assert len(sent) == 1
 
 
-def test_after_its_own_firing_a_book_does_not_read_the_rules_again(store: Store, full: Session) -> None:
+def test_a_rule_book_does_not_reread_rules_after_its_own_firing(store: Store, full: Session) -> None:
     book = store.rule_book(full.id)
     warm(book, TICK, DROP)
     assert len(book.fire(DROP)) == 20
@@ -460,7 +460,7 @@ def test_after_its_own_firing_a_book_does_not_read_the_rules_again(store: Store,
 # --- as the services do ----------------------------------------------------------------------------------------
 
 
-def test_what_a_book_gives_is_the_callers_own(store: Store, jam: Session) -> None:
+def test_a_rule_book_returns_copies_the_caller_may_edit(store: Store, jam: Session) -> None:
     make(store, RuleFactory, session_id=jam.id)
     book = store.rule_book(jam.id)
     warm(book, TICK)
@@ -469,7 +469,7 @@ def test_what_a_book_gives_is_the_callers_own(store: Store, jam: Session) -> Non
     assert [(rule.priority, rule.fired_count) for rule in book.match(TICK)] == [(Priority.NORMAL, 1)]
 
 
-def test_a_row_of_a_book_can_be_edited_in_a_unit_of_work_as_any_other(store: Store, other: Store, jam: Session) -> None:
+def test_a_rule_from_a_rule_book_can_be_edited_in_a_unit_of_work(store: Store, other: Store, jam: Session) -> None:
     make(store, RuleFactory, session_id=jam.id)
     book = store.rule_book(jam.id)
     warm(book, TICK)
@@ -479,7 +479,7 @@ def test_a_row_of_a_book_can_be_edited_in_a_unit_of_work_as_any_other(store: Sto
     assert book.match(TICK) == []
 
 
-def test_firing_by_a_book_is_counted_stamped_and_told_in_history(
+def test_a_rule_book_firing_is_counted_stamped_and_logged_in_history(
     store: Store, other: Store, jam: Session, clock: SettableClock
 ) -> None:
     made = make_many(store, RuleFactory, {"one_shot": True}, {}, session_id=jam.id)
@@ -491,7 +491,7 @@ def test_firing_by_a_book_is_counted_stamped_and_told_in_history(
     assert len(dump(other)["history"]) == 2
 
 
-def test_firing_in_a_session_that_is_not_there_is_not_found(lasting_store: Store) -> None:
+def test_a_rule_book_firing_in_a_missing_session_is_not_found(lasting_store: Store) -> None:
     book = lasting_store.rule_book("nowhere")
     assert book.match(TICK) == []
     with pytest.raises(NotFound, match="nowhere"):
@@ -499,7 +499,7 @@ def test_firing_in_a_session_that_is_not_there_is_not_found(lasting_store: Store
 
 
 @pytest.mark.parametrize("signal", [None, "beat_tick", {"type": "sunrise"}, {"type": "beat_tick", "beat": -1}])
-def test_what_is_no_signal_is_refused_by_a_book(lasting_store: Store, lasting_jam: Session, signal: Any) -> None:
+def test_a_rule_book_refuses_an_invalid_signal(lasting_store: Store, lasting_jam: Session, signal: Any) -> None:
     book = lasting_store.rule_book(lasting_jam.id)
     with pytest.raises(InvalidInput):
         book.match(signal)
@@ -508,6 +508,6 @@ def test_what_is_no_signal_is_refused_by_a_book(lasting_store: Store, lasting_ja
 
 
 @pytest.mark.parametrize("session_id", [None, 7, " ", "a\x00b"])
-def test_what_is_no_id_has_no_book(lasting_store: Store, session_id: Any) -> None:
+def test_a_rule_book_of_an_invalid_session_id_is_refused(lasting_store: Store, session_id: Any) -> None:
     with pytest.raises(InvalidInput):
         lasting_store.rule_book(session_id)

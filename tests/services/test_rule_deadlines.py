@@ -48,7 +48,9 @@ def start_of(store: Store, rule: Rule) -> float:
 # The formula: deadline - estimate x tempo / 60,000 x margin
 
 
-def test_work_of_an_unknown_space_is_expected_to_take_five_seconds(store: Store, other: Store, jam: Session) -> None:
+def test_a_deadline_rule_of_an_unknown_space_is_estimated_at_five_seconds(
+    store: Store, other: Store, jam: Session
+) -> None:
     rule = make(store, RuleFactory, session_id=jam.id, **deadline(64.0))
     (due,) = other.query(rules.due, jam.id, 54.0)
     assert (due.rule, due.deadline_beat, due.estimate_ms, due.start_by_beat) == (rule, 64.0, 5000.0, 54.0)
@@ -64,24 +66,26 @@ def test_work_of_an_unknown_space_is_expected_to_take_five_seconds(store: Store,
         (Priority.IDLE, 54.0),
     ],
 )
-def test_what_matters_more_starts_earlier(store: Store, jam: Session, priority: Priority, start: float) -> None:
+def test_a_deadline_rule_of_higher_priority_starts_earlier(
+    store: Store, jam: Session, priority: Priority, start: float
+) -> None:
     rule = make(store, RuleFactory, session_id=jam.id, **deadline(64.0, priority=priority))
     assert start_of(store, rule) == start
 
 
-def test_the_margin_is_not_in_the_estimate(store: Store, jam: Session) -> None:
+def test_a_deadline_rule_estimate_excludes_the_margin(store: Store, jam: Session) -> None:
     make(store, RuleFactory, session_id=jam.id, **deadline(64.0, priority=Priority.CRITICAL))
     assert store.query(rules.due, jam.id, END)[0].estimate_ms == 5000.0
 
 
 @pytest.mark.parametrize(("tempo", "start"), [(1.0, 64 - 1 / 12), (60.0, 59.0), (120.0, 54.0), (999.0, -19.25)])
-def test_the_faster_the_music_the_earlier_the_start(store: Store, tempo: float, start: float) -> None:
+def test_a_deadline_rule_starts_earlier_at_a_faster_tempo(store: Store, tempo: float, start: float) -> None:
     session = make(store, SessionFactory, tempo_bpm=tempo)
     rule = make(store, RuleFactory, session_id=session.id, **deadline(64.0))
     assert start_of(store, rule) == pytest.approx(start, abs=1e-9)
 
 
-def test_a_new_tempo_moves_the_start(store: Store, jam: Session) -> None:
+def test_a_new_tempo_moves_the_start_of_a_deadline_rule(store: Store, jam: Session) -> None:
     rule = make(store, RuleFactory, session_id=jam.id, **deadline(64.0))
     store.run(sessions.update, jam.id, tempo_bpm=60.0)
     assert start_of(store, rule) == 59.0
@@ -92,7 +96,7 @@ def test_a_new_tempo_moves_the_start(store: Store, jam: Session) -> None:
     [DRUMS, actions.SampleAndSchedule(space="drums", at=64.0)],
     ids=["sample", "sample and schedule"],
 )
-def test_the_estimate_is_the_average_of_the_space(store: Store, jam: Session, action: Action) -> None:
+def test_a_deadline_rule_estimate_is_the_average_of_its_space(store: Store, jam: Session, action: Action) -> None:
     for duration_ms in (1000, 3000):
         store.run(stats.record, "drums", duration_ms)
     store.run(stats.record, "bass", 60_000)
@@ -111,7 +115,9 @@ def test_the_estimate_is_the_average_of_the_space(store: Store, jam: Session, ac
     ],
     ids=lambda action: action.type,
 )
-def test_an_action_that_generates_nothing_starts_at_its_deadline(store: Store, jam: Session, action: Action) -> None:
+def test_a_deadline_rule_that_generates_nothing_starts_at_its_deadline(
+    store: Store, jam: Session, action: Action
+) -> None:
     make(store, RuleFactory, session_id=jam.id, **deadline(64.0, action, priority=Priority.CRITICAL))
     (due,) = store.query(rules.due, jam.id, END)
     assert (due.estimate_ms, due.start_by_beat) == (0.0, 64.0)
@@ -123,7 +129,7 @@ def test_an_action_that_generates_nothing_starts_at_its_deadline(store: Store, j
     priority=st.sampled_from(Priority),
     durations=st.lists(st.integers(0, 600_000), max_size=5),
 )
-def test_the_start_is_what_the_formula_says(
+def test_the_start_of_a_deadline_rule_follows_the_formula(
     lasting_store: Store, beat: float, tempo: float, priority: Priority, durations: list[int]
 ) -> None:
     session = make(lasting_store, SessionFactory, tempo_bpm=tempo)
@@ -139,20 +145,20 @@ def test_the_start_is_what_the_formula_says(
 # Due
 
 
-def test_a_rule_is_due_from_its_start_on(store: Store, jam: Session) -> None:
+def test_a_deadline_rule_is_due_from_its_start_on(store: Store, jam: Session) -> None:
     rule = make(store, RuleFactory, session_id=jam.id, **deadline(64.0))
     positions = [0.0, math.nextafter(54.0, 0), 54.0, 63.9, 64.0, END]
     found = [[due.rule for due in store.query(rules.due, jam.id, position)] for position in positions]
     assert found == [[], [], [rule], [rule], [rule], [rule]]
 
 
-def test_what_should_have_begun_before_the_session_is_due_at_once(store: Store, jam: Session) -> None:
+def test_a_deadline_rule_with_a_start_before_beat_zero_is_due_at_once(store: Store, jam: Session) -> None:
     make(store, RuleFactory, session_id=jam.id, **deadline(4.0))
     (due,) = store.query(rules.due, jam.id, 0)
     assert due.start_by_beat == -6.0
 
 
-def test_the_most_pressing_goes_first_ties_by_priority(store: Store, jam: Session) -> None:
+def test_due_rules_are_sorted_by_start_then_priority(store: Store, jam: Session) -> None:
     late, early, idle, high = make_many(
         store,
         RuleFactory,
@@ -165,7 +171,7 @@ def test_the_most_pressing_goes_first_ties_by_priority(store: Store, jam: Sessio
     assert [due.rule for due in store.query(rules.due, jam.id, END)] == [early, high, idle, late]
 
 
-def test_a_later_deadline_that_takes_longer_goes_first(store: Store, jam: Session) -> None:
+def test_a_later_deadline_that_takes_longer_is_due_first(store: Store, jam: Session) -> None:
     store.run(stats.record, "orchestra", 60_000)
     short, long = make_many(
         store,
@@ -183,12 +189,12 @@ def test_a_deadline_that_has_fired_is_not_due_again(store: Store, other: Store, 
     assert other.query(rules.due, jam.id, END) == []
 
 
-def test_a_rule_that_is_off_is_not_due(store: Store, jam: Session) -> None:
+def test_a_disabled_rule_is_not_due(store: Store, jam: Session) -> None:
     make(store, RuleFactory, session_id=jam.id, **deadline(64.0, enabled=False))
     assert store.query(rules.due, jam.id, END) == []
 
 
-def test_only_deadlines_are_due(store: Store, jam: Session) -> None:
+def test_only_deadline_rules_are_due(store: Store, jam: Session) -> None:
     make_many(store, RuleFactory, *[{"trigger": trigger} for trigger, _ in TRIGGERS], session_id=jam.id)
     assert [due.deadline_beat for due in store.query(rules.due, jam.id, END)] == [64.5]
 
@@ -201,25 +207,25 @@ def test_deadlines_of_other_sessions_are_not_due(store: Store, jam: Session) -> 
 # Next due
 
 
-def test_the_next_is_due_at_the_first_start_after_the_position(store: Store, jam: Session) -> None:
+def test_next_due_of_rules_is_the_first_start_after_the_position(store: Store, jam: Session) -> None:
     make_many(store, RuleFactory, *[deadline(beat) for beat in (64.0, 32.0, 128.0)], session_id=jam.id)
     found = [store.query(rules.next_due, jam.id, position) for position in (0, 21.9, 22.0, 54.0, 100, 118.0, 119)]
     assert found == [22.0, 22.0, 54.0, 118.0, 118.0, None, None]
 
 
-def test_without_deadlines_none_will_be_due(store: Store, jam: Session) -> None:
+def test_a_session_without_deadline_rules_has_no_next_due(store: Store, jam: Session) -> None:
     make(store, RuleFactory, session_id=jam.id)
     assert store.query(rules.next_due, jam.id, 0) is None
 
 
 @pytest.mark.parametrize("values", [{"enabled": False}, {"fired_count": 1}], ids=["switched off", "fired"])
-def test_what_will_not_be_due_is_not_waited_for(store: Store, jam: Session, values: dict[str, Any]) -> None:
+def test_next_due_of_rules_skips_disabled_and_fired_ones(store: Store, jam: Session, values: dict[str, Any]) -> None:
     make(store, RuleFactory, session_id=jam.id, **deadline(64.0, **values))
     assert store.query(rules.next_due, jam.id, 0) is None
 
 
 @given(beats=st.lists(st.floats(0, 1000), max_size=8), position=st.floats(0, 1000))
-def test_looking_again_when_told_misses_nothing(lasting_store: Store, beats: list[float], position: float) -> None:
+def test_polling_at_next_due_misses_no_deadline_rule(lasting_store: Store, beats: list[float], position: float) -> None:
     session = make(lasting_store, SessionFactory)
     make_many(lasting_store, RuleFactory, *[deadline(beat, actions.Play()) for beat in beats], session_id=session.id)
     looks = 0
@@ -238,7 +244,7 @@ BOTH = pytest.mark.parametrize("operation", [rules.due, rules.next_due])
 
 @BOTH
 @pytest.mark.parametrize("position", BAD_BEATS)
-def test_a_position_that_is_none_is_refused(
+def test_an_invalid_position_for_due_rules_is_refused(
     lasting_store: Store, lasting_jam: Session, operation: Callable[..., object], position: Any
 ) -> None:
     with pytest.raises(InvalidInput) as caught:
@@ -248,19 +254,23 @@ def test_a_position_that_is_none_is_refused(
 
 @BOTH
 @pytest.mark.parametrize("session_id", BAD_IDS)
-def test_what_is_no_id_is_refused(lasting_store: Store, operation: Callable[..., object], session_id: Any) -> None:
+def test_due_rules_of_an_invalid_session_id_are_refused(
+    lasting_store: Store, operation: Callable[..., object], session_id: Any
+) -> None:
     with pytest.raises(InvalidInput):
         lasting_store.query(operation, session_id, 0)
 
 
 @BOTH
-def test_a_session_that_is_not_there_is_an_error(lasting_store: Store, operation: Callable[..., object]) -> None:
+def test_due_rules_of_a_missing_session_are_an_error(lasting_store: Store, operation: Callable[..., object]) -> None:
     with pytest.raises(NotFound, match="nowhere"):
         lasting_store.query(operation, "nowhere", 0)
 
 
 @BOTH
-def test_without_a_tempo_deadlines_have_no_start(lasting_store: Store, operation: Callable[..., object]) -> None:
+def test_due_rules_of_a_session_without_a_tempo_are_refused(
+    lasting_store: Store, operation: Callable[..., object]
+) -> None:
     session = make(lasting_store, SessionFactory, kind=SessionKind.AGENT, tempo_bpm=None)
     with pytest.raises(InvalidInput, match="no tempo"):
         lasting_store.query(operation, session.id, 0)

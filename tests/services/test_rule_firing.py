@@ -44,7 +44,7 @@ def rule(store: Store, jam: Session) -> Rule:
 
 
 @pytest.mark.parametrize(("trigger", "signal"), FIRING, ids=called)
-def test_a_signal_fires_what_it_matches(lasting_store: Store, trigger: Trigger, signal: Signal) -> None:
+def test_a_signal_fires_the_rules_it_matches(lasting_store: Store, trigger: Trigger, signal: Signal) -> None:
     rule = make(lasting_store, RuleFactory, trigger=trigger)
     (firing,) = lasting_store.run(rules.fire, rule.session_id, signal)
     assert (firing.rule.id, firing.signal) == (rule.id, signal)
@@ -57,7 +57,7 @@ def test_a_firing_hands_the_action_to_the_caller(lasting_store: Store, action: A
     assert firing.action == action
 
 
-def test_firing_counts_and_stamps_and_changes_nothing_else(
+def test_firing_a_rule_counts_and_stamps_it_and_changes_nothing_else(
     store: Store, other: Store, rule: Rule, clock: SettableClock
 ) -> None:
     store.run(rules.fire, rule.session_id, TICK)
@@ -80,7 +80,7 @@ def test_a_rule_fires_again_and_again(store: Store, other: Store, rule: Rule, cl
     assert (found.fired_count, found.last_fired_at) == (3, clock.instant)
 
 
-def test_within_one_unit_of_work_every_firing_counts(store: Store, other: Store, rule: Rule) -> None:
+def test_every_firing_of_a_rule_counts_within_one_unit_of_work(store: Store, other: Store, rule: Rule) -> None:
     with store.begin() as uow:
         counts = [rules.fire(uow, rule.session_id, TICK)[0].rule.fired_count for _ in range(3)]
     assert counts == [1, 2, 3]
@@ -89,27 +89,27 @@ def test_within_one_unit_of_work_every_firing_counts(store: Store, other: Store,
 
 @pytest.mark.parametrize("one_shot", [True, False])
 @pytest.mark.parametrize("fired_count", [0, 7])
-def test_the_rule_of_a_firing_is_what_is_stored(store: Store, other: Store, one_shot: bool, fired_count: int) -> None:
+def test_a_firing_returns_the_rule_as_stored(store: Store, other: Store, one_shot: bool, fired_count: int) -> None:
     rule = make(store, RuleFactory, one_shot=one_shot, fired_count=fired_count)
     (firing,) = store.run(rules.fire, rule.session_id, TICK)
     assert columns_of(firing.rule) == columns_of(other.query(rules.get, rule.id))
 
 
-def test_a_one_shot_switches_itself_off(store: Store, other: Store) -> None:
+def test_a_one_shot_rule_disables_itself(store: Store, other: Store) -> None:
     rule = make(store, RuleFactory, one_shot=True)
     store.run(rules.fire, rule.session_id, TICK)
     found = other.query(rules.get, rule.id)
     assert (found.enabled, found.fired_count) == (False, 1)
 
 
-def test_a_one_shot_fires_once(store: Store) -> None:
+def test_a_one_shot_rule_fires_once(store: Store) -> None:
     rule = make(store, RuleFactory, one_shot=True)
     with store.begin() as uow:
         fired = [len(rules.fire(uow, rule.session_id, TICK)) for _ in range(2)]
     assert [*fired, len(store.run(rules.fire, rule.session_id, TICK))] == [1, 0, 0]
 
 
-def test_a_one_shot_that_is_switched_on_again_fires_again(store: Store, other: Store) -> None:
+def test_a_one_shot_rule_enabled_again_fires_again(store: Store, other: Store) -> None:
     rule = make(store, RuleFactory, one_shot=True)
     store.run(rules.fire, rule.session_id, TICK)
     store.run(rules.set_enabled, rule.id, True)
@@ -117,7 +117,7 @@ def test_a_one_shot_that_is_switched_on_again_fires_again(store: Store, other: S
     assert other.query(rules.get, rule.id).fired_count == 2
 
 
-def test_firings_come_by_priority_then_age(store: Store, jam: Session) -> None:
+def test_firings_are_sorted_by_priority_then_age(store: Store, jam: Session) -> None:
     made = make_many(
         store,
         RuleFactory,
@@ -138,7 +138,7 @@ def test_a_signal_that_matches_nothing_changes_nothing(store: Store, other: Stor
     assert dump(other) == before
 
 
-def test_only_what_matches_is_counted(store: Store, other: Store, jam: Session) -> None:
+def test_firing_counts_only_the_rules_that_match(store: Store, other: Store, jam: Session) -> None:
     four, three = make_many(
         store, RuleFactory, *[{"trigger": triggers.Beat(divisor=n)} for n in (4, 3)], session_id=jam.id
     )
@@ -147,14 +147,14 @@ def test_only_what_matches_is_counted(store: Store, other: Store, jam: Session) 
     assert other.query(rules.get, three.id) == three
 
 
-def test_firing_in_a_session_that_is_not_there_is_an_error(lasting_store: Store) -> None:
+def test_firing_in_a_missing_session_is_an_error(lasting_store: Store) -> None:
     with pytest.raises(NotFound) as caught:
         lasting_store.run(rules.fire, "nowhere", TICK)
     assert (caught.value.entity, caught.value.key) == ("session", "nowhere")
 
 
 @pytest.mark.parametrize("depth", [50, 97, 98, 99, 100])
-def test_a_rule_that_was_taken_can_fire_however_deep_its_documents(store: Store, jam: Session, depth: int) -> None:
+def test_an_accepted_rule_can_fire_however_deep_its_documents(store: Store, jam: Session, depth: int) -> None:
     # History repeats the action one level further down, and takes 100 levels.
     inference: Any = 1
     for _ in range(depth):
@@ -168,7 +168,7 @@ def test_a_rule_that_was_taken_can_fire_however_deep_its_documents(store: Store,
 # History
 
 
-def test_a_firing_stands_in_history(store: Store, other: Store, rule: Rule, clock: SettableClock) -> None:
+def test_a_firing_is_logged_in_history(store: Store, other: Store, rule: Rule, clock: SettableClock) -> None:
     store.run(rules.fire, rule.session_id, TICK)
     (entry,) = other.query(history.recent, rule.session_id)
     assert columns_of(entry) == {
@@ -198,7 +198,7 @@ def test_history_says_which_signal_fired_which_trigger(lasting_store: Store, tri
     )
 
 
-def test_firings_stand_in_history_in_their_order(store: Store, other: Store, jam: Session) -> None:
+def test_firings_are_logged_in_history_in_order(store: Store, other: Store, jam: Session) -> None:
     make_many(store, RuleFactory, *[{"priority": priority} for priority in reversed(Priority)], session_id=jam.id)
     fired = store.run(rules.fire, jam.id, TICK)
     entries = other.query(history.page, jam.id, oldest_first=True).items
@@ -210,7 +210,7 @@ def test_firings_stand_in_history_in_their_order(store: Store, other: Store, jam
 
 @pytest.mark.parametrize("matching", [1, 300])
 @pytest.mark.parametrize("one_shot", [True, False])
-def test_firing_takes_five_statements_however_many_rules_match(
+def test_firing_takes_five_statements_for_any_number_of_rules(
     store: Store, jam: Session, matching: int, one_shot: bool
 ) -> None:
     new = rules.NewRule(triggers.Beat(divisor=4), actions.Play(), one_shot=one_shot)
@@ -231,7 +231,7 @@ def test_a_page_of_rules_takes_one_statement_however_many_there_are(store: Store
 # Mark fired
 
 
-def test_marking_counts_and_stamps_and_changes_nothing_else(
+def test_marking_a_rule_fired_counts_and_stamps_it_and_changes_nothing_else(
     store: Store, other: Store, rule: Rule, clock: SettableClock
 ) -> None:
     marked = store.run(rules.mark_fired, rule.id)
@@ -239,19 +239,19 @@ def test_marking_counts_and_stamps_and_changes_nothing_else(
     assert other.query(rules.get, rule.id) == marked
 
 
-def test_marking_stamps_the_instant_that_is_given(store: Store, other: Store, rule: Rule) -> None:
+def test_marking_a_rule_fired_stamps_the_given_instant(store: Store, other: Store, rule: Rule) -> None:
     kolkata = datetime(2026, 1, 1, 18, 30, tzinfo=timezone(timedelta(hours=5, minutes=30)))
     store.run(rules.mark_fired, rule.id, kolkata)
     assert other.query(rules.get, rule.id).last_fired_at == datetime(2026, 1, 1, 13, 0, tzinfo=UTC)
 
 
-def test_marking_a_one_shot_switches_it_off(store: Store, other: Store) -> None:
+def test_marking_a_one_shot_rule_fired_disables_it(store: Store, other: Store) -> None:
     rule = make(store, RuleFactory, one_shot=True)
     store.run(rules.mark_fired, rule.id)
     assert other.query(rules.get, rule.id).enabled is False
 
 
-def test_marking_stands_in_history_without_a_signal(store: Store, other: Store, rule: Rule) -> None:
+def test_marking_a_rule_fired_is_logged_in_history_without_a_signal(store: Store, other: Store, rule: Rule) -> None:
     store.run(rules.mark_fired, rule.id)
     (entry,) = other.query(history.recent, rule.session_id)
     assert (entry.action, params_of(entry)["rule_id"], params_of(entry)["signal"]) == ("rule.fired", rule.id, None)
@@ -265,7 +265,9 @@ def test_marking_stands_in_history_without_a_signal(store: Store, other: Store, 
     ],
     ids=["a disabled rule", "a deadline that has fired"],
 )
-def test_what_cannot_fire_cannot_be_marked(store: Store, other: Store, values: dict[str, Any], current: str) -> None:
+def test_a_rule_that_cannot_fire_cannot_be_marked_fired(
+    store: Store, other: Store, values: dict[str, Any], current: str
+) -> None:
     rule = make(store, RuleFactory, **values)
     before = dump(other)
     with pytest.raises(IllegalTransition) as caught:
@@ -274,7 +276,7 @@ def test_what_cannot_fire_cannot_be_marked(store: Store, other: Store, values: d
     assert dump(other) == before
 
 
-def test_a_deadline_is_marked_once(store: Store) -> None:
+def test_a_deadline_rule_is_marked_fired_once(store: Store) -> None:
     rule = make(store, RuleFactory, trigger=triggers.Deadline(beat=8.0))
     store.run(rules.mark_fired, rule.id)
     with pytest.raises(IllegalTransition):
@@ -291,7 +293,7 @@ def test_a_deadline_is_marked_once(store: Store) -> None:
         before_the_calendar=datetime.min.replace(tzinfo=timezone(timedelta(hours=1))),
     ),
 )
-def test_an_instant_that_is_none_is_refused(store: Store, other: Store, rule: Rule, at: Any) -> None:
+def test_marking_a_rule_fired_at_an_invalid_instant_is_refused(store: Store, other: Store, rule: Rule, at: Any) -> None:
     with pytest.raises(InvalidInput) as caught:
         store.run(rules.mark_fired, rule.id, at)
     assert caught.value.field == "at"

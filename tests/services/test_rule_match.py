@@ -24,21 +24,21 @@ def matched(store: Store, trigger: Trigger, signal: Signal) -> bool:
 
 
 @pytest.mark.parametrize(("trigger", "signal"), FIRING, ids=called)
-def test_a_signal_matches(lasting_store: Store, trigger: Trigger, signal: Signal) -> None:
+def test_a_signal_matches_a_rule(lasting_store: Store, trigger: Trigger, signal: Signal) -> None:
     assert matched(lasting_store, trigger, signal)
 
 
 @pytest.mark.parametrize(("trigger", "signal"), NOT_FIRING, ids=called)
-def test_a_signal_that_comes_near_does_not_match(lasting_store: Store, trigger: Trigger, signal: Signal) -> None:
+def test_a_near_miss_signal_does_not_match_a_rule(lasting_store: Store, trigger: Trigger, signal: Signal) -> None:
     assert not matched(lasting_store, trigger, signal)
 
 
-def test_every_kind_of_trigger_is_tried_here() -> None:
+def test_matching_tests_cover_every_kind_of_trigger() -> None:
     assert {trigger.type for trigger, _ in FIRING} == set(TriggerType) - {TriggerType.DEADLINE}
 
 
 @given(divisor=st.integers(1, 2**53), beat=st.integers(0, 2**53))
-def test_a_beat_matches_where_its_divisor_divides(lasting_store: Store, divisor: int, beat: int) -> None:
+def test_a_beat_rule_matches_beats_its_divisor_divides(lasting_store: Store, divisor: int, beat: int) -> None:
     assert matched(lasting_store, triggers.Beat(divisor=divisor), signals.BeatTick(beat=beat)) == (beat % divisor == 0)
 
 
@@ -46,7 +46,9 @@ TAGS = st.sampled_from(["drums", "bass", "Drums", "", "drum"])
 
 
 @given(tag=st.none() | TAGS.filter(bool), tags=st.lists(TAGS.filter(bool), max_size=6))
-def test_an_artifact_matches_by_any_of_its_tags(lasting_store: Store, tag: str | None, tags: list[str]) -> None:
+def test_an_artifact_signal_matches_rules_by_any_of_its_tags(
+    lasting_store: Store, tag: str | None, tags: list[str]
+) -> None:
     expected = tag is None or tag in tags
     signal = signals.ArtifactCreated(tags=tuple(tags))
     assert matched(lasting_store, triggers.Artifact(tag=tag), signal) == expected
@@ -56,11 +58,13 @@ def test_an_artifact_matches_by_any_of_its_tags(lasting_store: Store, tag: str |
     trigger=st.sampled_from([trigger for trigger, _ in FIRING + NOT_FIRING]),
     signal=st.sampled_from([signal for _, signal in FIRING + NOT_FIRING]),
 )
-def test_what_is_found_is_what_the_trigger_says(lasting_store: Store, trigger: Trigger, signal: Signal) -> None:
+def test_a_rule_matches_in_sql_as_its_trigger_does_in_python(
+    lasting_store: Store, trigger: Trigger, signal: Signal
+) -> None:
     assert matched(lasting_store, trigger, signal) == trigger.matches(signal)
 
 
-def test_an_artifact_of_several_tags_matches_each_rule_once(store: Store, other: Store, jam: Session) -> None:
+def test_an_artifact_signal_of_several_tags_matches_each_rule_once(store: Store, other: Store, jam: Session) -> None:
     any_tag, drums, bass, _vocals = make_many(
         store,
         RuleFactory,
@@ -71,7 +75,7 @@ def test_an_artifact_of_several_tags_matches_each_rule_once(store: Store, other:
     assert other.query(rules.match, jam.id, signal) == [any_tag, drums, bass]
 
 
-def test_matches_come_by_priority_then_age(store: Store, other: Store, jam: Session) -> None:
+def test_matched_rules_are_sorted_by_priority_then_age(store: Store, other: Store, jam: Session) -> None:
     made = make_many(
         store,
         RuleFactory,
@@ -85,7 +89,7 @@ def test_matches_come_by_priority_then_age(store: Store, other: Store, jam: Sess
     assert other.query(rules.match, jam.id, signals.ArtifactCreated(tags=("a", "b"))) == expected
 
 
-def test_rules_that_are_off_do_not_match(store: Store, other: Store, jam: Session) -> None:
+def test_disabled_rules_do_not_match(store: Store, other: Store, jam: Session) -> None:
     make(store, RuleFactory, session_id=jam.id, enabled=False)
     assert other.query(rules.match, jam.id, signals.BeatTick(beat=0)) == []
 
@@ -95,18 +99,18 @@ def test_rules_of_other_sessions_do_not_match(store: Store, other: Store, jam: S
     assert other.query(rules.match, jam.id, signals.BeatTick(beat=0)) == []
 
 
-def test_a_session_that_is_not_there_matches_nothing(lasting_store: Store) -> None:
+def test_a_signal_matches_no_rules_in_a_missing_session(lasting_store: Store) -> None:
     assert lasting_store.query(rules.match, "nowhere", signals.BeatTick(beat=0)) == []
 
 
-def test_matching_changes_nothing(store: Store, other: Store, jam: Session) -> None:
+def test_matching_a_signal_changes_nothing(store: Store, other: Store, jam: Session) -> None:
     make(store, RuleFactory, session_id=jam.id, priority=Priority.HIGH, one_shot=True)
     before = dump(other)
     store.query(rules.match, jam.id, signals.BeatTick(beat=0))
     assert dump(other) == before
 
 
-def test_the_document_of_a_signal_is_taken_for_it(store: Store, jam: Session) -> None:
+def test_a_signal_can_be_given_as_its_document(store: Store, jam: Session) -> None:
     rule = make(store, RuleFactory, session_id=jam.id)
     document: Any = {"type": "beat_tick", "beat": 8}
     assert store.query(rules.match, jam.id, document) == [rule]
@@ -128,6 +132,6 @@ BAD_SIGNALS = cases(
 
 @pytest.mark.parametrize("operation", [rules.match, rules.fire])
 @pytest.mark.parametrize("signal", BAD_SIGNALS)
-def test_what_is_no_signal_is_refused(lasting_store: Store, lasting_jam: Session, operation: Any, signal: Any) -> None:
+def test_an_invalid_signal_is_refused(lasting_store: Store, lasting_jam: Session, operation: Any, signal: Any) -> None:
     with pytest.raises(InvalidInput):
         lasting_store.run(operation, lasting_jam.id, signal)

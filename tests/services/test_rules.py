@@ -22,30 +22,32 @@ FOUR = triggers.Beat(divisor=4)
 
 
 @pytest.mark.parametrize(("trigger", "key"), TRIGGERS, ids=called)
-def test_every_trigger_is_read_back(lasting_store: Store, lasting_jam: Session, trigger: Trigger, key: str) -> None:
+def test_a_rule_with_each_trigger_is_read_back(
+    lasting_store: Store, lasting_jam: Session, trigger: Trigger, key: str
+) -> None:
     added = lasting_store.run(rules.add, lasting_jam.id, trigger, actions.Play())
     found = lasting_store.query(rules.get, added.id)
     assert (found.trigger, found.trigger_type, found.trigger_key) == (trigger, trigger.type, key)
 
 
 @pytest.mark.parametrize("action", ACTIONS, ids=called)
-def test_every_action_is_read_back(lasting_store: Store, lasting_jam: Session, action: Action) -> None:
+def test_a_rule_with_each_action_is_read_back(lasting_store: Store, lasting_jam: Session, action: Action) -> None:
     added = lasting_store.run(rules.add, lasting_jam.id, FOUR, action)
     found = lasting_store.query(rules.get, added.id)
     assert (found.action, found.action_type) == (action, action.type)
 
 
 @pytest.mark.parametrize("priority", Priority)
-def test_every_priority_is_read_back(lasting_store: Store, lasting_jam: Session, priority: Priority) -> None:
+def test_a_rule_of_each_priority_is_read_back(lasting_store: Store, lasting_jam: Session, priority: Priority) -> None:
     added = lasting_store.run(rules.add, lasting_jam.id, FOUR, actions.Play(), priority=priority)
     assert lasting_store.query(rules.get, added.id).priority is priority
 
 
-def test_every_kind_of_trigger_is_tried_here() -> None:
+def test_rule_tests_cover_every_kind_of_trigger() -> None:
     assert {trigger.type for trigger, _ in TRIGGERS} == set(TriggerType)
 
 
-def test_every_kind_of_action_is_tried_here() -> None:
+def test_rule_tests_cover_every_kind_of_action() -> None:
     assert {action.type for action in ACTIONS} == set(actions.ActionType)
 
 
@@ -66,7 +68,7 @@ def test_a_new_rule_is_stamped_with_the_instant_of_its_unit_of_work(
     assert store.run(rules.add, jam.id, FOUR, actions.Play()).created_at == clock.instant
 
 
-def test_documents_are_taken_for_trigger_and_action(store: Store, other: Store, jam: Session) -> None:
+def test_a_rule_takes_documents_for_trigger_and_action(store: Store, other: Store, jam: Session) -> None:
     trigger: Any = {"type": "beat", "divisor": 4}
     action: Any = {"type": "notify", "message": "four on the floor"}
     found = other.query(rules.get, store.run(rules.add, jam.id, trigger, action).id)
@@ -74,25 +76,25 @@ def test_documents_are_taken_for_trigger_and_action(store: Store, other: Store, 
 
 
 @pytest.mark.parametrize("text", VERBATIM)
-def test_texts_of_documents_are_kept_as_they_are(lasting_store: Store, lasting_jam: Session, text: str) -> None:
+def test_texts_in_rule_documents_are_kept_verbatim(lasting_store: Store, lasting_jam: Session, text: str) -> None:
     trigger, action = triggers.Marker(name=text), actions.Notify(message=text)
     found = lasting_store.query(rules.get, lasting_store.run(rules.add, lasting_jam.id, trigger, action).id)
     assert (found.trigger_key, found.trigger, found.action) == (text, trigger, action)
 
 
-def test_the_longest_name_in_bytes_is_kept(lasting_store: Store, lasting_jam: Session) -> None:
+def test_the_longest_name_in_a_rule_trigger_is_kept(lasting_store: Store, lasting_jam: Session) -> None:
     # 1,000 bytes that do not compress, beside an id of 200: a B-tree of PostgreSQL holds 2,704 a row.
     trigger = triggers.Marker(name="".join(chr(0x20000 + 7919 * n % 42_000) for n in range(250)))
     added = lasting_store.run(rules.add, lasting_jam.id, trigger, actions.Play())
     assert lasting_store.query(rules.get, added.id).trigger == trigger
 
 
-def test_an_id_brought_along_is_kept(store: Store, other: Store, jam: Session) -> None:
+def test_a_given_rule_id_is_kept(store: Store, other: Store, jam: Session) -> None:
     store.run(rules.add, jam.id, FOUR, actions.Play(), rule_id="drop")
     assert other.query(rules.get, "drop").session_id == jam.id
 
 
-def test_an_id_that_is_taken_is_refused_by_name(store: Store, jam: Session) -> None:
+def test_the_error_for_a_taken_rule_id_names_it(store: Store, jam: Session) -> None:
     taken = make(store, RuleFactory)
     with pytest.raises(AlreadyExists) as caught:
         store.run(rules.add, jam.id, FOUR, actions.Play(), rule_id=taken.id)
@@ -108,7 +110,7 @@ def test_an_id_that_is_taken_is_refused_by_name(store: Store, jam: Session) -> N
     ],
     ids=["add", "add_many", "add_many of none"],
 )
-def test_a_rule_of_a_session_that_is_not_there_is_refused(lasting_store: Store, add: Callable[..., object]) -> None:
+def test_a_rule_of_a_missing_session_is_refused(lasting_store: Store, add: Callable[..., object]) -> None:
     with pytest.raises(NotFound, match="nowhere"):
         lasting_store.run(add)
 
@@ -138,7 +140,7 @@ def test_a_rule_of_a_session_that_is_not_there_is_refused(lasting_store: Store, 
         a_number_for_an_id={"rule_id": 7},
     ),
 )
-def test_a_rule_that_is_none_is_refused(lasting_store: Store, lasting_jam: Session, change: dict[str, Any]) -> None:
+def test_an_invalid_rule_is_refused(lasting_store: Store, lasting_jam: Session, change: dict[str, Any]) -> None:
     with pytest.raises(InvalidInput):
         lasting_store.run(
             rules.add, **{"session_id": lasting_jam.id, "trigger": FOUR, "action": actions.Play(), **change}
@@ -148,20 +150,20 @@ def test_a_rule_that_is_none_is_refused(lasting_store: Store, lasting_jam: Sessi
 # Add many
 
 
-def test_many_rules_are_listed_in_the_order_given(store: Store, other: Store, jam: Session) -> None:
+def test_add_many_lists_rules_in_the_order_given(store: Store, other: Store, jam: Session) -> None:
     new = [rules.NewRule(triggers.Beat(divisor=n), actions.Notify(message=f"{n}")) for n in range(1, 101)]
     added = store.run(rules.add_many, jam.id, new)
     assert [rule.trigger for rule in added] == [each.trigger for each in new]
     assert other.query(rules.by_trigger, jam.id, "beat") == added
 
 
-def test_many_rules_come_from_any_iterable(store: Store, other: Store, jam: Session) -> None:
+def test_add_many_takes_rules_from_any_iterable(store: Store, other: Store, jam: Session) -> None:
     store.run(rules.add_many, jam.id, (rules.NewRule(FOUR, actions.Play(), Priority.LOW, True, False) for _ in "a"))
     (found,) = other.query(rules.page_by_session, jam.id).items
     assert (found.priority, found.one_shot, found.enabled) == (Priority.LOW, True, False)
 
 
-def test_of_many_rules_with_a_bad_one_none_is_added(store: Store, other: Store, jam: Session) -> None:
+def test_add_many_adds_no_rule_if_one_is_bad(store: Store, other: Store, jam: Session) -> None:
     good, bad = rules.NewRule(FOUR, actions.Play()), rules.NewRule(FOUR, actions.Play(), enabled="yes")  # type: ignore[arg-type]
     with store.begin() as uow, pytest.raises(InvalidInput):
         rules.add_many(uow, jam.id, [good, bad])
@@ -171,19 +173,19 @@ def test_of_many_rules_with_a_bad_one_none_is_added(store: Store, other: Store, 
 # Get, find and page
 
 
-def test_getting_a_rule_that_is_not_there_names_it(lasting_store: Store) -> None:
+def test_getting_a_missing_rule_names_it(lasting_store: Store) -> None:
     with pytest.raises(NotFound) as caught:
         lasting_store.query(rules.get, "nowhere")
     assert (caught.value.entity, caught.value.key) == ("rule", "nowhere")
 
 
-def test_finding_a_rule_that_is_not_there_gives_nothing(lasting_store: Store) -> None:
+def test_finding_a_missing_rule_returns_none(lasting_store: Store) -> None:
     assert lasting_store.query(rules.find, "nowhere") is None
 
 
 @pytest.mark.parametrize("operation", [rules.get, rules.find, rules.delete, rules.mark_fired])
 @pytest.mark.parametrize("rule_id", BAD_IDS)
-def test_looking_up_what_is_no_id_is_refused(
+def test_a_rule_lookup_by_an_invalid_id_is_refused(
     lasting_store: Store, operation: Callable[..., object], rule_id: Any
 ) -> None:
     with pytest.raises(InvalidInput) as caught:
@@ -191,7 +193,7 @@ def test_looking_up_what_is_no_id_is_refused(
     assert caught.value.field == "rule_id"
 
 
-def test_rules_are_paged_by_priority_then_age_enabled_or_not(store: Store, other: Store, jam: Session) -> None:
+def test_rules_are_paged_by_priority_then_age_whether_enabled_or_not(store: Store, other: Store, jam: Session) -> None:
     make(store, RuleFactory)
     made = make_many(
         store,
@@ -206,7 +208,7 @@ def test_rules_are_paged_by_priority_then_age_enabled_or_not(store: Store, other
     assert other.query(rules.page_by_session, jam.id).items == expected
 
 
-def test_pages_of_rules_lead_on_and_back(store: Store, other: Store, jam: Session) -> None:
+def test_pages_of_rules_go_forward_and_back(store: Store, other: Store, jam: Session) -> None:
     made = make_many(store, RuleFactory, *[{"priority": n % 3} for n in range(6)], session_id=jam.id)
     first = other.query(rules.page_by_session, jam.id, limit=4)
     second = other.query(rules.page_by_session, jam.id, limit=4, cursor=first.next_cursor)
@@ -217,7 +219,7 @@ def test_pages_of_rules_lead_on_and_back(store: Store, other: Store, jam: Sessio
     assert back.items == first.items
 
 
-def test_a_session_that_is_not_there_has_no_rules(lasting_store: Store) -> None:
+def test_a_missing_session_has_no_rules(lasting_store: Store) -> None:
     assert lasting_store.query(rules.page_by_session, "nowhere").items == []
     assert lasting_store.query(rules.by_trigger, "nowhere", "beat") == []
 
@@ -226,7 +228,7 @@ def test_a_session_that_is_not_there_has_no_rules(lasting_store: Store) -> None:
 
 
 @pytest.mark.parametrize("trigger_type", TriggerType)
-def test_rules_of_a_kind_of_trigger_are_found_and_no_others(
+def test_rules_are_found_by_their_kind_of_trigger(
     store: Store, other: Store, jam: Session, trigger_type: TriggerType
 ) -> None:
     made = make_many(store, RuleFactory, *[{"trigger": trigger} for trigger, _ in TRIGGERS], session_id=jam.id)
@@ -240,23 +242,23 @@ def make_session(store: Store) -> str:
 
 
 @pytest.mark.parametrize("word", ["beat", "BEAT", "Beat", TriggerType.BEAT], ids=repr)
-def test_a_kind_of_trigger_is_named_by_word_or_by_member(store: Store, jam: Session, word: str) -> None:
+def test_a_kind_of_trigger_can_be_given_as_text_or_enum(store: Store, jam: Session, word: str) -> None:
     rule = make(store, RuleFactory, session_id=jam.id)
     assert store.query(rules.by_trigger, jam.id, word) == [rule]
 
 
-def test_by_trigger_passes_over_rules_that_are_off(store: Store, other: Store, jam: Session) -> None:
+def test_disabled_rules_are_not_found_by_trigger(store: Store, other: Store, jam: Session) -> None:
     on, _off = make_many(store, RuleFactory, {}, {"enabled": False}, session_id=jam.id)
     assert other.query(rules.by_trigger, jam.id, "beat") == [on]
 
 
-def test_priorities_are_ordered_by_weight_not_by_their_words(store: Store, other: Store, jam: Session) -> None:
+def test_rule_priorities_are_sorted_by_weight_not_by_text(store: Store, other: Store, jam: Session) -> None:
     make_many(store, RuleFactory, *[{"priority": priority} for priority in reversed(Priority)], session_id=jam.id)
     found = other.query(rules.by_trigger, jam.id, "beat")
     assert [rule.priority.name for rule in found] == ["CRITICAL", "HIGH", "NORMAL", "LOW", "IDLE"]
 
 
-def test_of_equal_priority_the_older_rule_goes_first(store: Store, other: Store, jam: Session) -> None:
+def test_rules_of_equal_priority_are_sorted_oldest_first(store: Store, other: Store, jam: Session) -> None:
     ages = [EPOCH + timedelta(microseconds=n) for n in (2, 0, 1)]
     made = make_many(store, RuleFactory, *[{"created_at": age} for age in ages], session_id=jam.id)
     assert other.query(rules.by_trigger, jam.id, "beat") == [made[1], made[2], made[0]]
@@ -273,7 +275,7 @@ def test_an_unknown_kind_of_trigger_is_refused(lasting_store: Store, lasting_jam
 
 @pytest.mark.parametrize("before", [True, False])
 @pytest.mark.parametrize("after", [True, False])
-def test_a_rule_is_switched_and_nothing_else_of_it_changes(
+def test_enabling_or_disabling_a_rule_changes_nothing_else(
     store: Store, other: Store, before: bool, after: bool
 ) -> None:
     rule = make(store, RuleFactory, enabled=before, fired_count=3)
@@ -283,7 +285,7 @@ def test_a_rule_is_switched_and_nothing_else_of_it_changes(
 
 
 @pytest.mark.parametrize("enabled", BAD_BOOLEANS)
-def test_switching_takes_true_or_false(lasting_store: Store, enabled: Any) -> None:
+def test_enabling_a_rule_takes_only_true_or_false(lasting_store: Store, enabled: Any) -> None:
     with pytest.raises(InvalidInput) as caught:
         lasting_store.run(rules.set_enabled, "any", enabled)
     assert caught.value.field == "enabled"
@@ -292,13 +294,13 @@ def test_switching_takes_true_or_false(lasting_store: Store, enabled: Any) -> No
 # Delete
 
 
-def test_a_deleted_rule_is_gone_and_no_other(store: Store, other: Store, jam: Session) -> None:
+def test_deleting_a_rule_deletes_no_other(store: Store, other: Store, jam: Session) -> None:
     doomed, kept = make_many(store, RuleFactory, {}, {}, session_id=jam.id)
     store.run(rules.delete, doomed.id)
     assert other.query(rules.page_by_session, jam.id).items == [kept]
 
 
-def test_what_a_deleted_rule_did_stays_in_history(store: Store, other: Store, jam: Session) -> None:
+def test_firings_of_a_deleted_rule_stay_in_history(store: Store, other: Store, jam: Session) -> None:
     rule = make(store, RuleFactory, session_id=jam.id)
     make(store, HistoryEntryFactory, session_id=jam.id, params={"rule_id": rule.id})
     before = dump(other)["history"]
@@ -315,6 +317,6 @@ def test_what_a_deleted_rule_did_stays_in_history(store: Store, other: Store, ja
     ],
     ids=["delete", "mark_fired", "set_enabled"],
 )
-def test_changing_a_rule_that_is_not_there_is_an_error(lasting_store: Store, operation: Callable[..., object]) -> None:
+def test_changing_a_missing_rule_is_an_error(lasting_store: Store, operation: Callable[..., object]) -> None:
     with pytest.raises(NotFound, match="nowhere"):
         lasting_store.run(operation, "nowhere")

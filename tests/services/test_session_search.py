@@ -59,14 +59,14 @@ def found(store: Store, where: SessionFilter | None = None, listing: Listing = s
 
 
 @both
-def test_without_a_filter_there_are_all_the_last_changed_first(store: Store, listing: Listing) -> None:
+def test_a_session_search_without_a_filter_lists_all_last_changed_first(store: Store, listing: Listing) -> None:
     made = make_many(store, SessionFactory, *[{"updated_at": second(n)} for n in (2, 1, 3)])
     assert found(store, listing=listing) == [made[2].id, made[0].id, made[1].id]
     assert found(store, SessionFilter(), listing) == found(store, listing=listing)
 
 
 @both
-def test_only_the_sessions_of_a_workspace_are_found(store: Store, listing: Listing) -> None:
+def test_sessions_are_found_by_workspace(store: Store, listing: Listing) -> None:
     here, elsewhere = make_many(store, WorkspaceFactory, {}, {})
     made = [make(store, SessionFactory, workspace_id=key) for key in (here.id, elsewhere.id, None)]
     assert found(store, SessionFilter(workspace_id=here.id), listing) == [made[0].id]
@@ -75,37 +75,39 @@ def test_only_the_sessions_of_a_workspace_are_found(store: Store, listing: Listi
 
 @both
 @pytest.mark.parametrize("kind", SessionKind)
-def test_only_the_sessions_of_a_kind_are_found(store: Store, listing: Listing, kind: SessionKind) -> None:
+def test_sessions_are_found_by_kind(store: Store, listing: Listing, kind: SessionKind) -> None:
     made = {each: make(store, SessionFactory, kind=each) for each in SessionKind}
     assert found(store, SessionFilter(kind=kind.value), listing) == [made[kind].id]
 
 
 @both
 @pytest.mark.parametrize("status", SessionStatus)
-def test_only_the_sessions_in_a_status_are_found(store: Store, listing: Listing, status: SessionStatus) -> None:
+def test_sessions_are_found_by_status(store: Store, listing: Listing, status: SessionStatus) -> None:
     made = {each: make(store, SessionFactory, status=each) for each in SessionStatus}
     assert found(store, SessionFilter(status=status), listing) == [made[status].id]
 
 
 @both
 @pytest.mark.parametrize("status", AgentStatus)
-def test_only_the_sessions_whose_agent_is_in_a_status_are_found(
-    store: Store, listing: Listing, status: AgentStatus
-) -> None:
+def test_sessions_are_found_by_agent_status(store: Store, listing: Listing, status: AgentStatus) -> None:
     made = {each: make(store, SessionFactory, agent_status=each) for each in (None, *AgentStatus)}
     assert found(store, SessionFilter(agent_status=status.value.upper()), listing) == [made[status].id]
 
 
 @both
 @pytest.mark.parametrize(("word", "status"), [("active", SessionStatus.RUNNING), ("error", SessionStatus.FAILED)])
-def test_the_words_of_the_seeds_are_read(store: Store, listing: Listing, word: str, status: SessionStatus) -> None:
+def test_a_session_search_accepts_the_statuses_of_the_seed_projects(
+    store: Store, listing: Listing, word: str, status: SessionStatus
+) -> None:
     made = {each: make(store, SessionFactory, status=each) for each in SessionStatus}
     assert found(store, SessionFilter(status=word), listing) == [made[status].id]
 
 
 @both
 @pytest.mark.parametrize("column", ["created", "updated"])
-def test_a_range_of_time_has_its_beginning_and_not_its_end(store: Store, listing: Listing, column: str) -> None:
+def test_a_session_search_includes_the_first_time_of_a_range_but_not_the_last(
+    store: Store, listing: Listing, column: str
+) -> None:
     times = [second(n) for n in range(5)]
     made = [make(store, SessionFactory, **{f"{column}_at": time}) for time in times]
     where = SessionFilter(**{f"{column}_from": times[1], f"{column}_to": times[3]})  # type: ignore[arg-type]
@@ -114,7 +116,7 @@ def test_a_range_of_time_has_its_beginning_and_not_its_end(store: Store, listing
     assert found(store, SessionFilter(**{f"{column}_to": times[1]}), listing) == [made[0].id]  # type: ignore[arg-type]
 
 
-def test_a_range_that_is_empty_holds_nothing(store: Store, jam: Session) -> None:
+def test_a_session_search_of_an_empty_range_finds_none(store: Store, jam: Session) -> None:
     where = SessionFilter(updated_from=jam.updated_at, updated_to=jam.updated_at)
     assert found(store, where) == []
 
@@ -150,7 +152,7 @@ def told(store: Store) -> dict[str, str]:
         ("IMPLEMENT", "task"),
     ],
 )
-def test_a_text_is_found_anywhere_in_name_vibe_and_task(
+def test_a_session_search_finds_text_anywhere_in_name_vibe_and_task(
     store: Store, told: dict[str, str], listing: Listing, text: str, place: str
 ) -> None:
     assert found(store, SessionFilter(text=text), listing) == [told[place]]
@@ -158,14 +160,14 @@ def test_a_text_is_found_anywhere_in_name_vibe_and_task(
 
 @both
 @pytest.mark.parametrize("text", ["%", "_", "login%page", "log_n", "d%k", "' OR '1'='1", "Build%"])
-def test_wildcards_stand_for_themselves(store: Store, listing: Listing, text: str) -> None:
+def test_a_session_search_takes_wildcards_literally(store: Store, listing: Listing, text: str) -> None:
     make(store, SessionFactory, name="Build the Login page", vibe="dark")
     assert found(store, SessionFilter(text=text), listing) == []
 
 
 @both
 @pytest.mark.parametrize("text", VERBATIM)
-def test_any_text_is_found_as_it_is(lasting_store: Store, listing: Listing, text: str) -> None:
+def test_a_session_search_finds_any_text_verbatim(lasting_store: Store, listing: Listing, text: str) -> None:
     made = make(lasting_store, SessionFactory, name=text)
     assert made.id in found(lasting_store, SessionFilter(text=text), listing)
 
@@ -243,7 +245,7 @@ ranges = st.lists(st.integers(0, 40), min_size=2, max_size=2).map(lambda each: [
 
 @both
 @given(data=st.data())
-def test_a_search_lets_through_what_its_filter_says_whatever_the_page(
+def test_a_session_search_applies_its_filter_on_every_page(
     lasting_store: Store, people: list[dict[str, Any]], listing: Listing, data: st.DataObject
 ) -> None:
     homes = sorted({each["workspace_id"] for each in people} - {None})
@@ -291,7 +293,7 @@ def test_a_search_lets_through_what_its_filter_says_whatever_the_page(
     ],
 )
 @both
-def test_a_value_of_a_filter_that_is_none_is_refused_by_its_name(
+def test_a_session_search_names_the_invalid_field_of_its_filter(
     lasting_store: Store, listing: Listing, field: str, value: Any
 ) -> None:
     with pytest.raises(InvalidInput) as caught:
@@ -300,7 +302,7 @@ def test_a_value_of_a_filter_that_is_none_is_refused_by_its_name(
 
 
 @pytest.mark.parametrize("column", ["created", "updated"])
-def test_a_range_that_runs_backwards_is_refused(lasting_store: Store, column: str) -> None:
+def test_a_session_search_of_a_backwards_range_is_refused(lasting_store: Store, column: str) -> None:
     where = SessionFilter(**{f"{column}_from": second(1), f"{column}_to": second(0)})  # type: ignore[arg-type]
     with pytest.raises(InvalidInput) as caught:
         lasting_store.query(sessions.search, where)
@@ -308,21 +310,21 @@ def test_a_range_that_runs_backwards_is_refused(lasting_store: Store, column: st
 
 
 @pytest.mark.parametrize("where", ["running", {"status": "running"}, 5, True], ids=repr)
-def test_a_filter_that_is_none_is_refused(lasting_store: Store, where: Any) -> None:
+def test_a_session_search_by_an_invalid_filter_is_refused(lasting_store: Store, where: Any) -> None:
     with pytest.raises(InvalidInput) as caught:
         lasting_store.query(sessions.search, where)
     assert caught.value.field == "where"
 
 
 @pytest.mark.parametrize("sort", ["", "id", "name; DROP TABLE sessions", None, 5, ["name"]], ids=repr)
-def test_an_order_that_is_none_is_refused(lasting_store: Store, sort: Any) -> None:
+def test_a_session_search_in_an_invalid_order_is_refused(lasting_store: Store, sort: Any) -> None:
     with pytest.raises(InvalidInput) as caught:
         lasting_store.query(sessions.search, sort=sort)
     assert caught.value.field == "sort"
 
 
 @pytest.mark.parametrize("falling", [each for each in BAD_BOOLEANS if each.id != "nothing"])
-def test_a_turn_that_is_none_is_refused(lasting_store: Store, falling: Any) -> None:
+def test_a_session_search_in_an_invalid_direction_is_refused(lasting_store: Store, falling: Any) -> None:
     with pytest.raises(InvalidInput) as caught:
         lasting_store.query(sessions.search, falling=falling)
     assert caught.value.field == "falling"
@@ -343,7 +345,7 @@ def arena(store: Store) -> Session:
     return session
 
 
-def test_the_overview_tells_of_workspace_arena_and_counts(store: Store, other: Store, arena: Session) -> None:
+def test_a_session_overview_has_workspace_arena_and_counts(store: Store, other: Store, arena: Session) -> None:
     ((row),) = other.query(sessions.overview).items
     assert isinstance(row, SessionComplete)
     assert (row.id, row.name, row.kind, row.status) == (arena.id, arena.name, arena.kind, arena.status)
@@ -352,13 +354,13 @@ def test_the_overview_tells_of_workspace_arena_and_counts(store: Store, other: S
     assert (row.instance_count, row.message_count, row.runtime_mix) == (2, 3, "claude,codex")
 
 
-def test_the_overview_of_a_jam_has_no_arena(store: Store, jam: Session) -> None:
+def test_a_session_overview_of_a_jam_has_no_arena(store: Store, jam: Session) -> None:
     ((row),) = store.query(sessions.overview).items
     assert (row.workspace_path, row.task, row.runtime_mix) == (None, None, None)
     assert (row.instance_count, row.message_count) == (0, 0)
 
 
-def test_instances_and_messages_do_not_multiply_each_other(store: Store, jam: Session, size: Size) -> None:
+def test_a_session_overview_counts_instances_and_messages_separately(store: Store, jam: Session, size: Size) -> None:
     instance_count, message_count = size(20, 50), size(1_000, 10_000)
     with store.begin() as uow:
         instances = [InstanceFactory.build(session_id=jam.id, instance_id=n) for n in range(instance_count)]
@@ -372,7 +374,9 @@ def test_instances_and_messages_do_not_multiply_each_other(store: Store, jam: Se
 
 @both
 @pytest.mark.parametrize("where", [None, SessionFilter(text="dark", status="created")], ids=["all", "some"])
-def test_a_page_is_one_statement(store: Store, arena: Session, listing: Listing, where: SessionFilter | None) -> None:
+def test_a_page_of_a_session_search_is_one_statement(
+    store: Store, arena: Session, listing: Listing, where: SessionFilter | None
+) -> None:
     make_many(store, SessionFactory, *[{} for _ in range(20)])
     with recorded_statements(store) as sent:
         assert store.query(listing, where, limit=10).items != []
@@ -393,11 +397,11 @@ def test_sessions_are_counted_by_kind_and_status(store: Store, other: Store) -> 
     ]
 
 
-def test_where_there_are_no_sessions_none_are_counted(store: Store) -> None:
+def test_session_counts_of_an_empty_store_are_empty(store: Store) -> None:
     assert store.query(sessions.counts) == []
 
 
-def test_counting_is_one_statement(store: Store, jam: Session) -> None:
+def test_counting_sessions_is_one_statement(store: Store, jam: Session) -> None:
     with recorded_statements(store) as sent:
         store.query(sessions.counts)
     assert len(sent) == 1

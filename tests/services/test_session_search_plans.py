@@ -83,7 +83,7 @@ def few(sqlite_path: Path) -> Iterator[Store]:
 @both
 @every_order
 @pytest.mark.parametrize("names", SETS, ids=lambda names: ", ".join(names) or "nothing")
-def test_sqlite_walks_one_index_and_sorts_nothing(
+def test_a_session_search_on_sqlite_walks_one_index_without_a_sort(
     few: Store, listing: Listing, names: tuple[str, ...], sort: str
 ) -> None:
     for each in two_pages(few, listing, names, sort):
@@ -96,7 +96,7 @@ def test_sqlite_walks_one_index_and_sorts_nothing(
 @pytest.mark.parametrize("time", ["updated", "created"])
 @pytest.mark.parametrize("end", ["from", "to"])
 @pytest.mark.parametrize("leading", [(), ("kind",)], ids=["alone", "within a kind"])
-def test_a_range_of_the_time_that_is_ordered_by_is_a_range_of_the_index(
+def test_a_session_search_by_a_time_range_scans_a_range_of_the_index(
     few: Store, listing: Listing, time: str, end: str, leading: tuple[str, ...]
 ) -> None:
     sign = {"from": ">", "to": "<"}[end]
@@ -104,7 +104,7 @@ def test_a_range_of_the_time_that_is_ordered_by_is_a_range_of_the_index(
     assert f"{time}_at{sign}?" in sqlite_plan(few, first)[0]
 
 
-def test_sqlite_counts_off_the_index_alone(few: Store) -> None:
+def test_counting_sessions_on_sqlite_uses_only_the_index(few: Store) -> None:
     with recorded(few) as sent:
         few.query(sessions.counts)
     assert [sqlite_plan(few, each) for each in sent] == [
@@ -112,7 +112,7 @@ def test_sqlite_counts_off_the_index_alone(few: Store) -> None:
     ]
 
 
-def test_sqlite_finds_what_fell_silent_by_its_status(few: Store) -> None:
+def test_reconciling_sessions_on_sqlite_uses_the_index_of_statuses(few: Store) -> None:
     with recorded(few) as sent:
         few.run(sessions.reconcile, idle_for=timedelta(hours=1))
     plans = [step for each in sent for step in sqlite_plan(few, each) if "sessions" in step]
@@ -154,7 +154,7 @@ def plenty(lasting_store: Store) -> Store:
 @both
 @every_order
 @pytest.mark.parametrize("names", [(), *[(name,) for name in FIXING]], ids=lambda names: "".join(names) or "nothing")
-def test_a_search_goes_by_the_index_of_its_filter_and_its_order(
+def test_a_session_search_uses_the_index_of_its_filter_and_order(
     plenty: Store, listing: Listing, names: tuple[str, ...], sort: str
 ) -> None:
     for each in two_pages(plenty, listing, names, sort):

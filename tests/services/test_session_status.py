@@ -41,17 +41,17 @@ no_moves = pytest.mark.parametrize(("before", "after"), NO_MOVES, ids=[f"{a} to 
 # The table of moves
 
 
-def test_every_status_says_where_it_leads() -> None:
+def test_every_session_status_has_its_transitions() -> None:
     assert set(TRANSITIONS) == set(SessionStatus)
 
 
-def test_no_status_leads_to_itself_or_back_to_the_beginning() -> None:
+def test_a_session_status_leads_neither_to_itself_nor_to_created() -> None:
     assert [status for status, every in TRANSITIONS.items() if status in every] == []
     assert SessionStatus.CREATED not in {after for _, after in MOVES}
 
 
 @pytest.mark.parametrize("status", SessionStatus)
-def test_every_status_is_explained(status: SessionStatus) -> None:
+def test_every_session_status_is_explained(status: SessionStatus) -> None:
     assert f"- ``{status}``: " in (SessionStatus.__doc__ or "")
 
 
@@ -59,7 +59,7 @@ def test_every_status_is_explained(status: SessionStatus) -> None:
 
 
 @moves
-def test_a_legal_move_is_made(store: Store, other: Store, before: SessionStatus, after: SessionStatus) -> None:
+def test_a_session_makes_a_legal_move(store: Store, other: Store, before: SessionStatus, after: SessionStatus) -> None:
     session = make(store, SessionFactory, status=before)
     moved = store.run(sessions.set_status, session.id, after)
     assert moved.status is after
@@ -67,7 +67,7 @@ def test_a_legal_move_is_made(store: Store, other: Store, before: SessionStatus,
 
 
 @moves
-def test_a_move_changes_what_belongs_to_it_and_nothing_else(
+def test_a_move_of_a_session_changes_only_its_status_columns(
     store: Store, other: Store, clock: SettableClock, before: SessionStatus, after: SessionStatus
 ) -> None:
     bystander = make(store, SessionFactory, status=before)
@@ -81,7 +81,7 @@ def test_a_move_changes_what_belongs_to_it_and_nothing_else(
 
 
 @no_moves
-def test_an_illegal_move_is_refused_with_what_would_be_legal(
+def test_an_illegal_move_of_a_session_is_refused_with_the_legal_ones(
     lasting_store: Store, before: SessionStatus, after: SessionStatus
 ) -> None:
     session = make(lasting_store, SessionFactory, status=before)
@@ -92,7 +92,7 @@ def test_an_illegal_move_is_refused_with_what_would_be_legal(
     assert columns_of(lasting_store.query(sessions.get, session.id)) == columns_of(session)
 
 
-def test_an_illegal_move_does_not_undo_the_unit_of_work(store: Store, other: Store, jam: Session) -> None:
+def test_an_illegal_move_of_a_session_leaves_the_unit_of_work_usable(store: Store, other: Store, jam: Session) -> None:
     with store.begin() as uow:
         with pytest.raises(IllegalTransition):
             sessions.set_status(uow, jam.id, "paused")
@@ -101,7 +101,7 @@ def test_an_illegal_move_does_not_undo_the_unit_of_work(store: Store, other: Sto
 
 
 @pytest.mark.parametrize("status", SessionStatus)
-def test_a_move_to_where_it_stands_writes_nothing(store: Store, status: SessionStatus) -> None:
+def test_moving_a_session_to_its_current_status_writes_nothing(store: Store, status: SessionStatus) -> None:
     session = make(store, SessionFactory, status=status, status_reason="as before")
     with recorded_statements(store) as sent:
         same = store.run(sessions.set_status, session.id, status, reason="another")
@@ -109,7 +109,7 @@ def test_a_move_to_where_it_stands_writes_nothing(store: Store, status: SessionS
     assert [statement for statement in sent if not statement.startswith("SELECT")] == []
 
 
-def test_a_session_that_is_taken_up_again_is_over_anew(
+def test_a_resumed_session_ends_again_with_a_new_time(
     store: Store, other: Store, jam: Session, clock: SettableClock
 ) -> None:
     for status in ("running", "completed", "running"):
@@ -131,7 +131,7 @@ def test_a_session_that_is_taken_up_again_is_over_anew(
         ("archived", SessionStatus.ARCHIVED),
     ],
 )
-def test_the_words_of_the_seeds_are_read_and_one_is_stored(
+def test_session_statuses_of_the_seed_projects_are_translated(
     store: Store, other: Store, jam: Session, word: str, status: SessionStatus
 ) -> None:
     store.run(sessions.set_status, jam.id, word)
@@ -140,7 +140,7 @@ def test_the_words_of_the_seeds_are_read_and_one_is_stored(
 
 
 @pytest.mark.parametrize(("word", "status"), [("active", SessionStatus.RUNNING), ("error", SessionStatus.FAILED)])
-def test_the_words_of_the_seeds_are_read_where_a_row_is_built(word: str, status: SessionStatus) -> None:
+def test_session_statuses_of_the_seed_projects_are_translated_in_a_built_row(word: str, status: SessionStatus) -> None:
     session = Session.build(name="late set", status=word, created_at=EPOCH, updated_at=EPOCH, last_activity_at=EPOCH)
     assert session.status is status
 
@@ -148,7 +148,7 @@ def test_the_words_of_the_seeds_are_read_where_a_row_is_built(word: str, status:
 # Reasons
 
 
-def test_the_reason_is_kept_with_the_status_that_it_is_of(store: Store, other: Store, jam: Session) -> None:
+def test_a_status_reason_of_a_session_is_kept_only_with_its_status(store: Store, other: Store, jam: Session) -> None:
     store.run(sessions.set_status, jam.id, "failed", reason="the cable broke")
     assert other.query(sessions.get, jam.id).status_reason == "the cable broke"
     store.run(sessions.set_status, jam.id, "running")
@@ -156,7 +156,9 @@ def test_the_reason_is_kept_with_the_status_that_it_is_of(store: Store, other: S
 
 
 @pytest.mark.parametrize("reason", [*BAD_TEXTS, *cases(empty="", blank=" \n")])
-def test_a_reason_that_is_none_is_refused(lasting_store: Store, lasting_jam: Session, reason: Any) -> None:
+def test_an_invalid_status_reason_of_a_session_is_refused(
+    lasting_store: Store, lasting_jam: Session, reason: Any
+) -> None:
     with pytest.raises(InvalidInput) as caught:
         lasting_store.run(sessions.set_status, lasting_jam.id, "running", reason=reason)
     assert caught.value.field == "reason"
@@ -165,14 +167,14 @@ def test_a_reason_that_is_none_is_refused(lasting_store: Store, lasting_jam: Ses
 # Versions
 
 
-def test_a_move_at_another_version_is_refused(store: Store, other: Store, jam: Session) -> None:
+def test_a_move_of_a_session_at_another_version_is_refused(store: Store, other: Store, jam: Session) -> None:
     other.run(sessions.set_status, jam.id, "running")
     with pytest.raises(StaleWrite) as caught:
         store.run(sessions.set_status, jam.id, "archived", expected_version=1)
     assert (caught.value.current.status, caught.value.current.version) == (SessionStatus.RUNNING, 2)
 
 
-def test_a_move_at_the_version_that_was_read_is_made(store: Store, jam: Session) -> None:
+def test_a_move_of_a_session_at_the_version_read_is_made(store: Store, jam: Session) -> None:
     assert store.run(sessions.set_status, jam.id, "running", expected_version=1).version == 2
 
 
@@ -180,19 +182,19 @@ def test_a_move_at_the_version_that_was_read_is_made(store: Store, jam: Session)
 
 
 @pytest.mark.parametrize("status", cases(another_word="idle", empty="", nothing=None, a_number=1, true=True, a_list=[]))
-def test_a_status_that_is_none_is_refused(lasting_store: Store, lasting_jam: Session, status: Any) -> None:
+def test_an_invalid_session_status_is_refused(lasting_store: Store, lasting_jam: Session, status: Any) -> None:
     with pytest.raises(InvalidInput, match=r"^status: "):
         lasting_store.run(sessions.set_status, lasting_jam.id, status)
 
 
 @pytest.mark.parametrize("session_id", [*BAD_IDS, pytest.param(None, id="nothing")])
-def test_moving_what_is_no_id_is_refused(lasting_store: Store, session_id: Any) -> None:
+def test_moving_a_session_by_an_invalid_id_is_refused(lasting_store: Store, session_id: Any) -> None:
     with pytest.raises(InvalidInput) as caught:
         lasting_store.run(sessions.set_status, session_id, "running")
     assert caught.value.field == "session_id"
 
 
-def test_moving_a_session_that_is_not_there_is_an_error(lasting_store: Store) -> None:
+def test_moving_a_missing_session_is_an_error(lasting_store: Store) -> None:
     with pytest.raises(NotFound, match="nowhere"):
         lasting_store.run(sessions.set_status, "nowhere", "running")
 
@@ -207,7 +209,7 @@ def running(store: Store, clock: SettableClock, *silent_for: timedelta) -> list[
     return make_many(store, SessionFactory, *each, status=SessionStatus.RUNNING, kind=SessionKind.AGENT)
 
 
-def test_what_is_running_and_silent_for_longer_is_failed(store: Store, other: Store, clock: SettableClock) -> None:
+def test_reconciling_fails_running_sessions_idle_for_too_long(store: Store, other: Store, clock: SettableClock) -> None:
     longer, exactly, shorter = running(store, clock, HOUR + timedelta(microseconds=1), HOUR, timedelta())
     failed = store.run(sessions.reconcile, idle_for=HOUR)
     assert [session.id for session in failed] == [longer.id]
@@ -215,7 +217,9 @@ def test_what_is_running_and_silent_for_longer_is_failed(store: Store, other: St
     assert [other.query(sessions.get, each.id) for each in (exactly, shorter)] == [exactly, shorter]
 
 
-def test_what_is_failed_says_since_when_it_was_silent(store: Store, other: Store, clock: SettableClock) -> None:
+def test_a_session_failed_by_reconciling_says_since_when_it_was_idle(
+    store: Store, other: Store, clock: SettableClock
+) -> None:
     (silent,) = running(store, clock, 2 * HOUR)
     store.run(sessions.reconcile, idle_for=HOUR)
     since = silent.last_activity_at.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
@@ -230,32 +234,34 @@ def test_what_is_failed_says_since_when_it_was_silent(store: Store, other: Store
 
 
 @pytest.mark.parametrize("status", [status for status in SessionStatus if status is not SessionStatus.RUNNING])
-def test_what_is_not_running_may_be_silent(store: Store, other: Store, status: SessionStatus) -> None:
+def test_reconciling_leaves_sessions_that_are_not_running_alone(
+    store: Store, other: Store, status: SessionStatus
+) -> None:
     session = make(store, SessionFactory, status=status)
     assert store.run(sessions.reconcile, idle_for=timedelta()) == []
     assert other.query(sessions.get, session.id) == session
 
 
-def test_what_fell_silent_is_returned_by_id(store: Store, clock: SettableClock) -> None:
+def test_reconciling_returns_failed_sessions_by_id(store: Store, clock: SettableClock) -> None:
     made = running(store, clock, *[HOUR * (9 - n) for n in range(8)])
     failed = store.run(sessions.reconcile, idle_for=timedelta())
     assert [session.id for session in failed] == sorted(session.id for session in made)
 
 
-def test_reconciling_twice_fails_nothing_more(store: Store, clock: SettableClock) -> None:
+def test_reconciling_sessions_twice_fails_no_more(store: Store, clock: SettableClock) -> None:
     running(store, clock, 2 * HOUR, 3 * HOUR)
     assert len(store.run(sessions.reconcile, idle_for=HOUR)) == 2
     assert store.run(sessions.reconcile, idle_for=HOUR) == []
 
 
-def test_it_is_one_statement(store: Store, clock: SettableClock) -> None:
+def test_reconciling_sessions_is_one_statement(store: Store, clock: SettableClock) -> None:
     running(store, clock, 2 * HOUR, 3 * HOUR)
     with recorded_statements(store) as sent:
         store.run(sessions.reconcile, idle_for=HOUR)
     assert len(sent) == 1
 
 
-def test_a_session_that_is_appended_to_meanwhile_is_not_failed(
+def test_a_session_appended_to_during_reconciling_is_not_failed(
     store: Store, other: Store, clock: SettableClock
 ) -> None:
     busy, silent = running(store, clock, 2 * HOUR, 2 * HOUR)
@@ -289,7 +295,7 @@ def test_a_session_that_is_appended_to_meanwhile_is_not_failed(
         longer_than_time=timedelta.max,
     ),
 )
-def test_a_silence_that_is_none_is_refused(lasting_store: Store, idle_for: Any) -> None:
+def test_reconciling_sessions_by_an_invalid_idle_time_is_refused(lasting_store: Store, idle_for: Any) -> None:
     with pytest.raises(InvalidInput) as caught:
         lasting_store.run(sessions.reconcile, idle_for=idle_for)
     assert caught.value.field == "idle_for"

@@ -69,7 +69,7 @@ def claim_next(store: Store, worker: EnsembleWorker, **values: Any) -> Ticket | 
 # Claim
 
 
-def test_a_ticket_is_claimed_for_a_quarter_of_an_hour(
+def test_a_ticket_is_claimed_for_fifteen_minutes_by_default(
     timed_store: Store, lasting_other: Store, timed_clock: SettableClock, ticket: Ticket, worker: EnsembleWorker
 ) -> None:
     claimed = claim(timed_store, ticket, worker)
@@ -78,7 +78,7 @@ def test_a_ticket_is_claimed_for_a_quarter_of_an_hour(
     assert lasting_other.query(tickets.find, ticket.ticket_id) == claimed
 
 
-def test_a_ticket_is_claimed_for_as_long_as_is_said(
+def test_a_ticket_is_claimed_for_the_given_time(
     timed_store: Store, timed_clock: SettableClock, ticket: Ticket, worker: EnsembleWorker
 ) -> None:
     for seconds in (0.5, 60, tickets.MAX_LEASE_SECONDS):
@@ -86,7 +86,7 @@ def test_a_ticket_is_claimed_for_as_long_as_is_said(
         assert claimed.claim_expires_at == timed_clock.instant + timedelta(seconds=seconds)
 
 
-def test_claiming_takes_two_statements_one_of_which_decides(
+def test_claiming_a_ticket_takes_two_statements_one_of_which_decides(
     timed_store: Store, ticket: Ticket, worker: EnsembleWorker
 ) -> None:
     with recorded_statements(timed_store) as sent:
@@ -94,7 +94,7 @@ def test_claiming_takes_two_statements_one_of_which_decides(
     assert [each.partition(" ")[0] for each in sent] == ["SELECT", "UPDATE"]
 
 
-def test_what_another_holds_is_not_claimed(
+def test_a_ticket_held_by_another_worker_is_not_claimed(
     timed_store: Store, lasting_other: Store, ticket: Ticket, worker: EnsembleWorker, second: EnsembleWorker
 ) -> None:
     held = claim(timed_store, ticket, worker)
@@ -108,7 +108,7 @@ def test_what_another_holds_is_not_claimed(
     assert lasting_other.query(tickets.find, ticket.ticket_id) == held
 
 
-def test_who_holds_a_ticket_renews_the_claim_by_claiming_it_again(
+def test_claiming_a_held_ticket_again_renews_the_claim(
     timed_store: Store, timed_clock: SettableClock, ticket: Ticket, worker: EnsembleWorker
 ) -> None:
     claim(timed_store, ticket, worker)
@@ -117,7 +117,7 @@ def test_who_holds_a_ticket_renews_the_claim_by_claiming_it_again(
         assert claim(timed_store, ticket, worker).claim_expires_at == timed_clock.instant + QUARTER_OF_AN_HOUR
 
 
-def test_a_claim_that_has_expired_counts_as_none_and_not_a_moment_before(
+def test_a_ticket_is_free_exactly_when_its_claim_expires(
     timed_store: Store, timed_clock: SettableClock, ticket: Ticket, worker: EnsembleWorker, second: EnsembleWorker
 ) -> None:
     claim(timed_store, ticket, worker, lease_seconds=60)
@@ -137,7 +137,7 @@ def test_a_worker_may_hold_several_tickets(timed_store: Store, ticket: Ticket, w
 
 
 @pytest.mark.parametrize("status", ["spawning", "active", "idle"])
-def test_a_worker_claims_in_any_status_but_those_of_its_end(timed_store: Store, status: str) -> None:
+def test_a_worker_claims_tickets_in_any_status_but_a_final_one(timed_store: Store, status: str) -> None:
     worker = make(timed_store, EnsembleWorkerFactory, status=status)
     ticket = make(timed_store, TicketFactory, project_id=worker.project_id)
     assert claim(timed_store, ticket, worker).claimed_by == worker.worker_id
@@ -145,7 +145,7 @@ def test_a_worker_claims_in_any_status_but_those_of_its_end(timed_store: Store, 
 
 
 @pytest.mark.parametrize("status", ["finished", "failed"])
-def test_a_worker_that_has_ended_claims_nothing(timed_store: Store, ticket: Ticket, status: str) -> None:
+def test_a_worker_that_has_ended_claims_no_ticket(timed_store: Store, ticket: Ticket, status: str) -> None:
     ended = make(timed_store, EnsembleWorkerFactory, project_id=ticket.project_id, status=status)
     for attempt in (partial(claim, timed_store, ticket, ended), partial(claim_next, timed_store, ended)):
         with pytest.raises(IllegalTransition) as caught:
@@ -163,7 +163,7 @@ def test_a_worker_that_has_ended_claims_nothing(timed_store: Store, ticket: Tick
         of_other_stages={"execution_plan": ["Writer", "writers"]},
     ),
 )
-def test_what_is_not_a_workers_to_do_is_not_claimed(
+def test_a_ticket_outside_a_workers_duties_is_not_claimed(
     timed_store: Store, worker: EnsembleWorker, values: dict[str, Any]
 ) -> None:
     ticket = make(timed_store, TicketFactory, **{"project_id": worker.project_id, **values})
@@ -179,7 +179,7 @@ def test_what_is_not_a_workers_to_do_is_not_claimed(
     [({"last_completed_stage": "reviewer"}, "reviewer"), ({"closed_at": EPOCH}, "closed")],
     ids=["all done", "closed"],
 )
-def test_a_ticket_that_has_no_stage_left_is_not_claimed(
+def test_a_ticket_without_a_stage_left_is_not_claimed(
     timed_store: Store, worker: EnsembleWorker, values: dict[str, Any], current: str
 ) -> None:
     ticket = make(timed_store, TicketFactory, project_id=worker.project_id, **values)
@@ -189,7 +189,9 @@ def test_a_ticket_that_has_no_stage_left_is_not_claimed(
     assert claim_next(timed_store, worker) is None
 
 
-def test_who_and_what_is_not_there_is_said(timed_store: Store, ticket: Ticket, worker: EnsembleWorker) -> None:
+def test_claiming_with_a_missing_ticket_or_worker_names_it(
+    timed_store: Store, ticket: Ticket, worker: EnsembleWorker
+) -> None:
     for ticket_id, worker_id, missing in (
         ("nowhere", worker.worker_id, ("ticket", "nowhere")),
         (ticket.ticket_id, "nobody", ("worker", "nobody")),
@@ -202,7 +204,7 @@ def test_who_and_what_is_not_there_is_said(timed_store: Store, ticket: Ticket, w
 # What ends a claim
 
 
-def test_the_next_stage_is_claimed_by_a_worker_of_its_own(
+def test_the_next_stage_of_a_ticket_is_claimed_by_a_worker_of_its_type(
     timed_store: Store, ticket: Ticket, worker: EnsembleWorker
 ) -> None:
     claim(timed_store, ticket, worker)
@@ -211,7 +213,7 @@ def test_the_next_stage_is_claimed_by_a_worker_of_its_own(
     assert claim(timed_store, ticket, reviewer).claimed_by == reviewer.worker_id
 
 
-def test_a_ticket_that_is_given_back_is_there_for_others(
+def test_a_released_ticket_can_be_claimed_by_others(
     timed_store: Store, timed_clock: SettableClock, ticket: Ticket, worker: EnsembleWorker, second: EnsembleWorker
 ) -> None:
     claim(timed_store, ticket, worker)
@@ -221,7 +223,7 @@ def test_a_ticket_that_is_given_back_is_there_for_others(
     assert claim(timed_store, ticket, second).claimed_by == second.worker_id
 
 
-def test_a_claim_that_has_expired_can_be_given_back(
+def test_an_expired_claim_of_a_ticket_can_be_released(
     timed_store: Store, timed_clock: SettableClock, ticket: Ticket, worker: EnsembleWorker
 ) -> None:
     claim(timed_store, ticket, worker)
@@ -229,7 +231,7 @@ def test_a_claim_that_has_expired_can_be_given_back(
     assert timed_store.run(tickets.release, ticket.ticket_id, worker.worker_id).claimed_by is None
 
 
-def test_what_nobody_holds_is_given_back_without_a_word(
+def test_releasing_an_unheld_ticket_does_nothing(
     timed_store: Store, timed_clock: SettableClock, ticket: Ticket, worker: EnsembleWorker, second: EnsembleWorker
 ) -> None:
     timed_clock.advance(minutes=1)
@@ -239,7 +241,7 @@ def test_what_nobody_holds_is_given_back_without_a_word(
     assert timed_store.run(tickets.release, ticket.ticket_id, second.worker_id) == held
 
 
-def test_what_another_holds_cannot_be_given_back(
+def test_a_ticket_held_by_another_worker_cannot_be_released(
     timed_store: Store, ticket: Ticket, worker: EnsembleWorker, second: EnsembleWorker
 ) -> None:
     held = claim(timed_store, ticket, worker)
@@ -249,7 +251,7 @@ def test_what_another_holds_cannot_be_given_back(
     assert timed_store.query(tickets.find, ticket.ticket_id) == held
 
 
-def test_a_ticket_that_is_not_there_is_not_given_back(timed_store: Store) -> None:
+def test_releasing_a_missing_ticket_is_not_found(timed_store: Store) -> None:
     with pytest.raises(NotFound):
         timed_store.run(tickets.release, "nowhere", "nobody")
 
@@ -257,7 +259,7 @@ def test_a_ticket_that_is_not_there_is_not_given_back(timed_store: Store) -> Non
 # Claim the next one
 
 
-def test_the_oldest_ticket_that_waits_for_the_type_and_is_free_is_claimed(
+def test_claim_next_claims_the_oldest_free_ticket_of_the_worker_type(
     timed_store: Store, timed_clock: SettableClock, worker: EnsembleWorker, second: EnsembleWorker
 ) -> None:
     soon = timed_clock.instant + timedelta(minutes=1)
@@ -283,14 +285,14 @@ def test_the_oldest_ticket_that_waits_for_the_type_and_is_free_is_claimed(
     assert timed_store.query(tickets.find, made[3].ticket_id) == made[3]
 
 
-def test_tickets_of_one_instant_are_claimed_by_their_ids(timed_store: Store, worker: EnsembleWorker) -> None:
+def test_claim_next_claims_tickets_of_one_instant_by_id(timed_store: Store, worker: EnsembleWorker) -> None:
     keys = [f"{worker.project_id} {letter}" for letter in "cab"]
     make_many(timed_store, TicketFactory, *[{"ticket_id": key} for key in keys], project_id=worker.project_id)
     claimed = [claim_next(timed_store, worker) for _ in keys]
     assert [each.ticket_id if each else None for each in claimed] == sorted(keys)
 
 
-def test_the_next_ticket_is_found_and_claimed_in_one_statement(
+def test_claim_next_finds_and_claims_a_ticket_in_one_statement(
     timed_store: Store, timed_clock: SettableClock, ticket: Ticket, worker: EnsembleWorker
 ) -> None:
     with recorded_statements(timed_store) as sent:
@@ -301,7 +303,9 @@ def test_the_next_ticket_is_found_and_claimed_in_one_statement(
     assert len(sent) == 2
 
 
-def test_a_worker_claims_only_what_is_of_its_project_and_type(timed_store: Store, worker: EnsembleWorker) -> None:
+def test_claim_next_claims_only_tickets_of_the_workers_project_and_type(
+    timed_store: Store, worker: EnsembleWorker
+) -> None:
     elsewhere = make(timed_store, ProjectFactory).repository_name
     for project, worker_type, field in (
         (elsewhere, "writer", "worker_id"),
@@ -312,9 +316,7 @@ def test_a_worker_claims_only_what_is_of_its_project_and_type(timed_store: Store
         assert caught.value.field == field
 
 
-def test_of_a_project_or_for_a_worker_that_is_not_there_nothing_is_claimed(
-    timed_store: Store, worker: EnsembleWorker
-) -> None:
+def test_claim_next_with_a_missing_project_or_worker_names_it(timed_store: Store, worker: EnsembleWorker) -> None:
     for project, worker_id, missing in (
         ("no/where", worker.worker_id, ("project", "no/where")),
         (worker.project_id, "nobody", ("worker", "nobody")),
@@ -328,7 +330,7 @@ def test_of_a_project_or_for_a_worker_that_is_not_there_nothing_is_claimed(
 
 
 @pytest.mark.parametrize("lasting", SYNC, indirect=True)
-def test_of_all_who_claim_a_ticket_at_once_one_is_given_it(
+def test_a_ticket_claimed_concurrently_goes_to_one_worker(
     timed_store: Store, lasting_other: Store, ticket: Ticket
 ) -> None:
     made = make_many(timed_store, EnsembleWorkerFactory, *[{}] * THREADS, project_id=ticket.project_id)
@@ -347,9 +349,7 @@ def test_of_all_who_claim_a_ticket_at_once_one_is_given_it(
 
 
 @pytest.mark.parametrize("lasting", SYNC, indirect=True)
-def test_workers_that_claim_the_next_ticket_at_once_are_each_given_another_one(
-    timed_store: Store, worker: EnsembleWorker
-) -> None:
+def test_concurrent_claim_next_calls_get_different_tickets(timed_store: Store, worker: EnsembleWorker) -> None:
     make_many(timed_store, TicketFactory, *[{}] * THREADS, project_id=worker.project_id)
     made = make_many(timed_store, EnsembleWorkerFactory, *[{}] * THREADS, project_id=worker.project_id)
 
@@ -362,7 +362,7 @@ def test_workers_that_claim_the_next_ticket_at_once_are_each_given_another_one(
 
 
 @pytest.mark.parametrize("lasting", SYNC, indirect=True)
-def test_no_ticket_is_left_to_a_worker_that_ends_while_it_claims(
+def test_a_worker_that_ends_while_claiming_holds_no_ticket(
     timed_store: Store, lasting_other: Store, worker: EnsembleWorker
 ) -> None:
     made = make_many(timed_store, TicketFactory, *[{}] * THREADS, project_id=worker.project_id)
@@ -381,9 +381,7 @@ def test_no_ticket_is_left_to_a_worker_that_ends_while_it_claims(
 
 
 @pytest.mark.parametrize("lasting", [SYNC[1]], indirect=True)
-def test_a_ticket_that_somebody_is_writing_to_is_passed_over(
-    timed_store: Store, ticket: Ticket, worker: EnsembleWorker
-) -> None:
+def test_claim_next_skips_a_locked_ticket(timed_store: Store, ticket: Ticket, worker: EnsembleWorker) -> None:
     another = make(timed_store, TicketFactory, project_id=worker.project_id, created_at=EPOCH + timedelta(days=1))
     with timed_store.begin() as uow:
         tickets.update(uow, ticket.ticket_id, title="being renamed")
@@ -395,7 +393,7 @@ def test_a_ticket_that_somebody_is_writing_to_is_passed_over(
 
 @pytest.mark.parametrize("lasting", [SYNC[1]], indirect=True)
 @pytest.mark.parametrize("goes_wrong", [False, True], ids=["it is committed", "it fails"])
-def test_who_claims_what_another_is_just_claiming_waits_for_how_that_ends(
+def test_a_ticket_claim_waits_for_a_concurrent_claim_to_end(
     timed_store: Store, ticket: Ticket, worker: EnsembleWorker, second: EnsembleWorker, goes_wrong: bool
 ) -> None:
     with ThreadPoolExecutor(1) as threads:
@@ -415,7 +413,7 @@ def test_who_claims_what_another_is_just_claiming_waits_for_how_that_ends(
 
 
 @pytest.mark.parametrize("lasting", [SYNC[1]], indirect=True)
-def test_a_ticket_that_comes_free_just_after_it_was_refused_is_claimed(
+def test_a_ticket_freed_just_after_a_refusal_is_claimed(
     timed_store: Store,
     ticket: Ticket,
     worker: EnsembleWorker,
@@ -446,7 +444,9 @@ BAD_LEASES = cases(**NO_NUMBER, zero=0, below_zero=-1, a_timedelta=timedelta(1),
     ],
     ids=["claim", "claim_next"],
 )
-def test_a_lease_that_is_none_is_refused(lasting_store: Store, operation: Any, lease_seconds: Any) -> None:
+def test_an_invalid_lease_of_a_ticket_claim_is_refused(
+    lasting_store: Store, operation: Any, lease_seconds: Any
+) -> None:
     with pytest.raises(InvalidInput) as caught:
         lasting_store.run(operation, lease_seconds=lease_seconds)
     assert caught.value.field == "lease_seconds"
@@ -466,7 +466,9 @@ def test_a_lease_that_is_none_is_refused(lasting_store: Store, operation: Any, l
         for each in bad
     ],
 )
-def test_what_is_no_name_is_refused(lasting_store: Store, operation: Any, field: str, value: Any) -> None:
+def test_claiming_or_releasing_a_ticket_by_an_invalid_name_is_refused(
+    lasting_store: Store, operation: Any, field: str, value: Any
+) -> None:
     given: dict[str, dict[str, Any]] = {
         "claim": {"ticket_id": "T-1", "worker_id": "w-1"},
         "claim_next": {"project": "a/b", "worker_type": "writer", "worker_id": "w-1"},

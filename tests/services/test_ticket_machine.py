@@ -196,9 +196,7 @@ class TicketMachine(RuleBasedStateMachine):
 
 
 @pytest.mark.parametrize("lasting", SYNC, indirect=True)
-def test_whatever_moves_are_made_a_ticket_stands_where_it_should(
-    timed_store: Store, timed_clock: SettableClock
-) -> None:
+def test_tickets_move_only_as_their_state_machine_allows(timed_store: Store, timed_clock: SettableClock) -> None:
     machine = type("Machine", (TicketMachine,), {"store": timed_store, "clock": timed_clock})
     few = settings(
         max_examples=examples(12, 60),

@@ -71,7 +71,7 @@ def comments_on(store: Store, ticket: Ticket) -> list[Comment]:
 # Complete
 
 
-def test_a_ticket_goes_through_its_stages_one_after_the_other(
+def test_a_ticket_goes_through_its_stages_in_order(
     timed_store: Store, lasting_other: Store, worker: EnsembleWorker
 ) -> None:
     ticket = ticket_of(timed_store, worker)
@@ -83,7 +83,7 @@ def test_a_ticket_goes_through_its_stages_one_after_the_other(
     assert stands == [("architect", "writer"), ("writer", "reviewer"), ("reviewer", None)]
 
 
-def test_completing_a_stage_changes_where_the_ticket_stands_and_nothing_else(
+def test_completing_a_stage_changes_only_the_position_of_the_ticket(
     timed_store: Store, timed_clock: SettableClock, worker: EnsembleWorker
 ) -> None:
     ticket, bystander = ticket_of(timed_store, worker), ticket_of(timed_store, worker)
@@ -94,7 +94,7 @@ def test_completing_a_stage_changes_where_the_ticket_stands_and_nothing_else(
     assert timed_store.query(tickets.find, bystander.ticket_id) == bystander
 
 
-def test_an_event_tells_of_a_completed_stage(
+def test_completing_a_stage_records_an_event(
     timed_store: Store, lasting_other: Store, timed_clock: SettableClock, worker: EnsembleWorker
 ) -> None:
     ticket = ticket_of(timed_store, worker)
@@ -105,7 +105,7 @@ def test_an_event_tells_of_a_completed_stage(
     assert (event.processed, event.created_at) == (False, timed_clock.instant)
 
 
-def test_what_a_worker_has_to_say_is_kept_with_the_stage(
+def test_a_comment_on_completing_a_stage_is_kept_with_it(
     timed_store: Store, lasting_other: Store, worker: EnsembleWorker
 ) -> None:
     ticket = ticket_of(timed_store, worker, last_completed_stage="architect")
@@ -115,7 +115,7 @@ def test_what_a_worker_has_to_say_is_kept_with_the_stage(
     assert (comment.worker_type, comment.worker_id) == ("writer", worker.worker_id)
 
 
-def test_nothing_need_be_said(timed_store: Store, worker: EnsembleWorker) -> None:
+def test_completing_a_stage_needs_no_comment(timed_store: Store, worker: EnsembleWorker) -> None:
     ticket = ticket_of(timed_store, worker)
     complete(timed_store, ticket, "architect", worker)
     assert comments_on(timed_store, ticket) == []
@@ -141,7 +141,7 @@ def test_completing_a_stage_takes_six_statements(timed_store: Store, worker: Ens
         ("reviewer", "architect", []),
     ],
 )
-def test_only_the_next_stage_can_be_completed(
+def test_only_the_next_stage_of_a_ticket_can_be_completed(
     timed_store: Store, worker: EnsembleWorker, done: str, stage: str, allowed: list[str]
 ) -> None:
     ticket = ticket_of(timed_store, worker, last_completed_stage=done)
@@ -154,7 +154,7 @@ def test_only_the_next_stage_can_be_completed(
     assert events_of(timed_store, ticket) == []
 
 
-def test_a_stage_that_cannot_be_completed_does_not_undo_the_unit_of_work(
+def test_a_refused_stage_completion_leaves_the_unit_of_work_usable(
     timed_store: Store, lasting_other: Store, worker: EnsembleWorker
 ) -> None:
     ticket = ticket_of(timed_store, worker)
@@ -167,7 +167,7 @@ def test_a_stage_that_cannot_be_completed_does_not_undo_the_unit_of_work(
     assert [event.stage for event in events_of(lasting_other, ticket)] == ["architect", "writer"]
 
 
-def test_comment_and_event_go_with_the_unit_of_work(
+def test_the_comment_and_event_of_a_stage_roll_back_with_the_unit_of_work(
     timed_store: Store, lasting_other: Store, worker: EnsembleWorker
 ) -> None:
     ticket = ticket_of(timed_store, worker)
@@ -178,14 +178,14 @@ def test_comment_and_event_go_with_the_unit_of_work(
     assert events_of(lasting_other, ticket) == []
 
 
-def test_a_worker_that_is_not_there_completes_nothing(timed_store: Store, worker: EnsembleWorker) -> None:
+def test_a_missing_worker_completes_no_stage(timed_store: Store, worker: EnsembleWorker) -> None:
     ticket = ticket_of(timed_store, worker)
     with pytest.raises(NotFound) as caught:
         timed_store.run(tickets.complete_stage, ticket.ticket_id, "architect", worker_id="nobody")
     assert (caught.value.entity, caught.value.key) == ("worker", "nobody")
 
 
-def test_a_worker_of_another_project_completes_nothing(timed_store: Store, worker: EnsembleWorker) -> None:
+def test_a_worker_of_another_project_completes_no_stage(timed_store: Store, worker: EnsembleWorker) -> None:
     ticket = ticket_of(timed_store, worker)
     stranger = make(timed_store, EnsembleWorkerFactory)
     with pytest.raises(InvalidInput, match=stranger.project_id) as caught:
@@ -194,7 +194,7 @@ def test_a_worker_of_another_project_completes_nothing(timed_store: Store, worke
 
 
 @pytest.mark.parametrize("status", ["finished", "failed"])
-def test_a_worker_that_has_ended_completes_nothing(timed_store: Store, worker: EnsembleWorker, status: str) -> None:
+def test_a_worker_that_has_ended_completes_no_stage(timed_store: Store, worker: EnsembleWorker, status: str) -> None:
     ticket = ticket_of(timed_store, worker)
     timed_store.run(workers.set_status, worker.worker_id, status)
     with pytest.raises(IllegalTransition) as caught:
@@ -202,9 +202,7 @@ def test_a_worker_that_has_ended_completes_nothing(timed_store: Store, worker: E
     assert (caught.value.entity, caught.value.key, caught.value.current) == ("worker", worker.worker_id, status)
 
 
-def test_a_worker_that_was_given_up_meanwhile_completes_nothing(
-    store: Store, other: Store, clock: SettableClock
-) -> None:
+def test_a_worker_reaped_meanwhile_completes_no_stage(store: Store, other: Store, clock: SettableClock) -> None:
     worker = make(store, EnsembleWorkerFactory, started_at=clock.instant)
     ticket = make(store, TicketFactory, project_id=worker.project_id)
     store.run(tickets.claim, ticket.ticket_id, worker.worker_id)
@@ -215,7 +213,7 @@ def test_a_worker_that_was_given_up_meanwhile_completes_nothing(
     assert other.query(tickets.next_stage, ticket.ticket_id) == "writer"
 
 
-def test_a_ticket_that_is_not_there_is_not_completed(timed_store: Store, worker: EnsembleWorker) -> None:
+def test_a_stage_of_a_missing_ticket_cannot_be_completed(timed_store: Store, worker: EnsembleWorker) -> None:
     with pytest.raises(NotFound) as caught:
         timed_store.run(tickets.complete_stage, "nowhere", "writer", worker_id=worker.worker_id)
     assert (caught.value.entity, caught.value.key) == ("ticket", "nowhere")
@@ -229,7 +227,7 @@ def held(store: Store, by: EnsembleWorker, until: timedelta, clock: SettableCloc
 
 
 @pytest.mark.parametrize("seconds", [1, 0, -1], ids=["held", "just expired", "expired"])
-def test_who_holds_a_ticket_completes_it_and_holds_it_no_more(
+def test_completing_a_stage_releases_the_claim_of_its_ticket(
     timed_store: Store, timed_clock: SettableClock, worker: EnsembleWorker, seconds: int
 ) -> None:
     ticket = held(timed_store, worker, timedelta(seconds=seconds), timed_clock)
@@ -237,7 +235,7 @@ def test_who_holds_a_ticket_completes_it_and_holds_it_no_more(
     assert (done.next_stage, done.claimed_by, done.claim_expires_at) == ("writer", None, None)
 
 
-def test_what_another_holds_is_not_completed(
+def test_a_stage_of_a_ticket_held_by_another_worker_cannot_be_completed(
     timed_store: Store, lasting_other: Store, timed_clock: SettableClock, worker: EnsembleWorker
 ) -> None:
     ticket = held(timed_store, worker, timedelta(seconds=1), timed_clock)
@@ -250,7 +248,7 @@ def test_what_another_holds_is_not_completed(
     assert lasting_other.query(tickets.find, ticket.ticket_id) == ticket
 
 
-def test_a_claim_of_another_that_has_expired_counts_as_none(
+def test_an_expired_claim_of_another_worker_does_not_block_a_stage(
     timed_store: Store, timed_clock: SettableClock, worker: EnsembleWorker
 ) -> None:
     ticket = held(timed_store, worker, timedelta(), timed_clock)
@@ -259,7 +257,7 @@ def test_a_claim_of_another_that_has_expired_counts_as_none(
     assert (done.next_stage, done.claimed_by) == ("writer", None)
 
 
-def test_who_slept_past_a_claim_finds_the_stage_done_by_another(
+def test_a_worker_that_slept_past_its_claim_cannot_complete_a_done_stage(
     timed_store: Store, timed_clock: SettableClock, worker: EnsembleWorker
 ) -> None:
     ticket = held(timed_store, worker, timedelta(seconds=1), timed_clock)
@@ -272,7 +270,7 @@ def test_who_slept_past_a_claim_finds_the_stage_done_by_another(
 
 
 @pytest.mark.parametrize("lasting", SYNC, indirect=True)
-def test_of_all_who_complete_a_stage_at_once_one_does(
+def test_a_stage_completed_concurrently_is_completed_once(
     timed_store: Store, lasting_other: Store, worker: EnsembleWorker
 ) -> None:
     ticket = ticket_of(timed_store, worker)
@@ -291,7 +289,7 @@ def test_of_all_who_complete_a_stage_at_once_one_does(
 
 
 @pytest.mark.parametrize("lasting", SYNC, indirect=True)
-def test_workers_that_complete_tickets_at_once_do_not_stop_each_other(
+def test_workers_that_complete_stages_concurrently_do_not_deadlock(
     timed_store: Store, lasting_other: Store, worker: EnsembleWorker
 ) -> None:
     made = [ticket_of(timed_store, worker) for _ in range(THREADS)]
@@ -329,14 +327,14 @@ def test_a_reopened_stage_is_the_next_one_again(
     assert timed_store.query(tickets.get, ticket.ticket_id) == tickets.TicketDetail(again, [])
 
 
-def test_why_a_stage_is_reopened_is_kept_with_it(timed_store: Store, worker: EnsembleWorker) -> None:
+def test_the_comment_on_reopening_a_stage_is_kept_with_it(timed_store: Store, worker: EnsembleWorker) -> None:
     ticket = ticket_of(timed_store, worker, last_completed_stage="reviewer")
     timed_store.run(tickets.reopen_stage, ticket.ticket_id, "writer", worker_id="who left", comment="A typo.")
     (comment,) = comments_on(timed_store, ticket)
     assert (comment.content, comment.stage_number, comment.worker_id) == ("A typo.", 2, "who left")
 
 
-def test_who_held_a_reopened_ticket_holds_it_no_more(
+def test_reopening_a_stage_releases_the_claim_of_its_ticket(
     timed_store: Store, timed_clock: SettableClock, worker: EnsembleWorker
 ) -> None:
     ticket = held(timed_store, worker, timedelta(hours=1), timed_clock, last_completed_stage="writer")
@@ -354,7 +352,7 @@ def test_who_held_a_reopened_ticket_holds_it_no_more(
         ("writer", "Planned", ["architect", "writer"]),
     ],
 )
-def test_only_a_stage_that_is_done_can_be_reopened(
+def test_only_a_completed_stage_can_be_reopened(
     timed_store: Store, worker: EnsembleWorker, done: str, stage: str, allowed: list[str]
 ) -> None:
     ticket = ticket_of(timed_store, worker, last_completed_stage=done)
@@ -364,7 +362,7 @@ def test_only_a_stage_that_is_done_can_be_reopened(
     assert timed_store.query(tickets.get, ticket.ticket_id) == tickets.TicketDetail(ticket, [])
 
 
-def test_a_stage_whose_worker_type_is_gone_is_not_reopened(timed_store: Store, worker: EnsembleWorker) -> None:
+def test_a_stage_whose_worker_type_is_gone_cannot_be_reopened(timed_store: Store, worker: EnsembleWorker) -> None:
     ticket = ticket_of(timed_store, worker, last_completed_stage="writer")
     timed_store.run(worker_types.delete, worker.project_id, "architect")
     with pytest.raises(NotFound) as caught:
@@ -377,7 +375,7 @@ def test_a_stage_whose_worker_type_is_gone_is_not_reopened(timed_store: Store, w
 
 
 @pytest.mark.parametrize("done", ["Planned", "writer", "reviewer"])
-def test_a_ticket_is_closed_wherever_it_stands(
+def test_a_ticket_can_be_closed_at_any_stage(
     timed_store: Store, lasting_other: Store, timed_clock: SettableClock, worker: EnsembleWorker, done: str
 ) -> None:
     ticket = held(timed_store, worker, timedelta(hours=1), timed_clock) if done == "Planned" else None
@@ -390,7 +388,7 @@ def test_a_ticket_is_closed_wherever_it_stands(
     assert lasting_other.query(tickets.get, ticket.ticket_id) == tickets.TicketDetail(closed, [])
 
 
-def test_what_there_is_to_say_of_a_closed_ticket_is_kept(timed_store: Store, worker: EnsembleWorker) -> None:
+def test_the_comment_on_closing_a_ticket_is_kept(timed_store: Store, worker: EnsembleWorker) -> None:
     ticket = ticket_of(timed_store, worker)
     timed_store.run(tickets.close, ticket.ticket_id, "done", "Thanks, all.")
     (comment,) = comments_on(timed_store, ticket)
@@ -407,7 +405,7 @@ def test_what_there_is_to_say_of_a_closed_ticket_is_kept(timed_store: Store, wor
     ],
     ids=["complete", "reopen", "claim", "close"],
 )
-def test_nothing_moves_on_a_closed_ticket(timed_store: Store, worker: EnsembleWorker, move: Any) -> None:
+def test_a_closed_ticket_does_not_move(timed_store: Store, worker: EnsembleWorker, move: Any) -> None:
     ticket = ticket_of(timed_store, worker, last_completed_stage="architect", closed_at=EPOCH, outcome="done")
     with pytest.raises(IllegalTransition) as caught:
         timed_store.run(move, ticket.ticket_id, worker.worker_id)
@@ -417,7 +415,7 @@ def test_nothing_moves_on_a_closed_ticket(timed_store: Store, worker: EnsembleWo
 
 
 @pytest.mark.parametrize("lasting", SYNC, indirect=True)
-def test_of_all_who_close_a_ticket_at_once_one_does(
+def test_a_ticket_closed_concurrently_is_closed_once(
     timed_store: Store, lasting_other: Store, worker: EnsembleWorker
 ) -> None:
     ticket = ticket_of(timed_store, worker)
@@ -443,7 +441,7 @@ def test_of_all_who_close_a_ticket_at_once_one_does(
     [lambda uow: tickets.reopen_stage(uow, "nowhere", "writer"), lambda uow: tickets.close(uow, "nowhere", "done")],
     ids=["reopen", "close"],
 )
-def test_a_ticket_that_is_not_there_does_not_move(lasting_store: Store, move: Any) -> None:
+def test_a_missing_ticket_does_not_move(lasting_store: Store, move: Any) -> None:
     with pytest.raises(NotFound) as caught:
         lasting_store.run(move)
     assert (caught.value.entity, caught.value.key) == ("ticket", "nowhere")
@@ -469,7 +467,9 @@ BAD_COMMENTS = [*BAD_TEXTS, *cases(empty="", blank=" \n")]
         for each in bad
     ],
 )
-def test_what_is_no_move_is_refused(lasting_store: Store, operation: Any, field: str, value: Any) -> None:
+def test_a_ticket_move_with_an_invalid_value_is_refused(
+    lasting_store: Store, operation: Any, field: str, value: Any
+) -> None:
     given: dict[str, dict[str, Any]] = {
         "complete_stage": {"stage": "writer", "worker_id": "w-1"},
         "reopen_stage": {"stage": "writer"},
@@ -480,7 +480,7 @@ def test_what_is_no_move_is_refused(lasting_store: Store, operation: Any, field:
     assert caught.value.field == field
 
 
-def test_a_ticket_deleted_amid_its_way_leaves_its_events(timed_store: Store, worker: EnsembleWorker) -> None:
+def test_a_ticket_deleted_between_stages_leaves_its_events(timed_store: Store, worker: EnsembleWorker) -> None:
     ticket = ticket_of(timed_store, worker)
     make(timed_store, CommentFactory, ticket_id=ticket.ticket_id)
     complete(timed_store, ticket, "architect", worker)

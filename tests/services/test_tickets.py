@@ -46,7 +46,7 @@ def create(store: Store, project: str, **values: Any) -> Ticket:
 # Create
 
 
-def test_a_new_ticket_is_what_it_is_said_to_be(
+def test_a_new_ticket_has_the_values_it_was_given(
     timed_store: Store, lasting_other: Store, timed_clock: SettableClock, project: str
 ) -> None:
     made = create(timed_store, project, ticket_id="LOGIN-1")
@@ -62,7 +62,7 @@ def test_a_new_ticket_waits_for_its_first_stage(timed_store: Store, project: str
     assert (made.claimed_by, made.closed_at, made.outcome) == (None, None, None)
 
 
-def test_the_description_is_the_first_comment(
+def test_the_description_of_a_ticket_is_its_first_comment(
     timed_store: Store, lasting_other: Store, timed_clock: SettableClock, project: str
 ) -> None:
     made = create(timed_store, project, description="Build a login.")
@@ -71,26 +71,26 @@ def test_the_description_is_the_first_comment(
     assert (first.worker_id, first.worker_type, first.created_at) == (None, None, timed_clock.instant)
 
 
-def test_making_a_ticket_takes_four_statements(timed_store: Store, project: str) -> None:
+def test_creating_a_ticket_takes_four_statements(timed_store: Store, project: str) -> None:
     with recorded_statements(timed_store) as sent:
         create(timed_store, project)
     assert len(sent) == 4
 
 
-def test_a_plan_is_of_as_many_stages_as_there_may_be(timed_store: Store, project: str) -> None:
+def test_a_ticket_plan_may_have_the_maximum_number_of_stages(timed_store: Store, project: str) -> None:
     plan = [f"stage {n}" for n in range(MAX_STAGES)]
     make_many(timed_store, WorkerTypeFactory, *[{"worker_type": stage} for stage in plan], project_id=project)
     assert create(timed_store, project, execution_plan=tuple(plan)).execution_plan == plan
 
 
-def test_a_plan_that_is_handed_out_cannot_be_edited_in_place(timed_store: Store, project: str) -> None:
+def test_a_ticket_plan_cannot_be_edited_in_place(timed_store: Store, project: str) -> None:
     made = create(timed_store, project)
     with pytest.raises(TypeError):
         made.execution_plan.append("tester")
 
 
 @pytest.mark.parametrize("text", VERBATIM)
-def test_what_a_ticket_says_is_kept_as_it_is(timed_store: Store, lasting_other: Store, project: str, text: str) -> None:
+def test_ticket_texts_are_kept_verbatim(timed_store: Store, lasting_other: Store, project: str, text: str) -> None:
     timed_store.run(worker_types.create, project, text, system_prompt="")
     create(timed_store, project, ticket_id=text, title=text, description=text, execution_plan=[text])
     found = lasting_other.query(tickets.get, text)
@@ -98,12 +98,12 @@ def test_what_a_ticket_says_is_kept_as_it_is(timed_store: Store, lasting_other: 
     assert (found.ticket.execution_plan, found.comments[0].content) == ([text], text)
 
 
-def test_a_description_may_be_long(timed_store: Store, project: str) -> None:
+def test_a_ticket_description_may_be_long(timed_store: Store, project: str) -> None:
     made = create(timed_store, project, description="x" * 1_000_000)
     assert len(timed_store.query(tickets.get, made.ticket_id).comments[0].content) == 1_000_000
 
 
-def test_a_ticket_that_cannot_be_made_does_not_undo_the_unit_of_work(
+def test_a_refused_ticket_leaves_the_unit_of_work_usable(
     timed_store: Store, lasting_other: Store, project: str
 ) -> None:
     there = create(timed_store, project)
@@ -124,7 +124,7 @@ def test_a_ticket_that_cannot_be_made_does_not_undo_the_unit_of_work(
     assert (found.ticket.title, len(found.comments)) == ("still here", 1)
 
 
-def test_a_worker_type_of_another_project_is_none(timed_store: Store, project: str) -> None:
+def test_a_ticket_plan_cannot_name_a_worker_type_of_another_project(timed_store: Store, project: str) -> None:
     make(timed_store, WorkerTypeFactory, worker_type="tester")
     with pytest.raises(NotFound) as caught:
         create(timed_store, project, execution_plan=["tester"])
@@ -153,7 +153,7 @@ BAD_PLANS = cases(
 
 
 @pytest.mark.parametrize("plan", BAD_PLANS)
-def test_what_is_no_plan_is_refused(lasting_store: Store, plan: Any) -> None:
+def test_an_invalid_ticket_plan_is_refused(lasting_store: Store, plan: Any) -> None:
     with pytest.raises(InvalidInput) as caught:
         create(lasting_store, "a/b", execution_plan=plan)
     assert str(caught.value.field).startswith("execution_plan")
@@ -171,7 +171,7 @@ def test_what_is_no_plan_is_refused(lasting_store: Store, plan: Any) -> None:
         ],
     ],
 )
-def test_what_no_ticket_can_be_is_refused(lasting_store: Store, field: str, value: Any) -> None:
+def test_a_ticket_with_an_invalid_value_is_refused(lasting_store: Store, field: str, value: Any) -> None:
     values: dict[str, Any] = {"project": "a/b", field: value}
     with pytest.raises(InvalidInput) as caught:
         create(lasting_store, **values)
@@ -179,7 +179,7 @@ def test_what_no_ticket_can_be_is_refused(lasting_store: Store, field: str, valu
 
 
 @pytest.mark.parametrize("lasting", SYNC, indirect=True)
-def test_of_all_who_make_one_ticket_at_once_one_does(timed_store: Store, lasting_other: Store, project: str) -> None:
+def test_concurrent_creations_of_one_ticket_make_one(timed_store: Store, lasting_other: Store, project: str) -> None:
     key = new_id()
 
     def work(store: Store, number: int) -> bool:
@@ -218,7 +218,7 @@ def test_a_ticket_is_found_with_its_comments_oldest_first_in_two_statements(last
     ],
     ids=["new", "half way", "all done", "closed"],
 )
-def test_the_next_stage_is_told_in_one_statement(
+def test_the_next_stage_of_a_ticket_is_read_in_one_statement(
     lasting_store: Store, values: dict[str, Any], expected: str | None
 ) -> None:
     ticket = make(lasting_store, TicketFactory, **values)
@@ -227,7 +227,7 @@ def test_the_next_stage_is_told_in_one_statement(
     assert len(sent) == 1
 
 
-def test_a_ticket_that_is_not_there(lasting_store: Store) -> None:
+def test_a_missing_ticket_is_not_found(lasting_store: Store) -> None:
     assert lasting_store.query(tickets.find, "nowhere") is None
     for operation in (
         tickets.get,
@@ -254,7 +254,7 @@ def test_a_ticket_that_is_not_there(lasting_store: Store) -> None:
     ids=["get", "find", "next_stage", "delete", "update", "claim", "release", "complete", "reopen", "close"],
 )
 @pytest.mark.parametrize("ticket_id", [BAD_IDS[0], BAD_IDS[4], *BAD_IDS[-3:], NOTHING])
-def test_looking_up_what_is_no_id_is_refused(lasting_store: Store, operation: Any, ticket_id: Any) -> None:
+def test_a_ticket_lookup_by_an_invalid_id_is_refused(lasting_store: Store, operation: Any, ticket_id: Any) -> None:
     with pytest.raises(InvalidInput) as caught:
         lasting_store.run(operation, ticket_id)
     assert caught.value.field == "ticket_id"
@@ -321,22 +321,24 @@ def some(lasting_store: Store) -> str:
     ],
     ids=str,
 )
-def test_a_listing_is_filtered(lasting_store: Store, some: str, filters: dict[str, Any], expected: list[str]) -> None:
+def test_a_listing_of_tickets_is_filtered(
+    lasting_store: Store, some: str, filters: dict[str, Any], expected: list[str]
+) -> None:
     assert listed(lasting_store, project=some, **filters) == expected
 
 
 @pytest.mark.parametrize("filters", [{}, {"open": True}, {"open": False}])
-def test_a_stage_is_also_looked_for_in_all_projects(store: Store, filters: dict[str, Any]) -> None:
+def test_tickets_are_found_by_stage_in_all_projects(store: Store, filters: dict[str, Any]) -> None:
     make_many(store, TicketFactory, {"title": "here"}, {"title": "there"}, execution_plan=["tester"])
     make_many(store, TicketFactory, {}, {"closed_at": EPOCH, "execution_plan": ["tester"]})
     assert listed(store, stage="tester", **filters) == ([] if filters.get("open") is False else ["there", "here"])
 
 
-def test_a_project_that_is_not_there_has_no_tickets(lasting_store: Store) -> None:
+def test_a_missing_project_has_no_tickets(lasting_store: Store) -> None:
     assert listed(lasting_store, project="no/where") == []
 
 
-def test_a_cursor_of_other_filters_is_refused(lasting_store: Store, some: str) -> None:
+def test_a_tickets_cursor_of_other_filters_is_refused(lasting_store: Store, some: str) -> None:
     cursor = lasting_store.query(tickets.page, project=some, limit=1).next_cursor
     for filters in ({}, {"project": some, "open": True}, {"project": some, "text": "login"}, {"project": "no/where"}):
         with pytest.raises(InvalidInput) as caught:
@@ -357,7 +359,7 @@ def test_a_cursor_of_other_filters_is_refused(lasting_store: Store, some: str) -
         *[pytest.param("limit", value, id=f"limit: {value}") for value in (0, 1001, True, None)],
     ],
 )
-def test_a_filter_that_is_none_is_refused(lasting_store: Store, field: str, value: Any) -> None:
+def test_an_invalid_filter_of_tickets_is_refused(lasting_store: Store, field: str, value: Any) -> None:
     with pytest.raises(InvalidInput) as caught:
         lasting_store.query(tickets.page, **{field: value})
     assert caught.value.field == field
@@ -367,7 +369,7 @@ def test_a_filter_that_is_none_is_refused(lasting_store: Store, field: str, valu
 
 
 @pytest.mark.parametrize("values", cases(open={}, closed={"closed_at": EPOCH, "outcome": "done"}))
-def test_a_ticket_is_renamed_and_nothing_else(
+def test_renaming_a_ticket_changes_nothing_else(
     timed_store: Store, lasting_other: Store, timed_clock: SettableClock, values: dict[str, Any]
 ) -> None:
     ticket, bystander = make(timed_store, TicketFactory, **values), make(timed_store, TicketFactory)
@@ -379,13 +381,13 @@ def test_a_ticket_is_renamed_and_nothing_else(
 
 
 @pytest.mark.parametrize("title", BAD_NAMES)
-def test_a_title_that_is_none_is_refused(lasting_store: Store, title: Any) -> None:
+def test_an_invalid_ticket_title_is_refused(lasting_store: Store, title: Any) -> None:
     with pytest.raises(InvalidInput) as caught:
         lasting_store.run(tickets.update, "nowhere", title=title)
     assert caught.value.field == "title"
 
 
-def test_a_deleted_ticket_is_gone_with_its_comments_and_no_event(lasting_store: Store, lasting_other: Store) -> None:
+def test_deleting_a_ticket_deletes_its_comments_but_no_event(lasting_store: Store, lasting_other: Store) -> None:
     doomed, kept = make_many(lasting_store, TicketFactory, {}, {})
     for ticket in (doomed, kept):
         make(lasting_store, CommentFactory, ticket_id=ticket.ticket_id)

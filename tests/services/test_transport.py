@@ -81,7 +81,7 @@ def test_a_timeline_lasts_to_its_last_beat() -> None:
     assert Timeline(8, (TempoChange(0, 120), TempoChange(4, 60))).duration_seconds == 6
 
 
-def test_a_timeline_without_length_lasts_no_time() -> None:
+def test_a_timeline_without_length_has_no_duration() -> None:
     assert Timeline(0, (TempoChange(0, 120),)).duration_seconds == 0
 
 
@@ -98,7 +98,7 @@ def test_a_timeline_without_length_lasts_no_time() -> None:
         (8, (TempoChange(0, float("nan")),), "finite"),
     ],
 )
-def test_a_timeline_that_makes_no_sense_is_refused(beats: int, tempo_map: tuple[TempoChange, ...], reason: str) -> None:
+def test_an_invalid_timeline_is_refused(beats: int, tempo_map: tuple[TempoChange, ...], reason: str) -> None:
     with pytest.raises(InvalidInput, match=reason):
         Timeline(beats, tempo_map)
 
@@ -110,7 +110,9 @@ tempo_maps = st.dictionaries(beat_places, st.floats(1, 999), max_size=8).map(
 
 
 @given(tempo_map=tempo_maps, beat=beat_places, other=beat_places)
-def test_seconds_never_run_backwards(tempo_map: tuple[TempoChange, ...], beat: float, other: float) -> None:
+def test_seconds_of_a_timeline_never_run_backwards(
+    tempo_map: tuple[TempoChange, ...], beat: float, other: float
+) -> None:
     timeline = Timeline(1000, tempo_map)
 
     assert timeline.seconds_at(min(beat, other)) <= timeline.seconds_at(max(beat, other))
@@ -119,7 +121,7 @@ def test_seconds_never_run_backwards(tempo_map: tuple[TempoChange, ...], beat: f
 # --- one beat --------------------------------------------------------------------------------------------------
 
 
-def test_each_beat_is_ticked_once_from_0_to_the_last(store: Store, song: Session) -> None:
+def test_the_transport_ticks_each_beat_once_from_0_to_the_last(store: Store, song: Session) -> None:
     assert [each.beat for each in steps_of(store, song, STEADY)] == list(range(9))
 
 
@@ -127,7 +129,7 @@ def test_a_timeline_without_length_has_one_beat(store: Store, song: Session) -> 
     assert [each.beat for each in steps_of(store, song, Timeline(0, STEADY.tempo_map))] == [0]
 
 
-def test_a_beat_rule_fires_on_its_beats(store: Store, song: Session, add: Callable[..., str]) -> None:
+def test_the_transport_fires_a_beat_rule_on_its_beats(store: Store, song: Session, add: Callable[..., str]) -> None:
     add(triggers.Beat(divisor=4))
 
     assert [each.beat for each in steps_of(store, song, STEADY) if each.firings] == [0, 4, 8]
@@ -146,26 +148,28 @@ def test_markers_belong_to_the_beat_before_them(store: Store, song: Session) -> 
     }
 
 
-def test_a_marker_behind_the_last_beat_but_before_the_next_is_reached(store: Store, song: Session) -> None:
+def test_the_transport_reaches_a_marker_between_the_last_beat_and_the_next(store: Store, song: Session) -> None:
     store.run(markers.add, song.id, 8.5, "coda")
 
     assert [marker.name for marker in steps_of(store, song, STEADY)[-1].markers] == ["coda"]
 
 
-def test_a_marker_after_that_is_not_reached(store: Store, song: Session) -> None:
+def test_the_transport_does_not_reach_a_marker_after_the_end(store: Store, song: Session) -> None:
     store.run(markers.add, song.id, 9, "encore")
 
     assert not any(each.markers for each in steps_of(store, song, STEADY))
 
 
-def test_a_marker_rule_fires_at_each_marker_of_its_name(store: Store, song: Session, add: Callable[..., str]) -> None:
+def test_the_transport_fires_a_marker_rule_at_each_marker_of_its_name(
+    store: Store, song: Session, add: Callable[..., str]
+) -> None:
     rule = add(triggers.Marker(name="chorus"))
     store.run(markers.add_many, song.id, [NewMarker(beat, "chorus") for beat in (1, 5, 5.5)])
 
     assert play(store, song.id, STEADY).by_rule == {rule: 3}
 
 
-def test_a_beat_fires_before_its_markers(store: Store, song: Session, add: Callable[..., str]) -> None:
+def test_the_transport_fires_a_beat_before_its_markers(store: Store, song: Session, add: Callable[..., str]) -> None:
     at_marker = add(triggers.Marker(name="drop"), priority=Priority.CRITICAL)
     at_beat = add(triggers.Beat(divisor=4), priority=Priority.IDLE)
     store.run(markers.add, song.id, 4, "drop")
@@ -176,7 +180,7 @@ def test_a_beat_fires_before_its_markers(store: Store, song: Session, add: Calla
 
 
 @pytest.mark.parametrize("drive", ["sync"])
-def test_all_markers_of_a_beat_are_reached_however_many(store: Store, song: Session) -> None:
+def test_the_transport_reaches_any_number_of_markers_of_a_beat(store: Store, song: Session) -> None:
     store.run(markers.add_many, song.id, [NewMarker(2 + n / 2000, f"m{n}") for n in range(1050)])
 
     reached = store.run(step, song.id, 2, STEADY).markers
@@ -184,7 +188,7 @@ def test_all_markers_of_a_beat_are_reached_however_many(store: Store, song: Sess
     assert [marker.name for marker in reached] == [f"m{n}" for n in range(1050)]
 
 
-def test_the_session_follows_the_tempo_map(store: Store, song: Session) -> None:
+def test_the_transport_sets_the_session_to_the_tempo_map(store: Store, song: Session) -> None:
     tempos: list[float | None] = []
     timeline = Timeline(3, (TempoChange(0, 120), TempoChange(1.5, 90), TempoChange(3, 60)))
 
@@ -196,7 +200,7 @@ def test_the_session_follows_the_tempo_map(store: Store, song: Session) -> None:
     assert tempos == [120, 120, 90, 60]
 
 
-def test_a_session_is_not_written_to_while_its_tempo_holds(store: Store, song: Session) -> None:
+def test_the_transport_does_not_write_to_a_session_while_its_tempo_holds(store: Store, song: Session) -> None:
     before = store.query(sessions.get, song.id).updated_at
 
     play(store, song.id, STEADY)
@@ -204,11 +208,13 @@ def test_a_session_is_not_written_to_while_its_tempo_holds(store: Store, song: S
     assert store.query(sessions.get, song.id).updated_at == before
 
 
-def test_a_step_tells_its_tempo(store: Store, song: Session) -> None:
+def test_a_transport_step_has_its_tempo(store: Store, song: Session) -> None:
     assert store.run(step, song.id, 2, Timeline(8, (TempoChange(0, 120), TempoChange(2, 66)))).tempo_bpm == 66
 
 
-def test_a_deadline_fires_once_and_ahead_of_its_beat(store: Store, song: Session, add: Callable[..., str]) -> None:
+def test_the_transport_fires_a_deadline_rule_once_ahead_of_its_beat(
+    store: Store, song: Session, add: Callable[..., str]
+) -> None:
     store.run(stats.record, "pads", 1000)  # two beats at 120 bpm
     rule = add(triggers.Deadline(beat=6), actions.Sample(space="pads"))
 
@@ -217,7 +223,7 @@ def test_a_deadline_fires_once_and_ahead_of_its_beat(store: Store, song: Session
     assert [(beat, due.rule.id, due.rule.fired_count) for beat, (due,) in started.items()] == [(4, rule, 1)]
 
 
-def test_a_deadline_that_another_process_was_given_is_left_to_it(
+def test_the_transport_skips_a_deadline_rule_fired_by_another_process(
     store: Store, other: Store, song: Session, add: Callable[..., str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     rule = add(triggers.Deadline(beat=0))
@@ -234,9 +240,7 @@ def test_a_deadline_that_another_process_was_given_is_left_to_it(
     assert other.query(rules.get, rule).fired_count == 1
 
 
-def test_what_a_beat_did_is_committed_with_it(
-    store: Store, other: Store, song: Session, add: Callable[..., str]
-) -> None:
+def test_the_transport_commits_each_beat(store: Store, other: Store, song: Session, add: Callable[..., str]) -> None:
     rule = add(triggers.Beat(divisor=1))
     counts: list[int] = []
 
@@ -248,7 +252,7 @@ def test_what_a_beat_did_is_committed_with_it(
     assert counts == list(range(1, 10))
 
 
-def test_a_beat_that_fails_leaves_nothing(
+def test_a_failed_beat_of_the_transport_leaves_nothing(
     store: Store, other: Store, song: Session, add: Callable[..., str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     rule = add(triggers.Beat(divisor=1))
@@ -267,9 +271,7 @@ def test_a_beat_that_fails_leaves_nothing(
 # --- the whole -------------------------------------------------------------------------------------------------
 
 
-def test_the_transport_says_that_it_plays_and_that_it_stopped(
-    store: Store, song: Session, add: Callable[..., str]
-) -> None:
+def test_the_transport_signals_playing_and_stopped(store: Store, song: Session, add: Callable[..., str]) -> None:
     playing = add(triggers.Transport(state="playing"))
     beat = add(triggers.Beat(divisor=8), one_shot=True)
     stopped = add(triggers.Transport(state="stopped"))
@@ -293,19 +295,19 @@ def test_a_performance_counts_every_firing(store: Store, song: Session, add: Cal
     assert store.query(history.count, song.id) == played.firings
 
 
-def test_playing_twice_plays_all_of_it_twice(store: Store, song: Session, add: Callable[..., str]) -> None:
+def test_playing_a_session_twice_plays_all_of_it_twice(store: Store, song: Session, add: Callable[..., str]) -> None:
     bars = add(triggers.Beat(divisor=4))
 
     assert [play(store, song.id, STEADY).by_rule[bars] for _ in range(2)] == [3, 3]
 
 
-def test_a_session_that_is_not_there_cannot_be_played(store: Store) -> None:
+def test_a_missing_session_cannot_be_played(store: Store) -> None:
     with pytest.raises(NotFound):
         play(store, "nobody", STEADY)
 
 
 @pytest.mark.parametrize("interruption", [KeyboardInterrupt, RuntimeError])
-def test_who_interrupts_a_transport_stops_it(
+def test_an_interrupted_transport_stops(
     store: Store, song: Session, add: Callable[..., str], interruption: type[BaseException]
 ) -> None:
     bars = add(triggers.Beat(divisor=1))
@@ -324,7 +326,7 @@ def test_who_interrupts_a_transport_stops_it(
 # --- in real time ----------------------------------------------------------------------------------------------
 
 
-def test_each_beat_waits_until_it_is_due(store: Store, song: Session) -> None:
+def test_the_transport_in_real_time_waits_until_each_beat_is_due(store: Store, song: Session) -> None:
     clock = FakeTime()
     timeline = Timeline(4, (TempoChange(0, 120), TempoChange(2, 60)))
     times: list[float] = []
@@ -345,7 +347,7 @@ def test_a_performance_in_real_time_lasts_as_long_as_the_timeline(store: Store, 
     assert played.seconds == STEADY.duration_seconds == 4
 
 
-def test_being_late_once_delays_nothing_later(store: Store, song: Session) -> None:
+def test_a_late_beat_of_the_transport_delays_no_later_beat(store: Store, song: Session) -> None:
     clock = FakeTime()
     times: list[float] = []
 
@@ -359,7 +361,7 @@ def test_being_late_once_delays_nothing_later(store: Store, song: Session) -> No
     assert times == pytest.approx([0, 0.5, 1.7, 1.7, 2, 2.5, 3, 3.5, 4])
 
 
-def test_as_fast_as_it_can_nobody_sleeps(store: Store, song: Session) -> None:
+def test_the_transport_does_not_sleep_unless_in_real_time(store: Store, song: Session) -> None:
     clock = FakeTime()
 
     play(store, song.id, STEADY, sleep=clock.sleep, monotonic=clock.monotonic)
@@ -382,7 +384,7 @@ def position_of(seconds: float, beats: list[float]) -> float:
 
 
 @needs_shared_data
-def test_every_fourth_beat_fires_by_a_clock_that_is_early_and_late(
+def test_a_beat_rule_fires_every_fourth_beat_by_an_inexact_clock(
     store: Store, song: Session, add: Callable[..., str]
 ) -> None:
     """The beats are those that people tapped; the clock is a beat tracker's, which found them by ear."""

@@ -43,7 +43,7 @@ OPERATIONS: dict[str, Callable[[UnitOfWork, str], object]] = {
 
 
 @pytest.mark.parametrize("operation", OPERATIONS.values(), ids=OPERATIONS)
-def test_an_integer_that_cannot_be_printed_is_refused(
+def test_an_integer_argument_too_long_to_print_is_refused(
     lasting_store: Store, lasting_jam: Session, operation: Callable[[UnitOfWork, str], object]
 ) -> None:
     with pytest.raises(InvalidInput):

@@ -31,7 +31,7 @@ def new_project(store: Store, *roles: str) -> str:
 # Create
 
 
-def test_a_new_worker_type_is_what_it_is_said_to_be(
+def test_a_new_worker_type_has_the_values_it_was_given(
     timed_store: Store, lasting_other: Store, timed_clock: SettableClock
 ) -> None:
     project = new_project(timed_store)
@@ -44,7 +44,7 @@ def test_a_new_worker_type_is_what_it_is_said_to_be(
     assert (made.created_at, made.updated_at, made.import_id) == (timed_clock.instant, timed_clock.instant, None)
 
 
-def test_a_worker_type_is_once_in_a_project_and_again_in_another(lasting_store: Store, lasting_other: Store) -> None:
+def test_a_worker_type_is_unique_within_its_project(lasting_store: Store, lasting_other: Store) -> None:
     here, there = new_project(lasting_store, "writer"), new_project(lasting_store)
     lasting_store.run(worker_types.create, there, "writer", system_prompt="You write there.")
     with lasting_store.begin() as uow:
@@ -56,7 +56,7 @@ def test_a_worker_type_is_once_in_a_project_and_again_in_another(lasting_store: 
     assert (found.system_prompt, found.short_description) == ("You are the writer.", "still here")
 
 
-def test_a_worker_type_of_a_project_that_is_not_there_does_not_undo_the_unit_of_work(
+def test_a_worker_type_of_a_missing_project_leaves_the_unit_of_work_usable(
     lasting_store: Store, lasting_other: Store
 ) -> None:
     project = new_project(lasting_store)
@@ -68,20 +68,20 @@ def test_a_worker_type_of_a_project_that_is_not_there_does_not_undo_the_unit_of_
     assert lasting_other.query(worker_types.find, project, "writer") is not None
 
 
-def test_no_worker_type_is_called_as_what_says_that_none_is_done(lasting_store: Store) -> None:
+def test_a_worker_type_cannot_have_the_reserved_name_planned(lasting_store: Store) -> None:
     with pytest.raises(InvalidInput, match=PLANNED) as caught:
         lasting_store.run(worker_types.create, "a/b", PLANNED, system_prompt="You plan.")
     assert caught.value.field == "worker_type"
 
 
-def test_the_prompt_may_be_empty_and_may_be_long(lasting_store: Store) -> None:
+def test_a_worker_type_prompt_may_be_empty_or_long(lasting_store: Store) -> None:
     project = new_project(lasting_store)
     for role, prompt in (("mute", ""), ("talkative", "Say more. " * 100_000)):
         assert lasting_store.run(worker_types.create, project, role, system_prompt=prompt).system_prompt == prompt
 
 
 @pytest.mark.parametrize("name", VERBATIM)
-def test_names_and_prompts_are_kept_as_they_are(lasting_store: Store, lasting_other: Store, name: str) -> None:
+def test_worker_type_names_and_prompts_are_kept_verbatim(lasting_store: Store, lasting_other: Store, name: str) -> None:
     project = new_project(lasting_store)
     lasting_store.run(worker_types.create, project, name, system_prompt=name, short_description=name)
     found = lasting_other.query(worker_types.get, project, name)
@@ -99,7 +99,7 @@ BAD_VALUES = [
 
 
 @pytest.mark.parametrize(("field", "value"), [*BAD, *BAD_VALUES])
-def test_what_no_worker_type_can_be_is_refused(lasting_store: Store, field: str, value: Any) -> None:
+def test_a_worker_type_with_an_invalid_value_is_refused(lasting_store: Store, field: str, value: Any) -> None:
     values: dict[str, Any] = {"project": "a/b", "worker_type": "writer", "system_prompt": "", field: value}
     with pytest.raises(InvalidInput) as caught:
         lasting_store.run(worker_types.create, **values)
@@ -109,7 +109,7 @@ def test_what_no_worker_type_can_be_is_refused(lasting_store: Store, field: str,
 # Get, find, list
 
 
-def test_a_worker_type_that_is_not_there(lasting_store: Store) -> None:
+def test_a_missing_worker_type_is_not_found(lasting_store: Store) -> None:
     project = new_project(lasting_store, "writer")
     for key in ((project, "reviewer"), ("no/where", "writer")):
         assert lasting_store.query(worker_types.find, *key) is None
@@ -120,7 +120,9 @@ def test_a_worker_type_that_is_not_there(lasting_store: Store) -> None:
 
 @pytest.mark.parametrize("operation", [worker_types.get, worker_types.find, worker_types.update, worker_types.delete])
 @pytest.mark.parametrize(("field", "value"), BAD[:1] + BAD[-3:])
-def test_looking_up_what_is_no_name_is_refused(lasting_store: Store, operation: Any, field: str, value: Any) -> None:
+def test_a_worker_type_lookup_by_an_invalid_name_is_refused(
+    lasting_store: Store, operation: Any, field: str, value: Any
+) -> None:
     key = {"project": "a/b", "worker_type": "writer", field: value}
     with pytest.raises(InvalidInput) as caught:
         lasting_store.run(operation, **key)
@@ -136,11 +138,11 @@ def test_worker_types_are_paged_by_name_within_their_project(lasting_store: Stor
     assert names == ["architect", "release manager", "reviewer", "tester", "writer"]
 
 
-def test_a_project_that_is_not_there_has_no_worker_types(lasting_store: Store) -> None:
+def test_a_missing_project_has_no_worker_types(lasting_store: Store) -> None:
     assert lasting_store.query(worker_types.page_by_project, "no/where").items == []
 
 
-def test_a_cursor_of_another_project_is_refused(lasting_store: Store) -> None:
+def test_a_worker_types_cursor_of_another_project_is_refused(lasting_store: Store) -> None:
     here, there = (new_project(lasting_store, "writer", "reviewer") for _ in range(2))
     cursor = lasting_store.query(worker_types.page_by_project, here, limit=1).next_cursor
     with pytest.raises(InvalidInput) as caught:
@@ -151,7 +153,7 @@ def test_a_cursor_of_another_project_is_refused(lasting_store: Store) -> None:
 # Update
 
 
-def test_what_is_given_is_changed_and_nothing_else(
+def test_updating_a_worker_type_changes_only_the_given_values(
     timed_store: Store, lasting_other: Store, timed_clock: SettableClock
 ) -> None:
     project = new_project(timed_store, "writer", "reviewer")
@@ -166,7 +168,7 @@ def test_what_is_given_is_changed_and_nothing_else(
     assert lasting_other.query(worker_types.get, project, "reviewer") == bystander
 
 
-def test_with_nothing_to_change_nothing_is_written(lasting_store: Store) -> None:
+def test_updating_a_worker_type_without_changes_writes_nothing(lasting_store: Store) -> None:
     project = new_project(lasting_store, "writer")
     with recorded_statements(lasting_store) as sent:
         assert lasting_store.run(worker_types.update, project, "writer").updated_at == EPOCH
@@ -174,14 +176,14 @@ def test_with_nothing_to_change_nothing_is_written(lasting_store: Store) -> None
 
 
 @pytest.mark.parametrize("changes", [{}, {"system_prompt": ""}])
-def test_a_worker_type_that_is_not_there_cannot_be_changed(lasting_store: Store, changes: Any) -> None:
+def test_a_missing_worker_type_cannot_be_updated(lasting_store: Store, changes: Any) -> None:
     with pytest.raises(NotFound) as caught:
         lasting_store.run(worker_types.update, "no/where", "writer", **changes)
     assert caught.value.key == ("no/where", "writer")
 
 
 @pytest.mark.parametrize(("field", "value"), BAD_VALUES)
-def test_a_change_to_what_no_worker_type_can_be_is_refused(lasting_store: Store, field: str, value: Any) -> None:
+def test_updating_a_worker_type_to_an_invalid_value_is_refused(lasting_store: Store, field: str, value: Any) -> None:
     change: dict[str, Any] = {field: value}
     with pytest.raises(InvalidInput) as caught:
         lasting_store.run(worker_types.update, "a/b", "writer", **change)
@@ -191,7 +193,7 @@ def test_a_change_to_what_no_worker_type_can_be_is_refused(lasting_store: Store,
 # Delete
 
 
-def test_a_deleted_worker_type_is_gone_and_no_other(lasting_store: Store, lasting_other: Store) -> None:
+def test_deleting_a_worker_type_deletes_no_other(lasting_store: Store, lasting_other: Store) -> None:
     here, there = (new_project(lasting_store, "writer", "reviewer") for _ in range(2))
     lasting_store.run(worker_types.delete, here, "writer")
     assert lasting_other.query(worker_types.find, here, "writer") is None
@@ -199,14 +201,14 @@ def test_a_deleted_worker_type_is_gone_and_no_other(lasting_store: Store, lastin
     assert lasting_other.query(worker_types.find, there, "writer") is not None
 
 
-def test_deleting_a_worker_type_that_is_not_there_is_refused(lasting_store: Store) -> None:
+def test_deleting_a_missing_worker_type_is_refused(lasting_store: Store) -> None:
     with pytest.raises(NotFound) as caught:
         lasting_store.run(worker_types.delete, "no/where", "writer")
     assert (caught.value.entity, caught.value.key) == ("worker type", ("no/where", "writer"))
 
 
 @pytest.mark.parametrize("last_completed_stage", [PLANNED, "writer"])
-def test_a_worker_type_that_an_open_ticket_is_to_go_through_cannot_be_deleted(
+def test_a_worker_type_an_open_ticket_needs_cannot_be_deleted(
     lasting_store: Store, lasting_other: Store, last_completed_stage: str
 ) -> None:
     project = new_project(lasting_store, "writer", "reviewer")
@@ -219,7 +221,7 @@ def test_a_worker_type_that_an_open_ticket_is_to_go_through_cannot_be_deleted(
     assert lasting_other.query(worker_types.get, project, "reviewer").short_description == "still here"
 
 
-def test_the_oldest_ticket_that_stands_against_a_deletion_is_named(lasting_store: Store) -> None:
+def test_refusing_to_delete_a_worker_type_names_the_oldest_open_ticket(lasting_store: Store) -> None:
     project = new_project(lasting_store, "writer", "reviewer")
     ages = [{"created_at": EPOCH + timedelta(seconds=seconds)} for seconds in (2, 1, 3)]
     _, oldest, _ = make_many(lasting_store, TicketFactory, *ages, project_id=project)
@@ -237,7 +239,7 @@ def test_the_oldest_ticket_that_stands_against_a_deletion_is_named(lasting_store
         pytest.param({"project_id": None}, id="it is of another project"),
     ],
 )
-def test_a_worker_type_can_be_deleted_whatever_the_ticket(lasting_store: Store, ticket: dict[str, Any]) -> None:
+def test_a_worker_type_no_open_ticket_needs_can_be_deleted(lasting_store: Store, ticket: dict[str, Any]) -> None:
     project = new_project(lasting_store, "writer", "reviewer")
     make(lasting_store, TicketFactory, **{"project_id": project, **ticket})
     lasting_store.run(worker_types.delete, project, "writer")
@@ -245,7 +247,7 @@ def test_a_worker_type_can_be_deleted_whatever_the_ticket(lasting_store: Store, 
 
 
 @pytest.mark.parametrize("name", VERBATIM)
-def test_a_ticket_is_seen_to_wait_however_its_stage_is_called(lasting_store: Store, name: str) -> None:
+def test_a_worker_type_with_any_name_is_protected_by_a_waiting_ticket(lasting_store: Store, name: str) -> None:
     project = new_project(lasting_store, name)
     make(lasting_store, TicketFactory, project_id=project, execution_plan=[name])
     with pytest.raises(InvalidInput):
@@ -253,7 +255,7 @@ def test_a_ticket_is_seen_to_wait_however_its_stage_is_called(lasting_store: Sto
 
 
 @pytest.mark.parametrize("lasting", SYNC, indirect=True)
-def test_no_ticket_is_left_to_wait_for_a_worker_type_that_is_being_deleted(
+def test_deleting_a_worker_type_concurrently_leaves_no_ticket_waiting_for_it(
     lasting_store: Store, lasting_other: Store
 ) -> None:
     for _ in range(5):

@@ -83,7 +83,7 @@ def events_of(store: Store, worker: EnsembleWorker) -> list[CoordinationEvent]:
 # Register
 
 
-def test_a_new_worker_is_what_it_is_said_to_be(
+def test_a_new_worker_has_the_values_it_was_given(
     timed_store: Store, lasting_other: Store, timed_clock: SettableClock, project: str
 ) -> None:
     key = new_id()
@@ -94,18 +94,18 @@ def test_a_new_worker_is_what_it_is_said_to_be(
     assert (made.started_at, made.last_activity) == (timed_clock.instant, timed_clock.instant)
 
 
-def test_a_new_worker_is_spawning_and_fed_by_the_queue_of_its_role(timed_store: Store, project: str) -> None:
+def test_a_new_worker_is_spawning_with_the_queue_of_its_type(timed_store: Store, project: str) -> None:
     made = timed_store.run(workers.register, new_id(), project, "writer")
     assert (made.status, made.queue_name, made.pid) == (WorkerStatus.SPAWNING, f"{project}:writer", None)
 
 
-def test_registering_takes_three_statements(timed_store: Store, project: str) -> None:
+def test_registering_a_worker_takes_three_statements(timed_store: Store, project: str) -> None:
     with recorded_statements(timed_store) as sent:
         timed_store.run(workers.register, new_id(), project, "writer")
     assert len(sent) == 3
 
 
-def test_a_worker_that_cannot_be_registered_does_not_undo_the_unit_of_work(
+def test_a_refused_worker_leaves_the_unit_of_work_usable(
     timed_store: Store, lasting_other: Store, project: str, worker: EnsembleWorker
 ) -> None:
     refused: list[Any] = []
@@ -129,7 +129,7 @@ def test_a_worker_that_cannot_be_registered_does_not_undo_the_unit_of_work(
 
 
 @pytest.mark.parametrize("name", VERBATIM)
-def test_names_are_kept_as_they_are(timed_store: Store, lasting_other: Store, name: str) -> None:
+def test_worker_names_are_kept_verbatim(timed_store: Store, lasting_other: Store, name: str) -> None:
     project = make(timed_store, ProjectFactory).repository_name
     make(timed_store, WorkerTypeFactory, project_id=project, worker_type=name)
     timed_store.run(workers.register, name, project, name, queue_name=name)
@@ -154,7 +154,7 @@ def test_names_are_kept_as_they_are(timed_store: Store, lasting_other: Store, na
         ],
     ],
 )
-def test_what_no_worker_can_be_is_refused(lasting_store: Store, field: str, value: Any) -> None:
+def test_a_worker_with_an_invalid_value_is_refused(lasting_store: Store, field: str, value: Any) -> None:
     values: dict[str, Any] = {"worker_id": "w-1", "project": "a/b", "worker_type": "writer", field: value}
     with pytest.raises(InvalidInput) as caught:
         lasting_store.run(workers.register, **values)
@@ -164,7 +164,7 @@ def test_what_no_worker_can_be_is_refused(lasting_store: Store, field: str, valu
 # Get, find, list, delete
 
 
-def test_a_worker_that_is_not_there(lasting_store: Store) -> None:
+def test_a_missing_worker_is_not_found(lasting_store: Store) -> None:
     assert lasting_store.query(workers.find, "nobody") is None
     for operation in (
         *(workers.get, workers.delete, workers.heartbeat),
@@ -185,7 +185,7 @@ def test_a_worker_that_is_not_there(lasting_store: Store) -> None:
     ids=["get", "find", "delete", "heartbeat", "set_status"],
 )
 @pytest.mark.parametrize("worker_id", [*BAD_IDS[-4:], NOTHING])
-def test_looking_up_what_is_no_id_is_refused(lasting_store: Store, operation: Any, worker_id: Any) -> None:
+def test_a_worker_lookup_by_an_invalid_id_is_refused(lasting_store: Store, operation: Any, worker_id: Any) -> None:
     with pytest.raises(InvalidInput) as caught:
         lasting_store.run(operation, worker_id)
     assert caught.value.field == "worker_id"
@@ -237,14 +237,14 @@ def test_workers_are_paged_newest_first_ties_by_id(
     ("field", "value"),
     [("project", ""), ("project", 5), ("status", "running"), ("status", 1), ("limit", 0), ("cursor", "?")],
 )
-def test_a_filter_that_is_none_is_refused(lasting_store: Store, field: str, value: Any) -> None:
+def test_an_invalid_filter_of_workers_is_refused(lasting_store: Store, field: str, value: Any) -> None:
     given: dict[str, Any] = {field: value}
     with pytest.raises(InvalidInput) as caught:
         lasting_store.query(workers.page, **given)
     assert caught.value.field == field
 
 
-def test_a_deleted_worker_is_gone_and_what_it_held_is_free_and_no_event_tells_of_it(
+def test_deleting_a_worker_releases_its_tickets_without_an_event(
     timed_store: Store, lasting_other: Store, timed_clock: SettableClock, worker: EnsembleWorker
 ) -> None:
     bystander = make(timed_store, EnsembleWorkerFactory, project_id=worker.project_id)
@@ -261,7 +261,7 @@ def test_a_deleted_worker_is_gone_and_what_it_held_is_free_and_no_event_tells_of
 
 
 @pytest.mark.parametrize("status", LIVING)
-def test_a_sign_of_life_is_noted_and_nothing_else(
+def test_a_worker_heartbeat_changes_only_its_time(
     timed_store: Store, lasting_other: Store, timed_clock: SettableClock, status: WorkerStatus
 ) -> None:
     worker = make(timed_store, EnsembleWorkerFactory, status=status)
@@ -273,14 +273,16 @@ def test_a_sign_of_life_is_noted_and_nothing_else(
     assert claims(lasting_other, held) == [(worker.worker_id, held[0].claim_expires_at)]
 
 
-def test_a_heartbeat_is_one_statement_and_one_more_for_claims(timed_store: Store, worker: EnsembleWorker) -> None:
+def test_a_worker_heartbeat_is_one_statement_and_one_more_for_claims(
+    timed_store: Store, worker: EnsembleWorker
+) -> None:
     for statements, lease in ((1, None), (2, 60)):
         with recorded_statements(timed_store) as sent:
             timed_store.run(workers.heartbeat, worker.worker_id, lease_seconds=lease)
         assert len(sent) == statements
 
 
-def test_a_heartbeat_extends_what_the_worker_holds_and_never_shortens_it(
+def test_a_worker_heartbeat_extends_and_never_shortens_its_claims(
     timed_store: Store, lasting_other: Store, timed_clock: SettableClock, worker: EnsembleWorker
 ) -> None:
     bystander = make(timed_store, EnsembleWorkerFactory, project_id=worker.project_id)
@@ -293,7 +295,7 @@ def test_a_heartbeat_extends_what_the_worker_holds_and_never_shortens_it(
 
 
 @pytest.mark.parametrize("status", FINAL_OF_WORKERS)
-def test_of_a_worker_that_has_ended_no_sign_of_life_is_noted(timed_store: Store, status: WorkerStatus) -> None:
+def test_a_heartbeat_of_a_worker_that_has_ended_is_refused(timed_store: Store, status: WorkerStatus) -> None:
     ended = make(timed_store, EnsembleWorkerFactory, status=status)
     with pytest.raises(IllegalTransition) as caught:
         timed_store.run(workers.heartbeat, ended.worker_id)
@@ -309,7 +311,7 @@ def test_of_a_worker_that_has_ended_no_sign_of_life_is_noted(timed_store: Store,
         if case.id != "nothing"
     ],
 )
-def test_a_lease_that_is_none_is_refused(lasting_store: Store, lease_seconds: Any) -> None:
+def test_an_invalid_lease_of_a_worker_heartbeat_is_refused(lasting_store: Store, lease_seconds: Any) -> None:
     with pytest.raises(InvalidInput) as caught:
         lasting_store.run(workers.heartbeat, "w-1", lease_seconds=lease_seconds)
     assert caught.value.field == "lease_seconds"
@@ -321,7 +323,7 @@ MOVES = [(one, another) for one in WorkerStatus for another in WorkerStatus if o
 
 
 @pytest.mark.parametrize(("one", "another"), [move for move in MOVES if move[1] in WORKER_TRANSITIONS[move[0]]])
-def test_a_worker_moves_where_the_table_of_moves_lets_it(
+def test_a_worker_makes_every_legal_move(
     timed_store: Store, timed_clock: SettableClock, one: WorkerStatus, another: WorkerStatus
 ) -> None:
     worker = make(timed_store, EnsembleWorkerFactory, status=one)
@@ -332,7 +334,7 @@ def test_a_worker_moves_where_the_table_of_moves_lets_it(
 
 
 @pytest.mark.parametrize(("one", "another"), [move for move in MOVES if move[1] not in WORKER_TRANSITIONS[move[0]]])
-def test_a_worker_moves_nowhere_else(timed_store: Store, one: WorkerStatus, another: WorkerStatus) -> None:
+def test_a_worker_makes_no_illegal_move(timed_store: Store, one: WorkerStatus, another: WorkerStatus) -> None:
     worker = make(timed_store, EnsembleWorkerFactory, status=one)
     with pytest.raises(IllegalTransition) as caught:
         timed_store.run(workers.set_status, worker.worker_id, another)
@@ -344,7 +346,7 @@ def test_a_worker_moves_nowhere_else(timed_store: Store, one: WorkerStatus, anot
 
 
 @pytest.mark.parametrize("status", WorkerStatus)
-def test_where_a_worker_is_in_that_status_already_nothing_is_written(timed_store: Store, status: WorkerStatus) -> None:
+def test_setting_a_worker_to_its_current_status_writes_nothing(timed_store: Store, status: WorkerStatus) -> None:
     worker = make(timed_store, EnsembleWorkerFactory, status=status)
     with recorded_statements(timed_store) as sent:
         assert timed_store.run(workers.set_status, worker.worker_id, status) == worker
@@ -353,7 +355,7 @@ def test_where_a_worker_is_in_that_status_already_nothing_is_written(timed_store
 
 
 @pytest.mark.parametrize("status", FINAL_OF_WORKERS)
-def test_the_end_of_a_worker_is_told_with_its_reason_and_frees_what_it_held(
+def test_the_end_of_a_worker_records_its_reason_and_releases_its_tickets(
     timed_store: Store,
     lasting_other: Store,
     timed_clock: SettableClock,
@@ -371,12 +373,12 @@ def test_the_end_of_a_worker_is_told_with_its_reason_and_frees_what_it_held(
     assert claims(lasting_other, kept) == [(bystander.worker_id, kept[0].claim_expires_at)]
 
 
-def test_an_end_need_have_no_reason(timed_store: Store, worker: EnsembleWorker) -> None:
+def test_the_end_of_a_worker_needs_no_reason(timed_store: Store, worker: EnsembleWorker) -> None:
     timed_store.run(workers.set_status, worker.worker_id, "finished")
     assert [event.reason for event in events_of(timed_store, worker)] == [None]
 
 
-def test_event_and_release_go_with_the_unit_of_work(
+def test_the_event_and_release_of_a_worker_roll_back_with_the_unit_of_work(
     timed_store: Store, lasting_other: Store, timed_clock: SettableClock, worker: EnsembleWorker
 ) -> None:
     held = hold(timed_store, worker, timed_clock, 60)
@@ -401,14 +403,14 @@ def test_event_and_release_go_with_the_unit_of_work(
         ],
     ],
 )
-def test_a_move_that_is_none_is_refused(lasting_store: Store, field: str, status: Any, reason: Any) -> None:
+def test_an_invalid_move_of_a_worker_is_refused(lasting_store: Store, field: str, status: Any, reason: Any) -> None:
     with pytest.raises(InvalidInput) as caught:
         lasting_store.run(workers.set_status, "nobody", status, reason=reason)
     assert caught.value.field == field
 
 
 @pytest.mark.parametrize("lasting", SYNC, indirect=True)
-def test_of_all_who_end_a_worker_at_once_one_tells_of_it(
+def test_a_worker_ended_concurrently_records_one_event(
     timed_store: Store, lasting_other: Store, worker: EnsembleWorker
 ) -> None:
     def work(store: Store, number: int) -> None:
@@ -433,14 +435,14 @@ def heard(store: Store, clock: SettableClock) -> None:
 
 
 @pytest.mark.usefixtures("heard")
-def test_who_was_silent_for_so_long_is_stale_the_most_silent_first(store: Store) -> None:
+def test_stale_workers_are_listed_longest_silent_first(store: Store) -> None:
     first = store.query(workers.stale, MINUTE, limit=2)
     second = store.query(workers.stale, MINUTE, cursor=first.next_cursor)
     assert [worker.worker_id for worker in first.items + second.items] == ["w-4", "w-5", "w-3"]
 
 
 @pytest.mark.usefixtures("heard")
-def test_who_was_silent_is_given_up_and_what_it_held_is_free(store: Store, other: Store, clock: SettableClock) -> None:
+def test_reaping_stale_workers_releases_their_tickets(store: Store, other: Store, clock: SettableClock) -> None:
     silent, alive = other.query(workers.get, "w-3"), other.query(workers.get, "w-2")
     held, kept = hold(store, silent, clock, 600), hold(store, alive, clock, 600)
     reaped = store.run(workers.reap, MINUTE)
@@ -453,7 +455,7 @@ def test_who_was_silent_is_given_up_and_what_it_held_is_free(store: Store, other
 
 
 @pytest.mark.usefixtures("heard")
-def test_an_event_tells_of_each_that_was_given_up_since_when_it_was_silent(store: Store, other: Store) -> None:
+def test_reaping_records_an_event_per_worker_with_the_time_of_its_silence(store: Store, other: Store) -> None:
     reaped = store.run(workers.reap, MINUTE)
     told = [event for worker in reaped for event in events_of(other, worker)]
     assert [(event.event_type, event.project_id, event.reason) for event in told] == [
@@ -468,13 +470,13 @@ def test_an_event_tells_of_each_that_was_given_up_since_when_it_was_silent(store
 
 
 @pytest.mark.usefixtures("heard")
-def test_who_was_given_up_is_not_given_up_again(store: Store) -> None:
+def test_a_reaped_worker_is_not_reaped_again(store: Store) -> None:
     store.run(workers.reap, MINUTE)
     assert store.run(workers.reap, MINUTE) == []
     assert store.query(workers.stale, MINUTE).items == []
 
 
-def test_to_give_up_many_takes_as_many_statements_as_few(store: Store) -> None:
+def test_reaping_workers_takes_a_fixed_number_of_statements(store: Store) -> None:
     project = make(store, ProjectFactory).repository_name
     sent: list[list[str]] = []
     for count in (1, 100):
@@ -490,16 +492,14 @@ def test_to_give_up_many_takes_as_many_statements_as_few(store: Store) -> None:
     cases(nothing=None, seconds=60, text="5m", below_zero=timedelta(seconds=-1), beyond_time=timedelta.max),
 )
 @pytest.mark.parametrize("operation", [workers.stale, workers.reap])
-def test_a_silence_that_is_none_is_refused(lasting_store: Store, operation: Any, older_than: Any) -> None:
+def test_an_invalid_silence_of_stale_workers_is_refused(lasting_store: Store, operation: Any, older_than: Any) -> None:
     with pytest.raises(InvalidInput) as caught:
         lasting_store.run(operation, older_than)
     assert caught.value.field == "older_than"
 
 
 @pytest.mark.parametrize("drive", ["sync"])
-def test_of_all_who_give_up_silent_workers_at_once_each_worker_is_given_up_by_one(
-    store: Store, other: Store, clock: SettableClock
-) -> None:
+def test_concurrent_reaping_reaps_each_worker_once(store: Store, other: Store, clock: SettableClock) -> None:
     made = [make(store, EnsembleWorkerFactory) for _ in range(20)]
     held = [ticket for worker in made for ticket in hold(store, worker, clock, 600)]
 
@@ -514,7 +514,7 @@ def test_of_all_who_give_up_silent_workers_at_once_each_worker_is_given_up_by_on
 
 @pytest.mark.parametrize("drive", ["sync"])
 @pytest.mark.parametrize("backend", BACKENDS[1:])
-def test_a_worker_that_somebody_holds_is_spared(store: Store, other: Store) -> None:
+def test_reaping_skips_a_locked_worker(store: Store, other: Store) -> None:
     worker = make(store, EnsembleWorkerFactory)
     with store.begin() as uow:
         workers.heartbeat(uow, worker.worker_id)
@@ -523,7 +523,7 @@ def test_a_worker_that_somebody_holds_is_spared(store: Store, other: Store) -> N
 
 
 @pytest.mark.parametrize("drive", ["sync"])
-def test_projects_can_be_deleted_while_silent_workers_are_given_up(store: Store, other: Store) -> None:
+def test_a_project_can_be_deleted_while_its_workers_are_reaped(store: Store, other: Store) -> None:
     for _ in range(3):
         made = [make(store, EnsembleWorkerFactory) for _ in range(THREADS)]
 

@@ -48,7 +48,7 @@ from vibeweaver_store.testing import (
         ("/srv/Übung ♫", "/srv/Übung ♫"),
     ],
 )
-def test_a_path_has_one_spelling(path: str, normalized: str) -> None:
+def test_a_workspace_path_has_one_normal_form(path: str, normalized: str) -> None:
     assert workspaces.normalize(path) == normalized
 
 
@@ -64,21 +64,23 @@ def test_a_path_has_one_spelling(path: str, normalized: str) -> None:
         ("\\\\wsl$\\Ubuntu\\home", "\\\\wsl$\\Ubuntu\\home"),
     ],
 )
-def test_a_path_of_windows_is_kept_but_for_separators_at_its_end(path: str, normalized: str) -> None:
+def test_a_windows_workspace_path_is_kept_but_for_trailing_separators(path: str, normalized: str) -> None:
     assert workspaces.normalize(path) == normalized
 
 
-def test_a_relative_path_is_of_the_working_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_relative_workspace_path_is_resolved_from_the_working_directory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(tmp_path)
     assert workspaces.normalize("shop/../here") == f"{tmp_path.resolve()}/here"
     assert workspaces.normalize("~") == f"{tmp_path.resolve()}/~"
 
 
-def test_a_path_may_be_a_path(tmp_path: Path) -> None:
+def test_a_workspace_path_may_be_a_pathlib_path(tmp_path: Path) -> None:
     assert workspaces.normalize(tmp_path / "shop") == workspaces.normalize(f"{tmp_path}/shop/")
 
 
-def test_links_are_resolved_where_the_path_exists(tmp_path: Path) -> None:
+def test_links_in_an_existing_workspace_path_are_resolved(tmp_path: Path) -> None:
     real, link = tmp_path / "real", tmp_path / "link"
     real.mkdir()
     link.symlink_to(real)
@@ -86,13 +88,13 @@ def test_links_are_resolved_where_the_path_exists(tmp_path: Path) -> None:
     assert workspaces.normalize(link / "not there") == f"{link}/not there"
 
 
-def test_links_in_a_circle_are_left_alone(tmp_path: Path) -> None:
+def test_circular_links_in_a_workspace_path_are_left_alone(tmp_path: Path) -> None:
     circle = tmp_path / "circle"
     circle.symlink_to(circle)
     assert workspaces.normalize(circle) == str(circle)
 
 
-def test_a_link_to_a_name_that_is_no_text_is_refused(tmp_path: Path) -> None:
+def test_a_workspace_path_that_links_to_an_undecodable_name_is_refused(tmp_path: Path) -> None:
     odd = tmp_path / "\udcff"
     odd.mkdir()
     (tmp_path / "link").symlink_to(odd)
@@ -101,7 +103,7 @@ def test_a_link_to_a_name_that_is_no_text_is_refused(tmp_path: Path) -> None:
     assert caught.value.field == "path"
 
 
-def test_a_relative_path_where_the_working_folder_is_gone_is_refused(
+def test_a_relative_workspace_path_without_a_working_directory_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     gone = tmp_path / "gone"
@@ -113,7 +115,7 @@ def test_a_relative_path_where_the_working_folder_is_gone_is_refused(
     assert caught.value.field == "path"
 
 
-def test_a_path_that_is_too_long_once_it_is_absolute_is_refused() -> None:
+def test_a_workspace_path_too_long_once_absolute_is_refused() -> None:
     with pytest.raises(InvalidInput) as caught:
         workspaces.normalize("/".join(["x" * 199] * 10))
     assert caught.value.field == "path"
@@ -124,19 +126,19 @@ BAD_PATHS = [*BAD_TEXTS, *cases(nothing=None, empty="", blank=" \t", too_long="/
 
 @pytest.mark.parametrize("operation", [workspaces.normalize, workspaces.path_hash])
 @pytest.mark.parametrize("path", BAD_PATHS)
-def test_what_is_no_path_has_no_spelling(operation: Any, path: Any) -> None:
+def test_normalizing_an_invalid_workspace_path_is_refused(operation: Any, path: Any) -> None:
     with pytest.raises(InvalidInput) as caught:
         operation(path)
     assert caught.value.field == "path"
 
 
 @given(st.one_of(any_name, st.text("ab./\\: C~", min_size=1).filter(str.strip)).filter(lambda path: len(path) < 200))
-def test_a_spelling_is_its_own_spelling(path: str) -> None:
+def test_normalizing_a_workspace_path_is_idempotent(path: str) -> None:
     normalized = workspaces.normalize(path)
     assert workspaces.normalize(normalized) == normalized
 
 
-def test_the_hash_is_that_of_the_spelling() -> None:
+def test_the_hash_of_a_workspace_path_is_that_of_its_normal_form() -> None:
     expected = hashlib.sha256(b"/srv/shop").hexdigest()[:16]
     assert [workspaces.path_hash(path) for path in ("/srv/shop", "/srv//shop/")] == [expected] * 2
 
@@ -144,7 +146,7 @@ def test_the_hash_is_that_of_the_spelling() -> None:
 # Ensure
 
 
-def test_a_new_workspace_is_what_its_path_says(store: Store, other: Store, clock: SettableClock) -> None:
+def test_a_new_workspace_takes_its_values_from_its_path(store: Store, other: Store, clock: SettableClock) -> None:
     made = store.run(workspaces.ensure, "/srv/shop/")
     found = other.query(workspaces.get, made.id)
     assert columns_of(found) == columns_of(made)
@@ -152,7 +154,9 @@ def test_a_new_workspace_is_what_its_path_says(store: Store, other: Store, clock
     assert (found.created_at, found.last_accessed_at, found.import_id) == (clock.instant, clock.instant, None)
 
 
-def test_a_workspace_that_is_there_is_accessed_and_no_other(store: Store, other: Store, clock: SettableClock) -> None:
+def test_ensuring_an_existing_workspace_updates_only_its_last_access(
+    store: Store, other: Store, clock: SettableClock
+) -> None:
     made, bystander = store.run(workspaces.ensure, "/srv/shop"), store.run(workspaces.ensure, "/srv/other")
     clock.advance(hours=1)
     again = store.run(workspaces.ensure, "/srv/shop/.")
@@ -161,20 +165,20 @@ def test_a_workspace_that_is_there_is_accessed_and_no_other(store: Store, other:
     assert columns_of(other.query(workspaces.get, bystander.id)) == columns_of(bystander)
 
 
-def test_the_last_access_never_goes_backwards(store: Store, clock: SettableClock) -> None:
+def test_the_last_access_of_a_workspace_never_goes_backwards(store: Store, clock: SettableClock) -> None:
     made = store.run(workspaces.ensure, "/srv/shop")
     clock.advance(hours=-1)
     assert store.run(workspaces.ensure, "/srv/shop").last_accessed_at == made.last_accessed_at
 
 
-def test_ensuring_is_one_statement(store: Store) -> None:
+def test_ensuring_a_workspace_is_one_statement(store: Store) -> None:
     for _ in range(2):
         with recorded_statements(store) as sent:
             store.run(workspaces.ensure, "/srv/shop")
         assert len(sent) == 1
 
 
-def test_the_import_that_makes_a_workspace_is_kept_and_no_later_one(store: Store, other: Store) -> None:
+def test_a_workspace_keeps_the_import_that_created_it(store: Store, other: Store) -> None:
     first, second = make_many(store, ImportFactory, {}, {})
     made = store.run(workspaces.ensure, "/srv/shop", import_id=first.id)
     store.run(workspaces.ensure, "/srv/shop", import_id=second.id)
@@ -182,7 +186,7 @@ def test_the_import_that_makes_a_workspace_is_kept_and_no_later_one(store: Store
     assert other.query(workspaces.get, made.id).import_id == first.id
 
 
-def test_an_import_that_is_not_there_does_not_undo_the_unit_of_work(store: Store, other: Store) -> None:
+def test_a_workspace_of_a_missing_import_leaves_the_unit_of_work_usable(store: Store, other: Store) -> None:
     with store.begin() as uow:
         with pytest.raises(NotFound) as caught:
             workspaces.ensure(uow, "/srv/shop", import_id=7)
@@ -192,7 +196,7 @@ def test_an_import_that_is_not_there_does_not_undo_the_unit_of_work(store: Store
 
 
 @pytest.mark.parametrize("import_id", cases(negative=-1, true=True, text="1", a_float=1.0, huge=2**63))
-def test_an_import_that_is_none_is_refused(lasting_store: Store, import_id: Any) -> None:
+def test_an_invalid_import_of_a_workspace_is_refused(lasting_store: Store, import_id: Any) -> None:
     with pytest.raises(InvalidInput) as caught:
         lasting_store.run(workspaces.ensure, "/srv/shop", import_id=import_id)
     assert caught.value.field == "import_id"
@@ -200,14 +204,14 @@ def test_an_import_that_is_none_is_refused(lasting_store: Store, import_id: Any)
 
 @pytest.mark.parametrize("operation", [workspaces.ensure, workspaces.find_by_path])
 @pytest.mark.parametrize("path", BAD_PATHS)
-def test_a_path_that_is_none_is_refused(lasting_store: Store, operation: Any, path: Any) -> None:
+def test_ensuring_a_workspace_at_an_invalid_path_is_refused(lasting_store: Store, operation: Any, path: Any) -> None:
     with pytest.raises(InvalidInput) as caught:
         lasting_store.run(operation, path)
     assert caught.value.field == "path"
 
 
 @pytest.mark.parametrize("name", VERBATIM)
-def test_names_of_folders_are_kept_as_they_are(lasting_store: Store, name: str) -> None:
+def test_workspace_folder_names_are_kept_verbatim(lasting_store: Store, name: str) -> None:
     path = f"/srv/verbatim/{name}"
     made = lasting_store.run(workspaces.ensure, path)
     assert lasting_store.query(workspaces.get, made.id).path == path
@@ -218,7 +222,7 @@ THREADS, ROUNDS = 8, 20
 
 
 @pytest.mark.parametrize("drive", ["sync"])
-def test_all_who_ensure_one_path_at_once_are_given_one_workspace(store: Store, other: Store) -> None:
+def test_a_workspace_ensured_concurrently_exists_once(store: Store, other: Store) -> None:
     gate = threading.Barrier(THREADS, timeout=30)
 
     def ensure(number: int) -> list[str]:
@@ -237,13 +241,13 @@ def test_all_who_ensure_one_path_at_once_are_given_one_workspace(store: Store, o
 # Get, find, list
 
 
-def test_a_workspace_is_found_by_any_spelling_of_its_path(store: Store, other: Store) -> None:
+def test_a_workspace_is_found_by_any_form_of_its_path(store: Store, other: Store) -> None:
     made = store.run(workspaces.ensure, "/srv/shop")
     assert other.query(workspaces.find_by_path, "//srv/x/../shop/") == made
     assert other.query(workspaces.find_by_path, "/srv/Shop") is None
 
 
-def test_a_workspace_that_is_not_there(store: Store) -> None:
+def test_a_missing_workspace_is_not_found(store: Store) -> None:
     assert store.query(workspaces.find, "nowhere") is None
     assert store.query(workspaces.session_count, "nowhere") == 0
     with pytest.raises(NotFound) as caught:
@@ -262,7 +266,9 @@ def test_a_workspace_that_is_not_there(store: Store) -> None:
     ],
 )
 @pytest.mark.parametrize("workspace_id", [*BAD_IDS, pytest.param(None, id="nothing")])
-def test_looking_up_what_is_no_id_is_refused(lasting_store: Store, operation: Any, workspace_id: Any) -> None:
+def test_a_workspace_lookup_by_an_invalid_id_is_refused(
+    lasting_store: Store, operation: Any, workspace_id: Any
+) -> None:
     with pytest.raises(InvalidInput) as caught:
         lasting_store.run(operation, workspace_id)
     assert caught.value.field == "workspace_id"
@@ -278,7 +284,7 @@ def test_workspaces_are_paged_by_last_access_newest_first_ties_by_id(store: Stor
 
 
 @pytest.mark.new_database
-def test_a_listing_goes_by_the_index_of_its_order(store: Store) -> None:
+def test_a_listing_of_workspaces_uses_the_index_of_its_order(store: Store) -> None:
     with store.begin() as uow:
         uow.insert(*[WorkspaceFactory.build() for _ in range(2000)])
     with recorded(store) as sent:
@@ -289,7 +295,7 @@ def test_a_listing_goes_by_the_index_of_its_order(store: Store) -> None:
 # Delete
 
 
-def test_a_deleted_workspace_is_gone_with_its_sessions_and_nothing_else(store: Store, other: Store) -> None:
+def test_deleting_a_workspace_deletes_its_sessions_and_nothing_else(store: Store, other: Store) -> None:
     kept = make(store, SessionFactory, workspace_id=make(store, WorkspaceFactory).id)
     make(store, HistoryEntryFactory, session_id=kept.id)
     make(store, SessionFactory)
@@ -302,13 +308,13 @@ def test_a_deleted_workspace_is_gone_with_its_sessions_and_nothing_else(store: S
     assert dump(other) == before
 
 
-def test_a_deleted_workspace_may_be_empty(store: Store, other: Store) -> None:
+def test_an_empty_workspace_can_be_deleted(store: Store, other: Store) -> None:
     made = make(store, WorkspaceFactory)
     assert store.run(workspaces.delete, made.id) == 0
     assert other.query(workspaces.find, made.id) is None
 
 
-def test_deleting_a_workspace_that_is_not_there_does_not_undo_the_unit_of_work(store: Store, other: Store) -> None:
+def test_deleting_a_missing_workspace_leaves_the_unit_of_work_usable(store: Store, other: Store) -> None:
     with store.begin() as uow:
         with pytest.raises(NotFound, match="nowhere"):
             workspaces.delete(uow, "nowhere")
@@ -316,13 +322,13 @@ def test_deleting_a_workspace_that_is_not_there_does_not_undo_the_unit_of_work(s
     assert other.query(workspaces.find, made.id) is not None
 
 
-def test_the_folder_itself_stays(store: Store, tmp_path: Path) -> None:
+def test_deleting_a_workspace_leaves_its_folder_on_disk(store: Store, tmp_path: Path) -> None:
     made = store.run(workspaces.ensure, tmp_path)
     store.run(workspaces.delete, made.id)
     assert tmp_path.is_dir()
 
 
-def test_who_follows_a_session_is_told_when_its_workspace_goes(store: Store, other: Store) -> None:
+def test_a_session_follower_sees_the_deletion_of_its_workspace(store: Store, other: Store) -> None:
     workspace = make(store, WorkspaceFactory)
     session = make(store, SessionFactory, workspace_id=workspace.id)
     store.run(history.append, session.id, "play")
@@ -334,7 +340,7 @@ def test_who_follows_a_session_is_told_when_its_workspace_goes(store: Store, oth
 
 
 @pytest.mark.parametrize("drive", ["sync"])
-def test_no_session_is_added_to_a_workspace_that_is_being_deleted(store: Store, other: Store) -> None:
+def test_a_session_cannot_be_added_to_a_workspace_being_deleted(store: Store, other: Store) -> None:
     workspace = make(store, WorkspaceFactory)
     gate = threading.Barrier(THREADS, timeout=30)
 

@@ -70,7 +70,7 @@ def leave_unfinished(path: Path, journal_mode: Literal["WAL", "DELETE"]) -> None
         file.write_bytes(data)
 
 
-def test_a_sound_database_has_nothing_broken_and_every_check_is_told(database: str, backend: str) -> None:
+def test_a_checkup_of_a_sound_database_lists_every_check_and_none_broken(database: str, backend: str) -> None:
     found = check(database)
 
     assert verdicts(found) == {}
@@ -89,7 +89,7 @@ def test_a_sound_database_has_nothing_broken_and_every_check_is_told(database: s
     )
 
 
-def test_a_sound_database_in_use_is_sound(store: Store, database: str) -> None:
+def test_a_checkup_passes_a_sound_database_in_use(store: Store, database: str) -> None:
     store.run(sessions.create, name="jam", session_id="jam")
     with store.begin() as uow:
         sessions.update(uow, "jam", name="not committed yet")
@@ -98,7 +98,7 @@ def test_a_sound_database_in_use_is_sound(store: Store, database: str) -> None:
         assert verdicts(check(database)) == {}
 
 
-def test_a_path_with_all_kinds_of_signs_is_checked(tmp_path: Path) -> None:
+def test_a_checkup_takes_a_path_with_special_characters(tmp_path: Path) -> None:
     path = tmp_path / "a b#?%20ü.db"
     Store.open(path).close()
 
@@ -133,7 +133,7 @@ def make_with_journal(path: Path) -> None:
 
 
 @pytest.mark.parametrize("make", [Path.touch, make_text, make_foreign, make_sound, make_older, make_with_journal])
-def test_looking_changes_nothing(tmp_path: Path, make: Callable[[Path], None]) -> None:
+def test_a_checkup_changes_nothing(tmp_path: Path, make: Callable[[Path], None]) -> None:
     path = tmp_path / "store.db"
     make(path)
     before = contents(tmp_path)
@@ -143,7 +143,7 @@ def test_looking_changes_nothing(tmp_path: Path, make: Callable[[Path], None]) -
     assert contents(tmp_path) == before
 
 
-def test_what_a_killed_process_left_in_the_wal_stays_there(tmp_path: Path) -> None:
+def test_a_checkup_leaves_the_wal_of_a_killed_process(tmp_path: Path) -> None:
     path = tmp_path / "store.db"
     make_with_wal(path)
     wal = path.with_name("store.db-wal").read_bytes()
@@ -155,7 +155,7 @@ def test_what_a_killed_process_left_in_the_wal_stays_there(tmp_path: Path) -> No
         assert store.query(sessions.get, "jam").name == "kept"
 
 
-def test_an_unfinished_transaction_of_a_rollback_journal_is_told_and_left(tmp_path: Path) -> None:
+def test_a_checkup_reports_and_leaves_a_hot_rollback_journal(tmp_path: Path) -> None:
     path = tmp_path / "store.db"
     make_with_journal(path)
 
@@ -165,7 +165,7 @@ def test_an_unfinished_transaction_of_a_rollback_journal_is_told_and_left(tmp_pa
     assert "store.db-journal" in said(found, "readable")
 
 
-def test_no_file_is_broken_and_none_is_made(tmp_path: Path) -> None:
+def test_a_checkup_of_a_missing_file_is_broken_and_makes_none(tmp_path: Path) -> None:
     found = check(tmp_path / "none.db")
 
     assert verdicts(found) == {"file": "broken"}
@@ -174,25 +174,25 @@ def test_no_file_is_broken_and_none_is_made(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["", "file/store.db"])
-def test_what_is_no_file_is_broken(tmp_path: Path, name: str) -> None:
+def test_a_checkup_of_a_path_that_is_not_a_file_is_broken(tmp_path: Path, name: str) -> None:
     (tmp_path / "file").touch()
 
     assert verdicts(check(tmp_path / name)) == {"file": "broken"}
 
 
 @pytest.mark.parametrize("database", [":memory:", "", "mysql://root@127.0.0.1/x"])
-def test_what_cannot_be_checked_at_all_is_invalid_input(database: str) -> None:
+def test_a_checkup_of_an_in_memory_or_unsupported_database_is_invalid_input(database: str) -> None:
     with pytest.raises(InvalidInput):
         check(database)
 
 
-def test_what_is_no_database_is_broken(tmp_path: Path) -> None:
+def test_a_checkup_of_a_file_that_is_not_a_database_is_broken(tmp_path: Path) -> None:
     make_text(tmp_path / "notes.txt")
 
     assert verdicts(check(tmp_path / "notes.txt"))["readable"] == "broken"
 
 
-def test_another_applications_database_is_broken_and_its_pages_are_checked_all_the_same(tmp_path: Path) -> None:
+def test_a_checkup_of_a_foreign_database_is_broken_but_checks_its_pages(tmp_path: Path) -> None:
     make_foreign(tmp_path / "recipes.db")
     found = check(tmp_path / "recipes.db")
 
@@ -200,7 +200,7 @@ def test_another_applications_database_is_broken_and_its_pages_are_checked_all_t
     assert "every page" in said(found, "integrity")
 
 
-def test_a_damaged_page_is_broken(sqlite_path: Path) -> None:
+def test_a_checkup_finds_a_damaged_page_broken(sqlite_path: Path) -> None:
     with closing(sqlite3.connect(sqlite_path)) as connection:
         (page,) = connection.execute("SELECT rootpage FROM sqlite_master WHERE name = 'ix_markers_by_beat'").fetchone()
     with sqlite_path.open("r+b") as file:
@@ -210,7 +210,7 @@ def test_a_damaged_page_is_broken(sqlite_path: Path) -> None:
     assert verdicts(check(sqlite_path))["integrity"] == "broken"
 
 
-def test_a_row_that_breaks_a_check_is_broken(sqlite_path: Path) -> None:
+def test_a_checkup_finds_a_row_that_violates_a_check_broken(sqlite_path: Path) -> None:
     change(
         sqlite_path,
         "PRAGMA ignore_check_constraints = ON",
@@ -222,7 +222,7 @@ def test_a_row_that_breaks_a_check_is_broken(sqlite_path: Path) -> None:
     assert "generation_stats" in said(found, "integrity")
 
 
-def test_rows_without_their_parent_are_broken_and_counted(sqlite_path: Path) -> None:
+def test_a_checkup_counts_rows_without_their_parent_as_broken(sqlite_path: Path) -> None:
     with Store.open(sqlite_path) as store, store.begin() as uow:
         sessions.create(uow, name="jam", session_id="jam")
         history.append_many(uow, "jam", [history.NewEntry("x")] * 3)
@@ -233,7 +233,7 @@ def test_rows_without_their_parent_are_broken_and_counted(sqlite_path: Path) -> 
     assert "3 of history" in said(found, "foreign_keys")
 
 
-def test_rows_of_others_without_their_parent_are_a_warning(sqlite_path: Path) -> None:
+def test_a_checkup_warns_of_foreign_rows_without_their_parent(sqlite_path: Path) -> None:
     change(
         sqlite_path,
         "CREATE TABLE books (id INTEGER PRIMARY KEY)",
@@ -246,7 +246,7 @@ def test_rows_of_others_without_their_parent_are_a_warning(sqlite_path: Path) ->
     assert "1 of recipes" in said(found, "foreign_keys")
 
 
-def test_a_table_that_lost_its_strict_is_broken(sqlite_path: Path) -> None:
+def test_a_checkup_finds_a_table_that_lost_its_strict_broken(sqlite_path: Path) -> None:
     rewrite_schema(sqlite_path, "markers", "STRICT", "")
     found = check(sqlite_path)
 
@@ -254,7 +254,7 @@ def test_a_table_that_lost_its_strict_is_broken(sqlite_path: Path) -> None:
     assert said(found, "strict") == "not STRICT: markers"
 
 
-def test_a_table_that_lost_a_check_is_broken(sqlite_path: Path) -> None:
+def test_a_checkup_finds_a_table_that_lost_a_check_broken(sqlite_path: Path) -> None:
     rewrite_schema(sqlite_path, "sessions", "CONSTRAINT ck_sessions_version CHECK (version > 0),", "")
     found = check(sqlite_path)
 
@@ -271,7 +271,7 @@ def test_a_table_that_lost_a_check_is_broken(sqlite_path: Path) -> None:
         ("DROP TABLE snapshots", "missing table: snapshots"),
     ],
 )
-def test_a_schema_that_is_not_the_table_classes_is_broken_and_told_in_words(
+def test_a_checkup_describes_how_a_schema_differs_from_the_table_classes(
     database: str, statement: str, says: str
 ) -> None:
     with Store.open(database) as store, store.begin() as uow:
@@ -295,7 +295,9 @@ def test_a_schema_that_is_not_the_table_classes_is_broken_and_told_in_words(
         ("ix_history_of_failures", "success = 0", "success = 1", "success = 1"),
     ],
 )
-def test_what_a_statement_says_otherwise_is_drift(sqlite_path: Path, name: str, old: str, new: str, says: str) -> None:
+def test_a_checkup_finds_a_changed_table_definition_as_drift(
+    sqlite_path: Path, name: str, old: str, new: str, says: str
+) -> None:
     rewrite_schema(sqlite_path, name, old, new)
     found = check(sqlite_path)
 
@@ -304,7 +306,7 @@ def test_what_a_statement_says_otherwise_is_drift(sqlite_path: Path, name: str, 
     assert says in said(found, "drift")
 
 
-def test_a_trigger_on_a_table_is_a_warning(sqlite_path: Path) -> None:
+def test_a_checkup_warns_of_a_trigger_on_a_table(sqlite_path: Path) -> None:
     change(
         sqlite_path,
         "CREATE TABLE recipes (name TEXT)",
@@ -325,7 +327,7 @@ def test_a_trigger_on_a_table_is_a_warning(sqlite_path: Path) -> None:
         ("INSERT INTO vibeweaver_version VALUES ('0001')", "2 rows instead of one: 0001, "),
     ],
 )
-def test_more_or_less_than_one_revision_is_broken(database: str, statement: str, says: str) -> None:
+def test_a_checkup_finds_more_or_less_than_one_revision_broken(database: str, statement: str, says: str) -> None:
     with Store.open(database) as store, store.begin() as uow:
         uow.execute(sa.text(statement))
     found = check(database)
@@ -334,7 +336,7 @@ def test_more_or_less_than_one_revision_is_broken(database: str, statement: str,
     assert says in said(found, "revision")
 
 
-def test_a_name_that_is_no_unicode_is_broken(sqlite_path: Path) -> None:
+def test_a_checkup_finds_a_name_that_is_not_unicode_broken(sqlite_path: Path) -> None:
     damaged = bytearray(sqlite_path.read_bytes())
     damaged[damaged.find(b"ix_markers_by_beat") + 3] = 0xBF
     sqlite_path.write_bytes(damaged)
@@ -344,14 +346,14 @@ def test_a_name_that_is_no_unicode_is_broken(sqlite_path: Path) -> None:
     assert "no UTF-8" in said(found, "readable")
 
 
-def test_a_table_of_others_is_no_drift(database: str) -> None:
+def test_a_checkup_does_not_count_a_foreign_table_as_drift(database: str) -> None:
     with Store.open(database) as store, store.begin() as uow:
         uow.execute(sa.text("CREATE TABLE recipes (name TEXT)"))
 
     assert verdicts(check(database)) == {}
 
 
-def test_an_older_schema_is_a_warning_and_is_not_compared(empty_database: str) -> None:
+def test_a_checkup_warns_of_an_older_schema_without_comparing_it(empty_database: str) -> None:
     schema.upgrade(empty_database)
     schema.downgrade(empty_database, "-1")
     found = check(empty_database)
@@ -360,7 +362,7 @@ def test_an_older_schema_is_a_warning_and_is_not_compared(empty_database: str) -
     assert "db upgrade" in said(found, "revision")
 
 
-def test_a_schema_of_a_newer_package_is_broken(database: str) -> None:
+def test_a_checkup_finds_a_schema_of_a_newer_package_broken(database: str) -> None:
     with Store.open(database) as store, store.begin() as uow:
         uow.execute(sa.text("UPDATE vibeweaver_version SET version_num = '9999'"))
 
@@ -370,7 +372,7 @@ def test_a_schema_of_a_newer_package_is_broken(database: str) -> None:
 @pytest.mark.parametrize(
     ("mode", "folder_mode", "found"), [(0o644, 0o700, "warning"), (0o600, 0o777, "warning"), (0o600, 0o755, "ok")]
 )
-def test_what_others_may_read_or_replace_is_a_warning(
+def test_a_checkup_warns_of_a_file_others_may_read_or_replace(
     tmp_path: Path, sqlite_template: Path, mode: int, folder_mode: int, found: str
 ) -> None:
     folder = tmp_path / "folder"
@@ -393,7 +395,7 @@ print(*(each.name for each in check(sys.argv[1]).findings if each.verdict == "br
 
 
 @pytest.mark.parametrize(("mode", "folder_mode"), [(0o444, 0o777), (0o000, 0o777), (0o666, 0o555)])
-def test_what_this_user_may_not_write_is_broken_and_nothing_is_left_beside_it(
+def test_a_checkup_finds_a_file_without_write_permission_broken(
     processes: Processes, sqlite_template: Path, mode: int, folder_mode: int
 ) -> None:
     # Not under pytest's own folder, which other users may not enter.
@@ -407,7 +409,7 @@ def test_what_this_user_may_not_write_is_broken_and_nothing_is_left_beside_it(
         path.parent.chmod(0o700)
 
 
-def test_a_network_file_system_is_a_warning(sqlite_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_checkup_warns_of_a_network_file_system(sqlite_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     mounts = sqlite_path.with_name("mounts")
     mounts.write_text(f"/dev/sda1 / ext4 rw 0 0\nserver:/music {sqlite_path.parent} nfs4 rw 0 0\n")
     monkeypatch.setattr(sqlite_file, "MOUNTS", mounts)
@@ -415,7 +417,7 @@ def test_a_network_file_system_is_a_warning(sqlite_path: Path, monkeypatch: pyte
     assert verdicts(check(sqlite_path)) == {"file_system": "warning"}
 
 
-def test_a_file_that_another_process_keeps_to_itself_is_a_warning(sqlite_path: Path, impatient: Settings) -> None:
+def test_a_checkup_warns_of_a_file_locked_by_another_process(sqlite_path: Path, impatient: Settings) -> None:
     with closing(sqlite3.connect(sqlite_path, isolation_level=None)) as holder:
         holder.execute("PRAGMA locking_mode = EXCLUSIVE")
         holder.execute("PRAGMA journal_mode = DELETE")
@@ -426,7 +428,7 @@ def test_a_file_that_another_process_keeps_to_itself_is_a_warning(sqlite_path: P
     assert not found.broken
 
 
-def test_a_large_wal_is_a_warning_with_what_to_do(tmp_path: Path) -> None:
+def test_a_checkup_warns_of_a_large_wal_with_advice(tmp_path: Path) -> None:
     path = tmp_path / "store.db"
     make_with_wal(path)
     os.truncate(path.with_name("store.db-wal"), 65 * 2**20)  # as it is after a long reader
@@ -441,7 +443,7 @@ def details(found: Checkup, name: str) -> Mapping[str, int]:
     return finding.details
 
 
-def test_the_wal_is_told_in_numbers_too(sqlite_path: Path) -> None:
+def test_a_checkup_reports_the_wal_in_numbers(sqlite_path: Path) -> None:
     with Store.open(sqlite_path) as store:
         nothing = {"wal_bytes": 0, "wal_frames": 0, "checkpointed_frames": 0}
         assert details(check(sqlite_path), "wal") == nothing
@@ -468,7 +470,7 @@ with Store.open(sys.argv[1]) as store:
 """
 
 
-def test_a_wal_that_finds_no_room_in_the_database_is_a_warning(processes: Processes, sqlite_path: Path) -> None:
+def test_a_checkup_warns_of_a_wal_without_room_for_a_checkpoint(processes: Processes, sqlite_path: Path) -> None:
     pytest.importorskip("resource", reason="this system has no limits to the size of a file")
     with Store.open(sqlite_path) as store, store.begin() as uow:
         sessions.create(uow, name="large", session_id="large")
@@ -479,7 +481,7 @@ def test_a_wal_that_finds_no_room_in_the_database_is_a_warning(processes: Proces
     assert "could not be brought into the database" in told
 
 
-def test_the_part_of_a_copy_that_nobody_makes_any_more_is_a_warning(sqlite_path: Path) -> None:
+def test_a_checkup_warns_of_an_abandoned_partial_copy(sqlite_path: Path) -> None:
     part = sqlite_path.with_name(".vibeweaver-0123.part")
     part.touch()
     assert verdicts(check(sqlite_path)) == {}
@@ -490,7 +492,7 @@ def test_the_part_of_a_copy_that_nobody_makes_any_more_is_a_warning(sqlite_path:
     assert part.name in said(found, "leftovers")
 
 
-def test_a_reader_that_holds_the_wal_back_is_told(sqlite_path: Path) -> None:
+def test_a_checkup_reports_a_reader_that_holds_the_wal_back(sqlite_path: Path) -> None:
     with Store.open(sqlite_path) as store:
         store.run(sessions.create, name="jam", session_id="jam")
         with store.read() as reader:
@@ -518,14 +520,14 @@ def test_a_reader_that_holds_the_wal_back_is_told(sqlite_path: Path) -> None:
         ((3, 53, 0), False),
     ],
 )
-def test_the_versions_of_sqlite_that_reset_a_wal_wrongly_are_known(version: tuple[int, ...], wrongly: bool) -> None:
+def test_a_checkup_knows_the_sqlite_versions_with_the_wal_reset_bug(version: tuple[int, ...], wrongly: bool) -> None:
     assert resets_wal_wrongly(version) is wrongly
 
 
 # --- PostgreSQL ------------------------------------------------------------------------------------------------
 
 
-def test_a_server_that_does_not_answer_is_broken_and_no_password_is_told() -> None:
+def test_a_checkup_of_an_unreachable_server_is_broken_without_a_password() -> None:
     found = check("postgresql://vibe:s3cret@127.0.0.1:1/nothing", settings=Settings(busy_timeout_seconds=1))
 
     assert verdicts(found) == {"server": "broken"}
@@ -552,7 +554,7 @@ def test_a_server_that_does_not_answer_is_broken_and_no_password_is_told() -> No
         ),
     ],
 )
-def test_on_postgresql_what_the_server_does_not_enforce_or_use_is_broken(
+def test_a_checkup_on_postgresql_finds_unenforced_constraints_and_unused_indexes_broken(
     postgres_server: PostgresServer, postgres_template: str, statements: list[str], name: str, says: str
 ) -> None:
     database = postgres_server.make(template=postgres_template)

@@ -54,7 +54,7 @@ def empty(store: Store) -> None:
         sessions.delete(uow, "jam")
 
 
-def test_what_was_emptied_is_given_back_to_the_disk(sqlite_path: Path) -> None:
+def test_maintenance_returns_freed_space_to_the_disk(sqlite_path: Path) -> None:
     with Store.open(sqlite_path) as store:
         fill(store, 20_000)
         empty(store)
@@ -70,7 +70,7 @@ def test_what_was_emptied_is_given_back_to_the_disk(sqlite_path: Path) -> None:
         assert maintain(sqlite_path).pages_freed == 0
 
 
-def test_statistics_are_renewed_where_there_is_something_new(sqlite_path: Path) -> None:
+def test_maintenance_renews_outdated_statistics(sqlite_path: Path) -> None:
     with Store.open(sqlite_path) as store:
         fill(store, 1000)
 
@@ -78,7 +78,7 @@ def test_statistics_are_renewed_where_there_is_something_new(sqlite_path: Path) 
         assert maintain(sqlite_path).analyzed == ()
 
 
-def test_a_file_that_cannot_shrink_says_so(sqlite_path: Path) -> None:
+def test_maintenance_reports_a_file_that_cannot_shrink(sqlite_path: Path) -> None:
     with closing(sqlite3.connect(sqlite_path, isolation_level=None)) as connection:
         connection.execute("PRAGMA journal_mode = DELETE")
         connection.execute("PRAGMA auto_vacuum = NONE")
@@ -93,7 +93,7 @@ def test_a_file_that_cannot_shrink_says_so(sqlite_path: Path) -> None:
     assert done.pages_empty > 100
 
 
-def test_a_rollback_journal_mode_stays(sqlite_path: Path) -> None:
+def test_maintenance_keeps_a_rollback_journal_mode(sqlite_path: Path) -> None:
     with Store.open(sqlite_path, settings=Settings(journal_mode="DELETE")) as store:
         fill(store, 1000)
         empty(store)
@@ -105,7 +105,7 @@ def test_a_rollback_journal_mode_stays(sqlite_path: Path) -> None:
         assert connection.execute("PRAGMA journal_mode").fetchone() == ("delete",)
 
 
-def test_an_older_schema_is_maintained_and_not_migrated(tmp_path: Path) -> None:
+def test_maintenance_does_not_migrate_an_older_schema(tmp_path: Path) -> None:
     path = tmp_path / "a.db"
     schema.upgrade(path, "0001")
 
@@ -127,7 +127,7 @@ def make_foreign(path: Path) -> None:
         (make_foreign, "another application"),
     ],
 )
-def test_what_is_no_store_is_refused_and_left_as_it_was(
+def test_maintenance_refuses_a_file_that_is_not_a_store_and_leaves_it(
     tmp_path: Path, make: Callable[[Path], object], says: str
 ) -> None:
     path = tmp_path / "thing.db"
@@ -141,14 +141,12 @@ def test_what_is_no_store_is_refused_and_left_as_it_was(
 
 
 @pytest.mark.parametrize("database", [":memory:", "", "mysql://root@127.0.0.1/x"])
-def test_what_cannot_be_maintained_is_invalid_input(database: str) -> None:
+def test_maintenance_of_an_in_memory_or_unsupported_database_is_invalid_input(database: str) -> None:
     with pytest.raises(InvalidInput):
         maintain(database)
 
 
-def test_on_a_network_file_system_it_is_refused_as_opening_is(
-    sqlite_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_maintenance_on_a_network_file_system_is_refused(sqlite_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     mounts = sqlite_path.with_name("mounts")
     mounts.write_text(f"server:/music {sqlite_path.parent} nfs4 rw 0 0\n")
     monkeypatch.setattr(sqlite_file, "MOUNTS", mounts)
@@ -160,7 +158,7 @@ def test_on_a_network_file_system_it_is_refused_as_opening_is(
 # --- while others use it ---------------------------------------------------------------------------------------
 
 
-def test_a_reader_is_waited_for_shortly_and_told(sqlite_path: Path) -> None:
+def test_maintenance_waits_briefly_for_a_reader_and_reports_it(sqlite_path: Path) -> None:
     with Store.open(sqlite_path) as store:
         fill(store, 100)
         with store.read() as reader:
@@ -174,7 +172,7 @@ def test_a_reader_is_waited_for_shortly_and_told(sqlite_path: Path) -> None:
         assert maintain(sqlite_path).wal_after == 0
 
 
-def test_a_writer_of_this_process_is_waited_for_in_the_queue(sqlite_path: Path, impatient: Settings) -> None:
+def test_maintenance_queues_behind_a_writer_of_the_process(sqlite_path: Path, impatient: Settings) -> None:
     with Store.open(sqlite_path) as store, store.begin() as uow:
         sessions.create(uow, name="jam", session_id="jam")
         with ThreadPoolExecutor(1) as other, pytest.raises(StoreBusy) as busy:
@@ -185,7 +183,7 @@ def test_a_writer_of_this_process_is_waited_for_in_the_queue(sqlite_path: Path, 
         assert store.query(sessions.get, "jam").name == "jam"
 
 
-def test_within_a_unit_of_work_of_the_same_thread_it_is_refused_at_once(sqlite_path: Path) -> None:
+def test_maintenance_within_a_unit_of_work_of_the_same_thread_is_refused_at_once(sqlite_path: Path) -> None:
     with Store.open(sqlite_path) as store, store.begin(), pytest.raises(StoreBusy, match="open on this database"):
         maintain(sqlite_path)
 
@@ -205,7 +203,7 @@ def append_a_hundred(store: Store) -> None:
         store.run(history.append, "jam", "meanwhile")
 
 
-def test_other_processes_and_threads_write_meanwhile_and_lose_nothing(processes: Processes, sqlite_path: Path) -> None:
+def test_maintenance_during_writes_of_others_loses_nothing(processes: Processes, sqlite_path: Path) -> None:
     with Store.open(sqlite_path) as store:
         fill(store, 40_000)
         with store.begin() as uow:
@@ -223,7 +221,7 @@ def test_other_processes_and_threads_write_meanwhile_and_lose_nothing(processes:
         assert store.query(history.count, "jam") == 400
 
 
-def test_a_damaged_file_is_corrupt_data(sqlite_path: Path) -> None:
+def test_maintenance_of_a_damaged_file_is_corrupt_data(sqlite_path: Path) -> None:
     damaged = bytearray(sqlite_path.read_bytes())
     damaged[100:4096] = b"\xff" * 3996
     sqlite_path.write_bytes(damaged)
@@ -237,7 +235,7 @@ def test_a_damaged_file_is_corrupt_data(sqlite_path: Path) -> None:
 
 @needs_postgres
 @pytest.mark.parametrize("backend", ["postgresql"])
-def test_on_postgresql_the_tables_are_vacuumed_and_analyzed(database: str) -> None:
+def test_maintenance_on_postgresql_vacuums_and_analyzes_the_tables(database: str) -> None:
     with Store.open(database) as store:
         fill(store, 5000)
         empty(store)
@@ -251,7 +249,7 @@ def test_on_postgresql_the_tables_are_vacuumed_and_analyzed(database: str) -> No
 
 @needs_postgres
 @pytest.mark.parametrize("backend", ["postgresql"])
-def test_on_postgresql_a_database_without_tables_has_nothing_to_maintain(empty_database: str) -> None:
+def test_maintenance_on_postgresql_without_tables_does_nothing(empty_database: str) -> None:
     assert maintain(empty_database).analyzed == ()
 
 
@@ -271,7 +269,7 @@ def as_another_role(postgres_server: PostgresServer, postgres_template: str) -> 
 
 
 @needs_postgres
-def test_on_postgresql_the_tables_of_another_role_are_told_and_not_taken_for_vacuumed(as_another_role: str) -> None:
+def test_maintenance_on_postgresql_reports_tables_of_another_role_as_skipped(as_another_role: str) -> None:
     done = maintain(as_another_role)
 
     assert done.analyzed == ("markers",)
@@ -340,7 +338,7 @@ class Writer:
             self._done.release()
 
 
-def test_a_slow_walk_through_a_long_history_does_not_hold_the_log_back(long_history: Path) -> None:
+def test_a_slow_iteration_of_history_does_not_hold_the_wal_back(long_history: Path) -> None:
     seen = 0
     with Store.open(long_history) as store, Writer(store, long_history) as writer:
         for entry in history.iterate(store, "jam", page_size=PAGE, oldest_first=True):
@@ -354,7 +352,7 @@ def test_a_slow_walk_through_a_long_history_does_not_hold_the_log_back(long_hist
     assert writer.largest_wal < LIMIT
 
 
-def test_a_walk_within_one_transaction_would_hold_the_log_back(sqlite_path: Path) -> None:
+def test_an_iteration_in_one_transaction_holds_the_wal_back(sqlite_path: Path) -> None:
     with Store.open(sqlite_path) as store, Writer(store, sqlite_path) as writer:
         fill(store, 1)
         with store.read() as reader:

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from tests.cli.conftest import Line, run_at_terminal
+from tests.cli.conftest import Line, RunAtTerminal
 from tests.importers.foreign_files import (
     OF_MEMVA,
     OF_VIBE_ENSEMBLE,
@@ -187,7 +187,9 @@ def test_a_dry_run_of_a_database_import_makes_no_store(line: Line, tmp_path: Pat
     assert new.exists()
 
 
-def test_import_of_a_database_shows_only_its_report_at_a_terminal(sqlite_path: Path, lulu: Path) -> None:
+def test_import_of_a_database_shows_only_its_report_at_a_terminal(
+    sqlite_path: Path, lulu: Path, run_at_terminal: RunAtTerminal
+) -> None:
     code, shown = run_at_terminal("--db", sqlite_path, "import", "lulu", lulu, "--json")
 
     assert code == 0

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.cli.conftest import Line, run_at_terminal
+from tests.cli.conftest import Line, RunAtTerminal
 from vibeweaver_store import Job, Session, Store, actions, jobs, rules, triggers
 from vibeweaver_store.cli import batches
 from vibeweaver_store.cli.text import lasting
@@ -168,7 +168,9 @@ def test_an_empty_jobs_list_hints_at_the_next_step(line: Line) -> None:
     assert "jobs enqueue" in done.err
 
 
-def test_jobs_list_fits_a_terminal_and_keeps_ids_whole(sqlite_path: Any, look: Store) -> None:
+def test_jobs_list_fits_a_terminal_and_keeps_ids_whole(
+    sqlite_path: Any, look: Store, run_at_terminal: RunAtTerminal
+) -> None:
     job = look.run(jobs.enqueue, "render the whole of the second movement").job
     with look.begin() as uow:
         JobFactory.create(uow=uow, status="failed", error="many words " * 20)
@@ -486,7 +488,9 @@ def test_jobs_prune_can_be_limited_to_a_status(line: Line, look: Store) -> None:
 
 @pytest.mark.usefixtures("past")
 @pytest.mark.parametrize(("answer", "code", "left"), [("y\n", 0, 2), ("n\n", 1, 7)])
-def test_jobs_prune_asks_at_a_terminal(sqlite_path: Any, look: Store, answer: str, *, code: int, left: int) -> None:
+def test_jobs_prune_asks_at_a_terminal(
+    sqlite_path: Any, look: Store, answer: str, run_at_terminal: RunAtTerminal, *, code: int, left: int
+) -> None:
     ended, shown = run_at_terminal("--db", sqlite_path, "jobs", "prune", "--older-than", "1h", answer=answer)
 
     assert (ended, len(ids(look))) == (code, left)

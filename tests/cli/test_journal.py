@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from rich.text import Text
 
-from tests.cli.conftest import Line, run_at_terminal
+from tests.cli.conftest import Line, RunAtTerminal
 from tests.services.scene import make, make_many
 from vibeweaver_store import Session, Store, sessions
 from vibeweaver_store.cli.journal import _bar, _short
@@ -408,7 +408,7 @@ def test_journal_usage_leaves_an_unknown_day_or_model_blank(line: Line, look: St
 
 @pytest.mark.parametrize("words", [[], ["--by", "day"], ["--by", "model"]], ids=str)
 def test_journal_usage_at_a_terminal_has_bars_within_its_width(
-    sqlite_path: Path, spent: Session, words: list[str]
+    sqlite_path: Path, spent: Session, words: list[str], run_at_terminal: RunAtTerminal
 ) -> None:
     code, shown = run_at_terminal("--db", sqlite_path, "journal", "usage", *words)
     table = [Text.from_ansi(row).plain for row in shown.replace("\r", "").splitlines()]

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
-from tests.cli.conftest import Line, run_at_terminal
+from tests.cli.conftest import Line, RunAtTerminal
 from vibeweaver_store import (
     Session,
     SessionKind,
@@ -413,7 +413,9 @@ def test_sessions_overview_shows_counts_and_runtimes(line: Line, competition: Se
     assert "/srv/shop" in row
 
 
-def test_sessions_overview_fits_a_terminal(sqlite_path: Path, look: Store, competition: Session, jam: Session) -> None:
+def test_sessions_overview_fits_a_terminal(
+    sqlite_path: Path, look: Store, competition: Session, jam: Session, run_at_terminal: RunAtTerminal
+) -> None:
     with look.begin() as uow:
         uow.execute(sa.text("UPDATE sessions SET name = 'Write a bass line in D' WHERE id = 'arena'"))
     code, shown = run_at_terminal("--db", sqlite_path, "sessions", "overview", "--sort", "name")

@@ -5,8 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import sqlite3
-import subprocess
-import sys
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -569,43 +567,6 @@ def test_a_vibeweaver_import_keeps_rows_before_an_error_and_can_continue(
     assert len(other.query(sessions.page).items) == 4
     again = import_vibeweaver(store, path)
     assert (again.counts.new, again.counts.duplicate) == (6, 4)
-
-
-_KILLED = """
-import os, sys
-from pathlib import Path
-from vibeweaver_store import Store
-from vibeweaver_store.importers.vibeweaver import import_vibeweaver
-told = 0
-def tell(count):
-    global told
-    told += 1
-    if told == 25:
-        os._exit(9)
-import_vibeweaver(Store.open(sys.argv[1]), Path(sys.argv[2]), progress=tell)
-"""
-
-
-def test_a_killed_vibeweaver_import_leaves_whole_sessions_and_can_continue(
-    database: str, other: Store, path: Path
-) -> None:
-    names = [f"jam-{n}" for n in range(20)]
-    vibeweaver_database(
-        path,
-        sessions=[{"id": name} for name in names],
-        markers=[{"id": f"{name}-{n}", "session_id": name} for name in names for n in range(3)],
-    )
-
-    done = subprocess.run([sys.executable, "-c", _KILLED, database, str(path)], check=False)
-
-    assert done.returncode == 9
-    there = [each.id for each in other.query(sessions.page).items]
-    assert sorted(there) == sorted(names[: len(there)])
-    assert 0 < len(there) < 20
-    assert [len(other.query(markers.page, name).items) for name in there] == [3] * len(there)
-    again = import_vibeweaver(other, path)
-    assert (again.counts.sessions, again.counts.new) == (20 - len(there), 4 * (20 - len(there)))
-    assert [each.status for each in other.query(imports.page).items] == [ImportStatus.COMPLETED, ImportStatus.FAILED]
 
 
 # --- columns that have no place here ---------------------------------------------------------------------------

@@ -18,6 +18,7 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
+from tests.sizes import examples
 from vibeweaver_store import AlreadyClaimed, AlreadyExists, IllegalTransition, Job, LeaseLost, Store, jobs
 from vibeweaver_store.columns import new_id
 from vibeweaver_store.testing import SettableClock
@@ -255,6 +256,9 @@ def test_jobs_move_only_as_their_state_machine_allows(timed_store: Store, timed_
     run_state_machine_as_test(
         lambda: Queue(timed_store, timed_clock),  # type: ignore[arg-type]  # a factory will do, its documentation says
         settings=settings(
-            max_examples=12, stateful_step_count=25, deadline=None, suppress_health_check=list(HealthCheck)
+            max_examples=examples(12, 60),
+            stateful_step_count=25,
+            deadline=None,
+            suppress_health_check=list(HealthCheck),
         ),
     )

@@ -16,6 +16,7 @@ from sqlmodel import select
 from tests.conftest import recorded_statements
 from tests.services.bad_input import BAD_BOOLEANS, BAD_IDS, BAD_TEXTS, VERBATIM
 from tests.services.scene import make, make_many
+from tests.sizes import Size
 from vibeweaver_store import (
     AgentStatus,
     Arena,
@@ -427,17 +428,16 @@ def test_a_session_overview_of_a_jam_has_no_arena(store: Store, jam: Session) ->
     assert (row.instance_count, row.message_count) == (0, 0)
 
 
-INSTANCES, MESSAGES = 50, 10_000
-
-
-def test_a_session_overview_counts_instances_and_messages_separately(store: Store, jam: Session) -> None:
+def test_a_session_overview_counts_instances_and_messages_separately(store: Store, jam: Session, size: Size) -> None:
+    instance_count, message_count = size(20, 50), size(1_000, 10_000)
     with store.begin() as uow:
-        instances = [InstanceFactory.build(session_id=jam.id, instance_id=n) for n in range(INSTANCES)]
+        instances = [InstanceFactory.build(session_id=jam.id, instance_id=n) for n in range(instance_count)]
         uow.insert(*instances)
         message = MessageFactory.build(session_id=jam.id).model_dump(exclude={"id", "public_id"})
-        uow.execute(sa.insert(MessageFactory._meta.model), [{**message, "public_id": str(n)} for n in range(MESSAGES)])
+        said = [{**message, "public_id": str(n)} for n in range(message_count)]
+        uow.execute(sa.insert(MessageFactory._meta.model), said)
     ((row),) = store.query(sessions.overview).items
-    assert (row.instance_count, row.message_count) == (INSTANCES, MESSAGES)
+    assert (row.instance_count, row.message_count) == (instance_count, message_count)
 
 
 @both

@@ -341,6 +341,7 @@ class KeptConnections:
         self._use = PoolUse() if use is None else use
         self._idle: list[KeptConnection] = []
         self._use.kept.append(self._idle)
+        self._closed = False
 
     def take(self) -> KeptConnection:
         """Return a connection that nobody else has until it is given back.
@@ -357,7 +358,7 @@ class KeptConnections:
         in_the_way = self._use.ask()
         try:
             if in_the_way is not None:
-                self._use.part_with(in_the_way, sound=True)
+                self._part_with(in_the_way, sound=True)
             made = self._kind(self.engine, self._errors)
         finally:
             self._use.asked(got=made is not None)
@@ -370,24 +371,42 @@ class KeptConnections:
             return None
 
     def give(self, kept: KeptConnection) -> None:
-        """Take a connection back."""
+        """Take a connection back; once these are closed, close it."""
         sound = kept.is_sound()
         if not sound or not self._use.keep(kept, self._idle, self._limit):
-            self._use.part_with(kept, sound=sound)
+            self._part_with(kept, sound=sound)
+        elif self._closed:
+            self.close_idle()
 
     def drop(self, kept: KeptConnection) -> None:
         """Close a connection that was taken."""
-        self._use.part_with(kept, sound=False)
+        self._part_with(kept, sound=False)
+
+    def _part_with(self, kept: KeptConnection, *, sound: bool) -> None:
+        self._use.part_with(kept, sound=sound)
+        if self._closed:
+            self.close_idle()
 
     @property
     def idle(self) -> int:
         """How many are kept now."""
         return len(self._idle)
 
-    def release_all(self) -> None:
-        """Give what is kept back to the pool."""
+    def close(self) -> None:
+        """Close the connections that wait, and each one that is in use as soon as it is given back.
+
+        It needs no lock: :meth:`give` puts a connection among the idle ones first and then looks whether these are
+        closed; closing marks them first and then looks for idle ones. So one of the two finds it. The pool is not
+        replaced, since a connection in use goes back to the pool that it came from.
+        """
+        self._closed = True
+        self.close_idle()
+
+    def close_idle(self) -> None:
+        """Close the connections that wait."""
         while (kept := self._pop()) is not None:
             self._use.part_with(kept, sound=True)
+        self.engine.pool.dispose()
 
     def abandon(self) -> list[object]:
         """Let go of what is kept without closing it, in a forked child; return it."""

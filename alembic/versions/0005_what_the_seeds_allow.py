@@ -61,7 +61,10 @@ _CHECKS: Final[Mapping[str, Mapping[str, tuple[str, str | None]]]] = {
 }
 """The old and the new condition of each CHECK that changes; ``None`` where there is none any more."""
 
-_INDEXES: Final = {"ix_messages_of_all_by_created_at": ("messages", ["created_at", "id", "role"])}
+_INDEXES: Final = {
+    "ix_messages_of_all_by_created_at": ("messages", ["created_at", "id", "role"]),
+    "ix_journal_events_of_source": ("journal_events", ["source_session_id", "id"]),
+}
 
 
 def upgrade() -> None:

@@ -58,7 +58,7 @@ EXPECTED = {
     "workspaces": {"list", "show", "ensure", "delete"},
     "messages": {"list", "add", "tail"},
     "arenas": {"create", "show", "add-instance", "set-instance-status", "record-diff", "finish"},
-    "journal": {"list", "thread", "usage"},
+    "journal": {"list", "show", "thread", "associate", "counts", "usage"},
     "rules": {"add", "list", "show", "match", "fire", "due", "enable", "disable", "delete"},
     "markers": {"add", "list", "delete"},
     "history": {"list", "tail", "append", "count"},
@@ -84,7 +84,7 @@ EXPECTED = {
     },
     "workers": {"list", "show", "register", "update", "heartbeat", "set-status", "stale", "reap", "delete"},
     "coordination": {"list", "take", "mark-processed", "delete", "prune"},
-    "jobs": {"enqueue", "list", "show", "retry", "cancel", "stats", "prune", "work"},
+    "jobs": {"enqueue", "list", "show", "set-status", "retry", "cancel", "stats", "prune", "work"},
     "import": {
         "midi",
         "claude-code",

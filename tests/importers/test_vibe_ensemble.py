@@ -814,3 +814,75 @@ def test_concurrent_ensemble_imports_of_a_file_make_no_duplicates(store: Store, 
 
     import_vibe_ensemble(store, path)
     assert (len(said(other)), len(rows_of(other, CoordinationEvent))) == (22, 22)
+
+
+# --- parents that come later, and columns that have no place here ----------------------------------------------
+
+
+def test_vibe_ensemble_events_are_attached_once_their_project_comes(store: Store, other: Store, path: Path) -> None:
+    vibe_ensemble_database(
+        path,
+        projects=[{"repository_name": "band/song", "path": " "}],
+        tickets=[{"ticket_id": "T-1"}],
+        comments=[{"content": "Four bars."}],
+        events=[{"ticket_id": "T-1"}, {"ticket_id": "T-1"}, {"ticket_id": "T-2"}],
+    )
+    first = import_vibe_ensemble(store, path)
+    assert [(each.ticket_id, each.project_id) for each in events_here(other)] == [
+        *[("T-1", None)] * 2,
+        ("T-2", None),
+    ]
+    assert (first.counts.new, first.problem_count) == (3, 3)
+    before = content(other)
+    with closing(sqlite3.connect(path)) as connection, connection:
+        connection.execute("UPDATE projects SET path = '/srv/song'")
+
+    second = import_vibe_ensemble(store, path)
+
+    assert [(each.ticket_id, each.project_id) for each in events_here(other)] == [
+        *[("T-1", "band/song")] * 2,
+        ("T-2", None),
+    ]
+    counts = second.counts
+    assert (counts.read, counts.new, counts.updated, counts.duplicate, second.problems) == (6, 3, 2, 1, [])
+    third = import_vibe_ensemble(store, path)
+    assert (third.counts.updated, third.counts.duplicate, third.unchanged) == (0, 6, 1)
+    undo_all(store, second)
+    assert content(other) == before
+    undo_all(store, first)
+    assert all(rows == [] for rows in content(other).values())
+
+
+def test_vibe_ensemble_columns_without_a_place_are_reported_as_left_out(store: Store, path: Path) -> None:
+    vibe_ensemble_database(path)
+    with closing(sqlite3.connect(path)) as connection, connection:
+        for table in ("projects", "worker_types", "tickets", "comments", "workers", "events"):
+            connection.execute(f"ALTER TABLE {table} ADD COLUMN colour TEXT")
+    red = {"colour": "red"}
+    write_rows(
+        path,
+        OF_VIBE_ENSEMBLE,
+        projects=[{"repository_name": "band/song", **red}],
+        worker_types=[{"worker_type": "writer", **red}, {"worker_type": "reviewer"}],
+        tickets=[{"ticket_id": "T-1", **red}],
+        comments=[{"content": "Four.", **red}, {"content": "Five.", **red}],
+        workers=[{"worker_id": "w-1", **red}],
+        events=[{"ticket_id": "T-1", **red}],
+    )
+
+    report = import_vibe_ensemble(store, path)
+
+    assert {problem.reason for problem in report.problems} == {
+        "comments.colour was left out: there is no place for it here (2 rows)",
+        *(
+            f"{table}.colour was left out: there is no place for it here"
+            for table in ("projects", "worker_types", "tickets", "workers", "events")
+        ),
+    }
+    assert (report.counts.new, report.counts.broken) == (8, 0)
+    assert import_vibe_ensemble(store, path).problems == []
+
+
+def events_here(store: Store) -> list[CoordinationEvent]:
+    with store.read() as uow:
+        return list(uow.exec(select(CoordinationEvent).order_by(col(CoordinationEvent.id))))

@@ -13,6 +13,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from tests.services.conftest import SYNC
 from tests.services.scene import make, make_many
+from tests.sizes import examples
 from vibeweaver_store import (
     AlreadyClaimed,
     IllegalTransition,
@@ -215,7 +216,7 @@ class TicketMachine(RuleBasedStateMachine):
 def test_tickets_move_only_as_their_state_machine_allows(timed_store: Store, timed_clock: SettableClock) -> None:
     machine = type("Machine", (TicketMachine,), {"store": timed_store, "clock": timed_clock})
     few = settings(
-        max_examples=12,
+        max_examples=examples(12, 60),
         stateful_step_count=25,
         deadline=None,
         derandomize=True,

@@ -202,6 +202,52 @@ def _retry_many(cli: Cli, status: str, job_type: str | None, session: str | None
     hint(f"retried {counted(retried, 'job')}{aside}")
 
 
+@command(
+    group,
+    "set-status",
+    example="""
+jobs set-status "$JOB" completed --result '{"bars": 8}'
+jobs set-status "$JOB" failed --error "the disk is full"
+""",
+)
+def set_status(
+    cli: Cli,
+    job: JobId,
+    status: Annotated[
+        str,
+        typer.Argument(metavar="STATUS", help="completed, failed, cancelled or pending.", show_default=False),
+    ],
+    *,
+    result: Annotated[
+        str | None, typer.Option(metavar="JSON", help="What came of it; - for stdin.", show_default=False)
+    ] = None,
+    error: Annotated[
+        str | None, typer.Option(metavar="TEXT", help="Why it failed, or was cancelled.", show_default=False)
+    ] = None,
+    started: Annotated[
+        str | None,
+        typer.Option(metavar="TIME", help="When the work began: 2026-01-23T18:30:00Z.", show_default="now"),
+    ] = None,
+    worker: Annotated[
+        str | None, typer.Option(metavar="WORKER", help="The worker that did it.", show_default=False)
+    ] = None,
+) -> None:
+    """Set the status of a job that nobody holds, for programs that run jobs without claiming them; and show it."""
+    outcome = parse_json(None if result is None else text_or_stdin(result), option="--result")
+    with cli.store() as store:
+        ended, now = store.run(
+            timed,
+            jobs.set_status,
+            job,
+            status,
+            result=outcome,
+            error=error,
+            started_at=parse_instant(started, option="--started"),
+            worker_id=worker,
+        )
+    _print_ended(cli, ended, now)
+
+
 @command(group, "cancel", example='jobs cancel "$JOB" --reason "the set is over"')
 def cancel(
     cli: Cli,
@@ -211,6 +257,10 @@ def cancel(
     """Call a job off that is pending or being processed, and show it, and the rules of its session that fired."""
     with cli.store() as store:
         ended, now = store.run(timed, jobs.cancel, job, reason=reason)
+    _print_ended(cli, ended, now)
+
+
+def _print_ended(cli: Cli, ended: jobs.Ended, now: datetime) -> None:
     if cli.json:
         print_document(ended)
         return

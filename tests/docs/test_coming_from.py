@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import ast
 import re
-import subprocess
-import sys
 from functools import cache
 from pathlib import Path
 
 import pytest
+
+from tests.spawning import Processes
 
 TOP = Path(__file__).resolve().parents[2]
 PAGES = sorted((TOP / "docs" / "coming-from").glob("*.md"))
@@ -54,11 +54,7 @@ def test_a_coming_from_page_names_tests_that_exist(page: Path) -> None:
 
 
 @each_page
-def test_each_example_of_a_coming_from_page_runs_as_printed(page: Path, tmp_path: Path) -> None:
+def test_each_example_of_a_coming_from_page_runs_as_printed(processes: Processes, page: Path, tmp_path: Path) -> None:
     assert examples(page)
     for example in examples(page):
-        command = [sys.executable, "-W", "error", "-c", example]
-        done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
-
-        assert done.returncode == 0, done.stderr
-        assert done.stdout
+        assert processes.start(example, folder=tmp_path, warnings="error").finish()

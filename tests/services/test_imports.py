@@ -337,6 +337,8 @@ def test_a_second_undo_of_an_import_is_refused_and_changes_nothing(store: Store)
         {"latest": "yesterday"},
         {"latest": "2026-01-01T00:00:00"},
         {"spaces": ["drums"]},
+        {"attached": {"journal_events": {"late set": [5]}}},
+        {"attached": ["jobs"]},
     ],
     ids=str,
 )

@@ -72,12 +72,19 @@ class _Grown(BaseModel):
     snapshots: list[tuple[int, int]] = []
 
 
+class _Attached(BaseModel):
+    journal_events: dict[str, list[tuple[int, int]]] = {}
+    coordination_events: dict[str, list[tuple[int, int]]] = {}
+    jobs: dict[str, list[str]] = {}
+
+
 class _Report(BaseModel):
     """What an undo reads of a report."""
 
     spaces: dict[str, int] = {}
     latest: Annotated[str, AfterValidator(_check_instant)] | None = None
     grown: dict[str, _Grown] = {}
+    attached: _Attached = _Attached()
 
 
 @dataclass(frozen=True, slots=True)

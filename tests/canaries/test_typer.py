@@ -230,6 +230,7 @@ def told_when_nobody_reads(code: str) -> str:
     return done.stderr.splitlines()[0]
 
 
+@pytest.mark.usefixtures("processes")
 @canary("cli/errors.py", to="leave with 0 when whoever read the output has gone")
 def test_typer_and_rich_leave_because_of_a_broken_pipe_when_nobody_reads() -> None:
     assert told_when_nobody_reads(CLOSED) == "BrokenPipeError"

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.cli.conftest import Line, run_at_terminal
+from tests.cli.conftest import Line, RunAtTerminal
 from vibeweaver_store import Store, coordination, tickets, workers
 from vibeweaver_store.cli import batches
 from vibeweaver_store.testing import CoordinationEventFactory
@@ -209,7 +209,7 @@ def test_vibe_ensemble_event_prune_keeps_events_that_nobody_took(
 @pytest.mark.usefixtures("events")
 @pytest.mark.parametrize(("answer", "code", "count"), [("y\n", 0, 2), ("n\n", 1, 6)])
 def test_vibe_ensemble_event_prune_asks_at_a_terminal(
-    sqlite_path: Any, look: Store, *, answer: str, code: int, count: int
+    sqlite_path: Any, look: Store, run_at_terminal: RunAtTerminal, *, answer: str, code: int, count: int
 ) -> None:
     ended, shown = run_at_terminal("--db", sqlite_path, "coordination", "prune", "--older-than", "1h", answer=answer)
 

@@ -144,7 +144,7 @@ def test_a_fork_waits_for_the_units_of_work_of_other_threads(processes: Processe
         thread.start()
         held.wait(10)
 
-        told = processes.in_child(lambda: sorted([store.run(sessions.create, name="child").name, *names(store)]))
+        told = processes.in_child(lambda: sorted([str(store.run(sessions.create, name="child").name), *names(store)]))
 
         thread.join()
         assert told == "['child', 'child', 'thread']"

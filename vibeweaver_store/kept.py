@@ -1,3 +1,4 @@
+# Over 400 lines: a connection, its pool and how it is handed on are one idea
 """Connections that stay ready: what has been set up once is handed from one unit of work to the next.
 
 SQLAlchemy's pool makes them and bounds how many there are; checking one out of it costs more than a transaction of
@@ -358,7 +359,7 @@ class KeptConnections:
         in_the_way = self._use.ask()
         try:
             if in_the_way is not None:
-                self._part_with(in_the_way, sound=True)
+                self._use.part_with(in_the_way, sound=True)
             made = self._kind(self.engine, self._errors)
         finally:
             self._use.asked(got=made is not None)
@@ -374,18 +375,13 @@ class KeptConnections:
         """Take a connection back; once these are closed, close it."""
         sound = kept.is_sound()
         if not sound or not self._use.keep(kept, self._idle, self._limit):
-            self._part_with(kept, sound=sound)
-        elif self._closed:
+            self._use.part_with(kept, sound=sound)
+        if self._closed:
             self.close_idle()
 
     def drop(self, kept: KeptConnection) -> None:
         """Close a connection that was taken."""
-        self._part_with(kept, sound=False)
-
-    def _part_with(self, kept: KeptConnection, *, sound: bool) -> None:
-        self._use.part_with(kept, sound=sound)
-        if self._closed:
-            self.close_idle()
+        self._use.part_with(kept, sound=False)
 
     @property
     def idle(self) -> int:
@@ -393,17 +389,16 @@ class KeptConnections:
         return len(self._idle)
 
     def close(self) -> None:
-        """Close the connections that wait, and each one that is in use as soon as it is given back.
+        """Close the idle connections, and each one in use as soon as it is given back.
 
-        It needs no lock: :meth:`give` puts a connection among the idle ones first and then looks whether these are
-        closed; closing marks them first and then looks for idle ones. So one of the two finds it. The pool is not
-        replaced, since a connection in use goes back to the pool that it came from.
+        No lock is needed: :meth:`give` keeps a connection before it looks at the mark, and this sets the mark before it
+        looks for connections, so one of the two finds it.
         """
         self._closed = True
         self.close_idle()
 
     def close_idle(self) -> None:
-        """Close the connections that wait."""
+        """Close the idle connections; the pool stays, since a connection in use goes back to it."""
         while (kept := self._pop()) is not None:
             self._use.part_with(kept, sound=True)
         self.engine.pool.dispose()

@@ -75,6 +75,13 @@ def upgrade() -> None:
         _alter_on_postgresql()
     for name, (table, of) in _INDEXES.items():
         op.create_index(name, table, of)
+    op.create_index(
+        "ix_coordination_events_processed",
+        "coordination_events",
+        ["created_at", "id"],
+        sqlite_where=sa.text("processed = 1"),
+        postgresql_where=sa.text("processed = true"),
+    )
     for statement in _TRIGGERS_ON_SQLITE if _is_sqlite() else _TRIGGERS_ON_POSTGRESQL:
         op.execute(statement)
 
@@ -82,6 +89,7 @@ def upgrade() -> None:
 def downgrade() -> None:
     for statement in _DROP_ON_SQLITE if _is_sqlite() else _DROP_ON_POSTGRESQL:
         op.execute(statement)
+    op.drop_index("ix_coordination_events_processed", "coordination_events")
     for name, (table, _) in _INDEXES.items():
         op.drop_index(name, table)
     _return_to_what_was_allowed()

@@ -300,6 +300,6 @@ WRITERS: dict[str, Mutator] = {
 WHOLE_TABLE_IN_ORDER: set[str] = {"projects", "tickets", "workers", "coordination_events"}
 IN_SETS: set[str] = {
     *("projects.contents", "projects.delete", "workers.reap"),
-    # The worker types that the tickets of a page lack, and the events that were processed: most of them.
+    # The worker types that the tickets of a page lack, and a count of the events that were processed: most of them.
     *("tickets.check", "coordination.prunable"),
 }

@@ -329,6 +329,8 @@ class CoordinationEvent(Base, table=True):
         sa.CheckConstraint("processed IN (0, 1)", name="processed").ddl_if(dialect="sqlite"),
         # unprocessed and take: few among all that were ever processed.
         flag_index("ix_coordination_events_unprocessed", "id", flag="processed", is_set=False),
+        # prune and prunable
+        flag_index("ix_coordination_events_processed", "created_at", "id", flag="processed", is_set=True),
         partial_index("ix_coordination_events_by_project", "project_id", "id", where="project_id IS NOT NULL"),
         brought_by_import("coordination_events"),
         LOG,

@@ -224,8 +224,6 @@ def prune(uow: UnitOfWork, older_than: timedelta, *, limit: int = 1000) -> int:
     Events that nobody has taken stay, however old they are. Call it until it returns 0, in a unit of work each time, to
     remove all without holding up others. On PostgreSQL events that somebody else has locked are passed over.
 
-    It walks the events in the order of their ids, so the call that finds none reads all that are left.
-
     Args:
         uow: the unit of work to write in.
         older_than: how long ago they were recorded.
@@ -238,7 +236,7 @@ def prune(uow: UnitOfWork, older_than: timedelta, *, limit: int = 1000) -> int:
     oldest = (
         sa.select(key)
         .where(*_done_with(uow, older_than))
-        .order_by(key)
+        .order_by(col(CoordinationEvent.created_at), key)
         .limit(check_limit(limit))
         .with_for_update(skip_locked=True)
         .cte("oldest")

@@ -17,10 +17,11 @@ from sqlalchemy import event
 
 from tests.driven import is_async, opened, run_protocol
 from tests.reused import ReusedDatabases
+from tests.sizes import examples
 from vibeweaver_store import Settings, Store
 from vibeweaver_store.testing import PostgresServer, SettableClock, template
 
-pytest_plugins = ["vibeweaver_store.testing"]
+pytest_plugins = ["vibeweaver_store.testing", "tests.processes_fixture"]
 
 POSTGRES = os.environ.get("VIBEWEAVER_TEST_POSTGRES_URL")
 EVERYTHING = bool(os.environ.get("VIBEWEAVER_TEST_ALL"))
@@ -34,7 +35,10 @@ BACKENDS = [
 """What tests of both backends run on; ``nox -s fast`` does not even collect the others."""
 
 hypothesis_settings.register_profile(
-    "house", deadline=None, max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    "house",
+    deadline=None,
+    max_examples=examples(40, 200),
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
 hypothesis_settings.load_profile("house")
 

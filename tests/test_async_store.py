@@ -5,12 +5,10 @@ from __future__ import annotations
 import asyncio
 import functools
 import random
-import sqlite3
-import subprocess
 import sys
 import threading
 from collections.abc import Awaitable, Callable, Iterable
-from contextlib import AbstractAsyncContextManager, closing
+from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +18,7 @@ import sqlalchemy as sa
 from sqlalchemy.util.concurrency import await_
 
 from tests.conftest import recorded_statements
+from tests.spawning import Processes
 from vibeweaver_store import (
     AsyncStore,
     AsyncUnitOfWork,
@@ -148,14 +147,14 @@ except StoreUnavailable as error:
 
 
 @pytest.mark.parametrize("module", ["aiosqlite", "greenlet"])
-def test_an_async_store_without_its_drivers_says_what_to_install(tmp_path: Path, module: str) -> None:
+def test_an_async_store_without_its_drivers_says_what_to_install(
+    processes: Processes, tmp_path: Path, module: str
+) -> None:
     script = _WITHOUT.format(module=module)
-    done = subprocess.run(
-        [sys.executable, "-c", script, str(tmp_path / "a.db")], capture_output=True, text=True, check=True
-    )
+    written = processes.execute(sys.executable, "-c", script, tmp_path / "a.db").finish()
 
-    assert module in done.stdout
-    assert "pip install 'vibeweaver-store[async]'" in done.stdout
+    assert module in written
+    assert "pip install 'vibeweaver-store[async]'" in written
 
 
 # --- units of work ---------------------------------------------------------------------------------------------
@@ -586,7 +585,7 @@ async def test_tasks_cancelled_while_they_connect_leave_nothing_open(database: s
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
-            await in_greenlet(store._engines.dispose)
+            await in_greenlet(store._engines.close_idle)
         assert checked_out(store) == 0
     async with asyncio.timeout(30):
         await until(lambda: workers() <= others)
@@ -683,46 +682,8 @@ asyncio.run(main())
 """
 
 
-def test_a_process_that_does_not_close_its_async_store_still_ends(sqlite_path: Path) -> None:
-    subprocess.run([sys.executable, "-c", _LEFT_OPEN, str(sqlite_path)], check=True, timeout=60)
-
-
-# --- forking ---------------------------------------------------------------------------------------------------
-
-_FORK = """
-import asyncio, os, sys
-from vibeweaver_store import AsyncStore, sessions
-parent = asyncio.Runner()
-store = parent.run(AsyncStore.open(sys.argv[1]))
-parent.run(store.run(sessions.create, name="before"))
-child = os.fork()
-if child == 0:
-    try:
-        with asyncio.Runner() as runner:
-            runner.run(store.run(sessions.create, name="of the child"))
-            runner.run(store.close())
-    except BaseException as error:
-        print(repr(error), file=sys.stderr, flush=True)
-        os._exit(1)
-    os._exit(0)
-parent.run(store.run(sessions.create, name="meanwhile"))
-assert os.waitpid(child, 0)[1] == 0
-parent.run(store.run(sessions.create, name="after"))
-parent.run(store.close())
-"""
-
-
-def test_a_forked_child_of_an_async_store_has_its_own_connections(database: str) -> None:
-    done = subprocess.run(
-        [sys.executable, "-c", _FORK, database], capture_output=True, text=True, timeout=60, check=False
-    )
-    assert done.returncode == 0, done.stderr
-
-    with Store.open(database) as store:
-        assert len(list(store.iterate(sessions.page))) == 4
-    if "://" not in database:
-        with closing(sqlite3.connect(database)) as connection:
-            assert connection.execute("PRAGMA integrity_check").fetchone() == ("ok",)
+def test_a_process_that_does_not_close_its_async_store_still_ends(processes: Processes, sqlite_path: Path) -> None:
+    processes.start(_LEFT_OPEN, sqlite_path).finish()
 
 
 async def test_an_async_unit_of_work_uses_the_clock_of_its_store(database: str, clock: SettableClock) -> None:

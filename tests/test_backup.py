@@ -5,13 +5,9 @@ from __future__ import annotations
 import gzip
 import os
 import shutil
-import signal
 import sqlite3
 import stat
-import subprocess
 import sys
-import threading
-import time
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, closing, contextmanager
 from pathlib import Path
@@ -19,7 +15,9 @@ from typing import Any, BinaryIO
 
 import pytest
 
+from tests.backing_up import ENTRIES, fill, names_in
 from tests.conftest import needs_postgres
+from tests.spawning import Processes
 from vibeweaver_store import (
     AlreadyExists,
     CorruptData,
@@ -40,16 +38,6 @@ from vibeweaver_store.backup import Backup, back_up
 from vibeweaver_store.compression import Compression, Progress
 from vibeweaver_store.testing import PostgresServer
 
-ENTRIES = 3000
-
-
-def fill(path: str | Path, name: str = "jam") -> str:
-    """Some megabytes, so that a copy takes many steps."""
-    with Store.open(path) as store, store.begin() as uow:
-        jam = sessions.create(uow, name=name)
-        history.append_many(uow, jam.id, [history.NewEntry("x", params="y" * 2000) for _ in range(ENTRIES)])
-    return jam.id
-
 
 @pytest.fixture(scope="module")
 def filled_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -69,10 +57,6 @@ def backups(tmp_path: Path) -> Path:
     folder = tmp_path / "backups #1 ü?%20"
     folder.mkdir()
     return folder
-
-
-def names_in(folder: Path) -> list[str]:
-    return sorted(each.name for each in folder.iterdir())
 
 
 def test_a_backup_is_a_database_with_all_committed_rows(filled: Path, backups: Path) -> None:
@@ -119,63 +103,6 @@ def test_a_backup_excludes_an_uncommitted_row(sqlite_path: Path, backups: Path) 
         assert back_up(sqlite_path, backups / "a.db").rows["sessions"] == 0
 
 
-_WRITE_PAIRS = """
-import sys
-from vibeweaver_store import Store, history
-store = Store.open(sys.argv[1])
-n = 0
-while True:
-    with store.begin() as uow:
-        history.append(uow, sys.argv[2], "left", params=n)
-        history.append(uow, sys.argv[2], "right", params=n)
-    n += 1
-    print(n, flush=True)
-"""
-
-
-@contextmanager
-def writing_without_pause(path: Path, session_id: str) -> Iterator[subprocess.Popen[str]]:
-    writer = subprocess.Popen(
-        [sys.executable, "-c", _WRITE_PAIRS, str(path), session_id], stdout=subprocess.PIPE, text=True
-    )
-    assert writer.stdout is not None
-    writer.stdout.readline()
-    drain = threading.Thread(target=lambda: list(writer.stdout or []))
-    try:
-        yield writer
-    finally:
-        drain.start()
-        writer.kill()
-        drain.join()
-        writer.stdout.close()
-        writer.wait()
-
-
-def test_a_backup_under_a_constant_writer_ends_with_whole_units_of_work(sqlite_path: Path, backups: Path) -> None:
-    session_id = fill(sqlite_path)
-    seen: list[int] = []
-
-    def dawdle(doing: str, done: int, _total: int) -> None:
-        if doing == "copying":
-            seen.append(done)
-            time.sleep(0.05)  # without a held snapshot, every pause would make SQLite begin anew
-
-    with writing_without_pause(sqlite_path, session_id) as writer, Store.open(sqlite_path) as store:
-        before = store.query(history.count, session_id, action="left")
-        done = back_up(sqlite_path, backups / "a.db", progress=dawdle)
-        after = store.query(history.count, session_id, action="left")
-        assert writer.poll() is None
-
-    assert seen == sorted(set(seen))  # never from the beginning again
-    assert len(seen) > 1
-    assert after > before  # the writer went on
-    with Store.open(done.path) as copy:
-        left = [entry.params for entry in history.iterate(copy, session_id, action="left")]
-        right = [entry.params for entry in history.iterate(copy, session_id, action="right")]
-    assert left == right
-    assert before <= len(left) <= after
-
-
 def test_a_backup_of_an_older_schema_does_not_migrate_it(sqlite_path: Path, backups: Path) -> None:
     schema.downgrade(sqlite_path, "0001")
 
@@ -212,7 +139,7 @@ def test_a_backup_reports_progress_up_to_the_end(filled: Path, backups: Path) ->
 
 @pytest.mark.parametrize(("compress", "tool"), [("gzip", "gzip"), ("zstd", "zstd")])
 def test_a_compressed_backup_can_be_read_by_the_usual_tool(
-    filled: Path, backups: Path, compress: Compression, tool: str
+    processes: Processes, filled: Path, backups: Path, *, compress: Compression, tool: str
 ) -> None:
     plain = back_up(filled, backups / "plain.db")
     packed = back_up(filled, backups / "packed", compress=compress)
@@ -222,9 +149,9 @@ def test_a_compressed_backup_can_be_read_by_the_usual_tool(
     assert names_in(backups) == ["packed", "plain.db"]
     if shutil.which(tool) is None:
         pytest.skip(f"{tool} is not installed")
-    with packed.path.open("rb") as file:
-        unpacked = subprocess.run([tool, "-dc"], stdin=file, capture_output=True, check=True).stdout
-    assert unpacked == plain.path.read_bytes()
+    with packed.path.open("rb") as file, (backups / "unpacked.db").open("wb") as unpacked:
+        processes.execute(tool, "-dc", stdin=file, stdout=unpacked).finish()
+    assert (backups / "unpacked.db").read_bytes() == plain.path.read_bytes()
 
 
 def test_a_compressed_backup_that_reads_back_as_another_gets_no_name(
@@ -365,7 +292,9 @@ def test_a_backup_takes_a_name_that_is_not_unicode(filled: Path, backups: Path) 
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
-def test_a_backup_to_a_folder_without_write_permission_is_unavailable(sqlite_template: Path) -> None:
+def test_a_backup_to_a_folder_without_write_permission_is_unavailable(
+    processes: Processes, sqlite_template: Path
+) -> None:
     # Not under pytest's own folder, which other users may not enter.
     import tempfile
 
@@ -382,10 +311,10 @@ def test_a_backup_to_a_folder_without_write_permission_is_unavailable(sqlite_tem
             (folder / each).chmod(mode)
         shutil.copyfile(sqlite_template, folder / "data" / "a.db")
         (folder / "data" / "a.db").chmod(0o666)
-        done = subprocess.run([sys.executable, "-c", script, name], capture_output=True, text=True, check=True)
+        written = processes.start(script, name).finish()
 
-        assert done.stdout.startswith("StoreUnavailable"), done
-        assert "Permission denied" in done.stdout
+        assert written.startswith("StoreUnavailable")
+        assert "Permission denied" in written
         assert names_in(folder / "closed") == []
 
 
@@ -550,26 +479,6 @@ def test_ctrl_c_during_a_backup_leaves_nothing_behind(
     assert names_in(backups) == []
 
 
-_KILLED = """
-import os, signal, sys
-from vibeweaver_store.backup import back_up
-def die(doing, done, total):
-    if doing == sys.argv[3]:
-        os.kill(os.getpid(), signal.SIGKILL)
-back_up(sys.argv[1], sys.argv[2], compress="gzip", progress=die)
-"""
-
-
-@pytest.mark.parametrize("amid", ["copying", "checking", "compressing", "reading back"])
-def test_a_backup_of_a_killed_process_gets_no_name(filled: Path, backups: Path, amid: str) -> None:
-    done = subprocess.run([sys.executable, "-c", _KILLED, filled, backups / "a.db", amid], check=False)
-
-    assert done.returncode == -signal.SIGKILL
-    assert not (backups / "a.db").exists()
-    assert all(name.startswith(".vibeweaver-") for name in names_in(backups))
-    assert back_up(filled, backups / "a.db").rows["history"] == ENTRIES
-
-
 _ON_A_FULL_DISK = """
 import resource, signal, sys
 from vibeweaver_store.backup import back_up
@@ -582,36 +491,33 @@ except Exception as error:
 """
 
 
-def test_a_backup_that_exceeds_the_file_size_limit_leaves_nothing(filled: Path, backups: Path) -> None:
-    done = subprocess.run(
-        [sys.executable, "-c", _ON_A_FULL_DISK, filled, backups / "a.db"], capture_output=True, text=True, check=True
-    )
+def test_a_backup_that_exceeds_the_file_size_limit_leaves_nothing(
+    processes: Processes, filled: Path, backups: Path
+) -> None:
+    written = processes.start(_ON_A_FULL_DISK, filled, backups / "a.db").finish()
 
-    assert done.stdout.startswith(f"StoreUnavailable {backups / 'a.db'}"), done
+    assert written.startswith(f"StoreUnavailable {backups / 'a.db'}")
     assert names_in(backups) == []
 
 
 @contextmanager
-def small_disk(folder: Path, size: str) -> Iterator[None]:
-    mounted = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", folder], capture_output=True, check=False
-    )
-    if mounted.returncode != 0:
+def small_disk(processes: Processes, folder: Path, size: str) -> Iterator[None]:
+    if processes.call("mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", folder).returncode != 0:
         pytest.skip("this user may not mount a small disk")
     try:
         yield
     finally:
-        subprocess.run(["umount", folder], check=True)
+        processes.execute("umount", folder).finish()
 
 
-@pytest.mark.parametrize(("size", "compress"), [("2m", None), ("2m", "gzip"), ("9m", "zstd")])
+@pytest.mark.parametrize(("room", "compress"), [("2m", None), ("2m", "gzip"), ("9m", "zstd")])
 def test_a_backup_to_a_full_disk_is_unavailable_and_leaves_nothing(
-    sqlite_path: Path, backups: Path, size: str, compress: Compression | None
+    processes: Processes, sqlite_path: Path, backups: Path, *, room: str, compress: Compression | None
 ) -> None:
     with Store.open(sqlite_path) as store, store.begin() as uow:
         jam = sessions.create(uow, name="jam")
         history.append_many(uow, jam.id, [history.NewEntry("x", params=os.urandom(1000).hex()) for _ in range(ENTRIES)])
-    with small_disk(backups, size):
+    with small_disk(processes, backups, room):
         with pytest.raises(StoreUnavailable, match=r"(the disk is full|No space left).*") as caught:
             back_up(sqlite_path, backups / "a.db", compress=compress)
         assert str(backups / "a.db") in str(caught.value)
@@ -647,7 +553,8 @@ def test_the_copy_before_a_migration_is_one_plain_file(sqlite_path: Path) -> Non
 
 
 @pytest.fixture
-def on_server(postgres_server: PostgresServer, postgres_template: str) -> Iterator[str]:
+def on_server(processes: Processes, postgres_server: PostgresServer, postgres_template: str) -> Iterator[str]:
+    """A database on a server, and leave to start the server's own programs."""
     name = postgres_server.make(template=postgres_template)
     yield postgres_server.url_of(name)
     postgres_server.drop(name)
@@ -669,7 +576,7 @@ needs_pg_dump = pytest.mark.skipif(shutil.which("pg_dump") is None, reason="pg_d
 @needs_postgres
 @needs_pg_dump
 def test_a_postgresql_archive_restores_to_the_same_rows(
-    on_server: str, backups: Path, postgres_server: PostgresServer
+    processes: Processes, on_server: str, backups: Path, postgres_server: PostgresServer
 ) -> None:
     session_id = fill(on_server)
 
@@ -678,7 +585,7 @@ def test_a_postgresql_archive_restores_to_the_same_rows(
     try:
         plain = postgres_server.url.set(drivername="postgresql", database=again)
         where = plain.render_as_string(hide_password=False)
-        subprocess.run(["pg_restore", f"--dbname={where}", done.path], check=True, capture_output=True)
+        processes.execute("pg_restore", f"--dbname={where}", done.path).finish()
         with Store.open(postgres_server.url_of(again)) as copy:
             assert copy.query(history.count, session_id) == ENTRIES == done.rows["history"]
     finally:
@@ -761,7 +668,7 @@ def test_compressing_a_postgresql_archive_again_is_refused(on_server: str, backu
 
 @needs_postgres
 def test_a_backup_of_a_postgresql_database_without_a_store_is_refused(
-    postgres_server: PostgresServer, backups: Path
+    processes: Processes, postgres_server: PostgresServer, backups: Path
 ) -> None:
     name = postgres_server.make()
     try:

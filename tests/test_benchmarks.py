@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import subprocess
 import sys
 from pathlib import Path
 
@@ -12,6 +11,7 @@ import pytest
 from benchmarks.figures import Figures, losses
 from benchmarks.results import Measured, Round
 from benchmarks.targets import B
+from tests.spawning import Processes
 
 ROOT = Path(__file__).parent.parent
 APPEND = "history.append, one a transaction"
@@ -60,13 +60,11 @@ def test_a_benchmark_does_not_miss_rows_never_measured() -> None:
     assert lost({**measured(APPEND, ours=100, b=20), **measured(JOBS, "jobs/s", ours=1, b=1)}, {}) == []
 
 
-def test_a_quick_benchmark_run_measures_and_prints_what_is_asked_for(tmp_path: Path) -> None:
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+def test_a_quick_benchmark_run_measures_and_prints_what_is_asked_for(processes: Processes, tmp_path: Path) -> None:
     wanted = ["--only", "opening", "--only", "asynchronous", "--folder", str(tmp_path)]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     command = [sys.executable, "-m", "benchmarks", "--quick", "--no-peers", *wanted]
-    done = subprocess.run(
-        command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=300, check=False
-    )
+    done = processes.call(*command, cwd=tmp_path, env=environment)
 
     assert done.returncode == 0, done.stderr
     rows = [line for line in done.stdout.splitlines() if line.startswith("| opening a store at head")]

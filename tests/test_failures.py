@@ -5,20 +5,18 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import signal
 import sqlite3
-import subprocess
-import sys
 import tempfile
-from collections.abc import Iterator
-from contextlib import closing
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import pytest
 
 from tests.conftest import EVERYTHING
+from tests.spawning import Process, Processes
 from vibeweaver_store import (
     CorruptData,
     MigrationFailed,
@@ -52,62 +50,52 @@ def broken(path: Path) -> list[str]:
     return [finding.name for finding in check(path).findings if finding.verdict == "broken"]
 
 
-class Child:
-    """A script in a process of its own, that prints JSON and goes on when it is told to."""
+Child: TypeAlias = Callable[..., AbstractContextManager[Process]]
 
-    def __init__(self, script: str, *arguments: object) -> None:
-        command = [sys.executable, "-c", script, *map(str, arguments)]
-        environment = {**os.environ, "PYTHONDONTWRITEBYTECODE": "1"}
-        self.process = subprocess.Popen(
-            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment
-        )
 
-    def __enter__(self) -> Child:
-        return self
+@pytest.fixture
+def child_of(processes: Processes) -> Child:
+    """Run a script in another process for a block. It tells what it finds in JSON, and goes on when it is told to."""
 
-    def __exit__(self, *_: object) -> None:
-        self.process.kill()
-        self.process.communicate()
+    @contextmanager
+    def start(script: str, *arguments: object) -> Iterator[Process]:
+        process = processes.start(script, *arguments)
+        try:
+            yield process
+        finally:
+            process.kill()
 
-    def told(self) -> Any:
-        assert self.process.stdout is not None
-        return json.loads(self.process.stdout.readline())
+    return start
 
-    def go_on(self) -> None:
-        assert self.process.stdin is not None
-        self.process.stdin.write("\n")
-        self.process.stdin.flush()
+
+def told(process: Process) -> Any:
+    return json.loads(process.read_line())
 
 
 # --- a full disk -----------------------------------------------------------------------------------------------
 
 
-def mount(*options: str) -> None:
-    subprocess.run(["mount", *options], check=True, capture_output=True)
-
-
 class SmallDisk:
     """A file system of two mebibytes in memory."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, processes: Processes, folder: Path) -> None:
+        self._processes = processes
         self.folder = folder
 
     def change(self, options: str) -> None:
-        mount("-o", f"remount,{options}", str(self.folder))
+        self._processes.execute("mount", "-o", f"remount,{options}", self.folder).finish()
 
 
 @pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[SmallDisk]:
+def small_disk(processes: Processes, tmp_path: Path) -> Iterator[SmallDisk]:
     folder = tmp_path / "disk"
     folder.mkdir()
-    try:
-        mount("-t", "tmpfs", "-o", "size=2m,mode=700", "tmpfs", str(folder))
-    except (OSError, subprocess.CalledProcessError) as error:
-        if EVERYTHING and os.geteuid() == 0:
-            raise
-        pytest.skip(f"a disk cannot be mounted here ({error})")
-    yield SmallDisk(folder)
-    subprocess.run(["umount", "--lazy", str(folder)], check=True)
+    mounted = processes.call("mount", "-t", "tmpfs", "-o", "size=2m,mode=700", "tmpfs", folder)
+    if mounted.returncode != 0:
+        assert not (EVERYTHING and os.geteuid() == 0), mounted.stderr
+        pytest.skip(f"a disk cannot be mounted here ({mounted.stderr})")
+    yield SmallDisk(processes, folder)
+    processes.execute("umount", "--lazy", folder).finish()
 
 
 @dataclass
@@ -172,13 +160,13 @@ tell(store.query(history.count, "jam"))
 """
 
 
-def test_writes_on_a_full_disk_are_refused_until_there_is_room(full: Place) -> None:
+def test_writes_on_a_full_disk_are_refused_until_there_is_room(child_of: Child, full: Place) -> None:
     path = full.folder / "store.db"
-    with Child(_FILL, path, full.limit) as child:
-        (kind, message), kept, counted = child.told()
+    with child_of(_FILL, path, full.limit) as child:
+        (kind, message), kept, counted = told(child)
         full.make_room()
-        child.go_on()
-        (after,) = child.told()
+        child.write_line()
+        (after,) = told(child)
 
     assert kind == "StoreUnavailable"
     assert str(path) in message
@@ -196,11 +184,11 @@ tell(attempt(lambda: Store.open(sys.argv[1])))
 """
 
 
-def test_a_store_on_a_full_disk_is_made_once_there_is_room(full: Place) -> None:
+def test_a_store_on_a_full_disk_is_made_once_there_is_room(child_of: Child, full: Place) -> None:
     path = full.folder / "store.db"
     full.be_full()
-    with Child(_OPEN, path, full.limit) as child:
-        ((kind, message),) = child.told()
+    with child_of(_OPEN, path, full.limit) as child:
+        ((kind, message),) = told(child)
     full.make_room()
 
     assert kind == "StoreUnavailable"
@@ -215,14 +203,16 @@ tell(attempt(lambda: schema.upgrade(sys.argv[1])))
 """
 
 
-def test_a_migration_on_a_full_disk_leaves_the_database_and_no_partial_backup(full: Place, tmp_path: Path) -> None:
+def test_a_migration_on_a_full_disk_leaves_the_database_and_no_partial_backup(
+    child_of: Child, full: Place, tmp_path: Path
+) -> None:
     path = full.folder / "store.db"
     fill(tmp_path / "older.db", 2000)
     schema.downgrade(tmp_path / "older.db", "0001")
     shutil.copyfile(tmp_path / "older.db", path)
     assert path.stat().st_size > 1_100_000
-    with Child(_UPGRADE, path, full.limit) as child:
-        ((kind, message),) = child.told()
+    with child_of(_UPGRADE, path, full.limit) as child:
+        ((kind, message),) = told(child)
     full.make_room()
 
     assert kind == MigrationFailed.__name__
@@ -242,12 +232,12 @@ tell(attempt(lambda: maintenance.maintain(sys.argv[1])))
 """
 
 
-def test_a_checkpoint_without_room_loses_no_commit(tmp_path: Path) -> None:
+def test_a_checkpoint_without_room_loses_no_commit(child_of: Child, tmp_path: Path) -> None:
     pytest.importorskip("resource", reason="this system has no limits to the size of a file")
     path = tmp_path / "store.db"
     fill(path, 4000)
-    with Child(_CHECKPOINT, path, 1_000_000) as child:
-        ((kind, message),) = child.told()
+    with child_of(_CHECKPOINT, path, 1_000_000) as child:
+        ((kind, message),) = told(child)
 
     assert kind == "StoreUnavailable"
     assert str(path) in message
@@ -264,7 +254,7 @@ def test_a_read_only_disk_is_unavailable_until_it_is_writable_again(small_disk: 
     path = small_disk.folder / "store.db"
     fill(path, 1)
     with Store.open(path) as store:
-        store._engines.dispose()  # a disk can be remounted only while nobody has a file on it open
+        store._engines.close_idle()  # a disk can be remounted only while nobody has a file on it open
         small_disk.change("ro")
         for use in (lambda: store.run(history.append, "jam", "x"), lambda: store.query(sessions.page)):
             with pytest.raises(StoreUnavailable, match=r"store\.db"):
@@ -295,7 +285,9 @@ tell([entry.action for entry in store.query(history.page, "jam").items])
 """
 
 
-def test_a_file_made_read_only_under_an_open_store_is_refused_or_written_whole() -> None:
+def test_a_file_made_read_only_under_an_open_store_is_refused_or_written_whole(
+    child_of: Child,
+) -> None:
     # Not under pytest's own folder, which other users may not enter.
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -304,16 +296,16 @@ def test_a_file_made_read_only_under_an_open_store_is_refused_or_written_whole()
         if os.geteuid() == 0:
             for each in (folder, *folder.iterdir()):
                 os.chown(each, NOBODY, NOBODY)
-        with Child(_AS_SOMEBODY, path) as child:
-            child.told()
+        with child_of(_AS_SOMEBODY, path) as child:
+            told(child)
             for each, mode in ((path, 0o444), (folder, 0o555)):
                 each.chmod(mode)
-            child.go_on()
-            during, opened = child.told()
+            child.write_line()
+            during, opened = told(child)
             for each, mode in ((path, 0o600), (folder, 0o700)):
                 each.chmod(mode)
-            child.go_on()
-            (actions,) = child.told()
+            child.write_line()
+            (actions,) = told(child)
 
     assert opened[0] == "StoreUnavailable"
     assert "cannot be read and written" in opened[1]
@@ -365,11 +357,11 @@ tell(attempt(read), attempt(write))
 
 
 @pytest.mark.parametrize("size", [0, 100, 10 * PAGE])
-def test_a_database_truncated_under_an_open_store_ends_no_process(tmp_path: Path, size: int) -> None:
+def test_a_database_truncated_under_an_open_store_ends_no_process(child_of: Child, tmp_path: Path, size: int) -> None:
     path = tmp_path / "store.db"
     fill(path, 300)
-    with Child(_CUT_OFF, path, size) as child:
-        reading, writing = child.told()
+    with child_of(_CUT_OFF, path, size) as child:
+        reading, writing = told(child)
 
     assert reading[0] == "CorruptData"
     assert writing[0] in {"CorruptData", "StoreBusy"}
@@ -420,52 +412,12 @@ def test_a_damaged_page_of_an_index_is_corrupt_data_and_the_rest_can_be_read(tmp
     assert "integrity" in broken(path)
 
 
-# --- what a killed process left --------------------------------------------------------------------------------
-
-_COMMIT_AND_DIE = f"""{_LIMITED}
-import os
-store = Store.open(sys.argv[1], settings=Settings(journal_mode=sys.argv[2], cache_size=5))
-store.run(sessions.create, name="kept", session_id="jam")
-for n in range(3):
-    store.run(history.append, "jam", str(n))
-with store.begin() as uow:
-    history.append_many(uow, "jam", (history.NewEntry("lost", params="x" * 500) for _ in range(5000)))
-    os.kill(os.getpid(), 9)
-"""
-
-
-def commit_and_die(path: Path, journal_mode: str) -> None:
-    done = subprocess.run([sys.executable, "-c", _COMMIT_AND_DIE, str(path), journal_mode], check=False)
-    assert done.returncode == -signal.SIGKILL
+# --- what a process left that has ended ------------------------------------------------------------------------
 
 
 def actions(path: Path, settings: Settings | None = None) -> list[str]:
     with Store.open(path, settings=settings) as store:
         return [entry.action for entry in history.iterate(store, "jam", oldest_first=True)]
-
-
-@pytest.mark.parametrize("then", ["WAL", "DELETE"])
-@pytest.mark.parametrize("journal_mode", ["WAL", "DELETE", "TRUNCATE"])
-def test_a_killed_process_leaves_its_commits_and_no_uncommitted_row(
-    tmp_path: Path, journal_mode: str, then: Any
-) -> None:
-    path = tmp_path / "store.db"
-    commit_and_die(path, journal_mode)
-
-    assert actions(path, Settings(journal_mode=then)) == ["0", "1", "2"]
-    assert broken(path) == []
-
-
-@pytest.mark.parametrize("with_", ["none", "nonsense"])
-def test_a_missing_or_damaged_wal_index_is_rebuilt(tmp_path: Path, with_: str) -> None:
-    path = tmp_path / "store.db"
-    commit_and_die(path, "WAL")
-    if with_ == "none":
-        beside(path, "-shm").unlink()
-    else:
-        beside(path, "-shm").write_bytes(os.urandom(32768))
-
-    assert actions(path) == ["0", "1", "2"]
 
 
 _HOLD_OPEN = f"""{_LIMITED}
@@ -479,22 +431,22 @@ sys.stdin.readline()
 """
 
 
-def test_a_wal_truncated_amid_a_commit_keeps_the_commits_before(tmp_path: Path) -> None:
+def test_a_wal_truncated_amid_a_commit_keeps_the_commits_before(child_of: Child, tmp_path: Path) -> None:
     path = tmp_path / "store.db"
     fill(path, 1)
-    with Child(_HOLD_OPEN, path) as child:
-        (size,) = child.told()
+    with child_of(_HOLD_OPEN, path) as child:
+        (size,) = told(child)
     os.truncate(beside(path, "-wal"), size + 100)
 
     assert actions(path) == ["entry 0", "first"]
     assert broken(path) == []
 
 
-def test_a_database_whose_wal_was_deleted_is_whole_without_its_commits(tmp_path: Path) -> None:
+def test_a_database_whose_wal_was_deleted_is_whole_without_its_commits(child_of: Child, tmp_path: Path) -> None:
     path = tmp_path / "store.db"
     fill(path, 1)
-    with Child(_HOLD_OPEN, path) as child:
-        child.told()
+    with child_of(_HOLD_OPEN, path) as child:
+        told(child)
         beside(path, "-wal").unlink()
 
     assert actions(path) == ["entry 0"]
@@ -517,11 +469,11 @@ def test_a_store_whose_wal_was_deleted_accepts_no_more_writes(tmp_path: Path, re
                 store.query(history.recent, "jam")
 
 
-def test_an_emptied_database_beside_its_wal_is_not_taken_for_a_new_one(tmp_path: Path) -> None:
+def test_an_emptied_database_beside_its_wal_is_not_taken_for_a_new_one(child_of: Child, tmp_path: Path) -> None:
     path = tmp_path / "store.db"
     fill(path, 1)
-    with Child(_HOLD_OPEN, path) as child:
-        child.told()
+    with child_of(_HOLD_OPEN, path) as child:
+        told(child)
     assert beside(path, "-wal").exists()
     os.truncate(path, 0)
 
@@ -541,10 +493,12 @@ with file_lock(Path(sys.argv[1]), 1):
 
 
 @pytest.mark.parametrize("text", ["", "12345\n"])
-def test_the_lock_file_of_a_killed_process_blocks_no_store(tmp_path: Path, impatient: Settings, text: str) -> None:
+def test_the_lock_file_of_a_killed_process_blocks_no_store(
+    child_of: Child, tmp_path: Path, impatient: Settings, text: str
+) -> None:
     path = tmp_path / "store.db"
-    with Child(_HOLD_LOCK, path) as child:
-        child.told()
+    with child_of(_HOLD_LOCK, path) as child:
+        told(child)
         with pytest.raises(StoreError, match="another process"):
             Store.open(path, settings=impatient)
     beside(path, ".lock").write_text(text)

@@ -10,6 +10,8 @@ import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
+
 from tests import house
 from tests.house import PACKAGE, TOP
 from tests.shared_data import MUSIC, needs_shared_data
@@ -51,10 +53,12 @@ def test_a_service_takes_its_unit_of_work_first() -> None:
     assert complaints(house.takes_its_unit_of_work_late, SERVICES) == []
 
 
+@pytest.mark.usefixtures("processes")
 def test_imports_go_down_only() -> None:
     assert "1 kept, 0 broken" in house.import_linter(house.TOP)
 
 
+@pytest.mark.usefixtures("processes")
 @needs_shared_data
 def test_the_checkout_contains_no_file_written_by_others() -> None:
     listed = subprocess.run(["git", "ls-files", "-z"], cwd=TOP, capture_output=True, check=True, text=True).stdout

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests import house
+from tests.spawning import Processes
 
 # --- length ----------------------------------------------------------------------------------------------------
 
@@ -201,14 +202,16 @@ def copied_package(tmp_path: Path) -> Path:
         ("cli/db.py", "from vibeweaver_store.testing import new_store"),
     ],
 )
-def test_an_import_of_a_higher_layer_is_found(copied_package: Path, module: str, line: str) -> None:
+def test_an_import_of_a_higher_layer_is_found(
+    processes: Processes, copied_package: Path, module: str, line: str
+) -> None:
     with (copied_package / module).open("a") as spoilt:
         spoilt.write(f"\n{line}\n")
 
     assert "0 kept, 1 broken" in house.import_linter(copied_package.parent)
 
 
-def test_a_module_without_a_layer_is_found(copied_package: Path) -> None:
+def test_a_module_without_a_layer_is_found(processes: Processes, copied_package: Path) -> None:
     (copied_package / "elsewhere.py").touch()
 
     told = house.import_linter(copied_package.parent)

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import sqlite3
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import pytest
 
 from tests.conftest import needs_postgres
-from tests.driven import DRIVES
+from tests.driven import DRIVES, opened
 from vibeweaver_store import ReadUnitOfWork, Settings, Store, StoreUnavailable, history, sessions
-from vibeweaver_store.kept import KeptConnection
+from vibeweaver_store.hot import Hot
+from vibeweaver_store.kept import KeptConnection, PoolUse, PostgresqlConnection
+from vibeweaver_store.services.rule_revisions import REVISION
 from vibeweaver_store.testing import PostgresServer
 
 
@@ -79,6 +83,107 @@ def test_a_closed_store_keeps_no_connection(database: str) -> None:
     store.close()
 
     assert (store._engines.writers.idle, store._engines.readers.idle) == (0, 0)
+
+
+# --- a store that is closed while its connections are in use ---------------------------------------------------
+
+
+def is_closed(kept: KeptConnection) -> bool:
+    if isinstance(kept, PostgresqlConnection):
+        return bool(kept.driver.closed)
+    try:
+        return kept.in_transaction
+    except (sqlite3.ProgrammingError, ValueError):  # ValueError: what aiosqlite says of a closed connection
+        return True
+
+
+@pytest.mark.parametrize("kind", ["writers", "readers"])
+def test_a_connection_given_back_to_a_closed_store_is_closed(store: Store, kind: str) -> None:
+    connections = getattr(store._engines, kind)
+    kept = connections.take()
+    store.close()
+    assert not is_closed(kept)
+
+    connections.give(kept)
+
+    assert is_closed(kept)
+    assert connections.idle == 0
+
+
+def test_more_connections_than_a_closed_store_would_keep_are_all_closed(drive: str, database: str) -> None:
+    with opened(drive, database, settings=Settings(pool_size=1)) as store:
+        connections = store._engines.readers
+        taken = [connections.take() for _ in range(2)]
+        store.close()
+        for kept in taken:
+            connections.give(kept)
+
+        assert [is_closed(kept) for kept in taken] == [True, True]
+
+
+def closing_once(store: Store, real: Any, *, before: bool) -> Any:
+    """A stand-in for a method that closes the store before, or after, its first call does its work."""
+    calls: list[None] = []
+
+    def stand_in(*arguments: Any, **values: Any) -> Any:
+        calls.append(None)
+        if len(calls) > 1:
+            return real(*arguments, **values)
+        if before:
+            store.close()
+        done = real(*arguments, **values)
+        if not before:
+            store.close()
+        return done
+
+    return stand_in
+
+
+@pytest.mark.parametrize("before", [True, False], ids=["before", "after"])
+@pytest.mark.parametrize("step", ["keep", "part_with"])
+def test_a_connection_is_closed_though_its_store_is_closed_while_it_is_given_back(
+    drive: str, database: str, monkeypatch: pytest.MonkeyPatch, step: str, *, before: bool
+) -> None:
+    """As by another thread, in the moment before or after the connection is kept, or goes back to the pool."""
+    with opened(drive, database, settings=Settings(pool_size=1)) as store:
+        connections = store._engines.readers
+        taken = [connections.take() for _ in range(2)]
+        if step == "part_with":
+            connections.give(taken.pop())  # there is one to keep already, and so the other is parted with
+        monkeypatch.setattr(PoolUse, step, closing_once(store, getattr(PoolUse, step), before=before))
+        for kept in taken:
+            connections.give(kept)
+
+        assert store.closed
+        assert all(is_closed(kept) for kept in taken)
+        assert connections.idle == 0
+
+
+@pytest.mark.parametrize("drive", ["sync"])  # an AsyncStore waits for what is at work before it closes
+def test_a_unit_of_work_that_outlives_its_store_commits_and_closes_its_connection(store: Store, other: Store) -> None:
+    with store.begin() as uow:
+        kept = uow._usable()
+        store.close()
+        sessions.create(uow, name="in time")
+
+    assert is_closed(kept)
+    assert [jam.name for jam in other.query(sessions.page).items] == ["in time"]
+
+
+@pytest.mark.parametrize("drive", ["sync"])
+@pytest.mark.parametrize("backend", ["sqlite"])  # elsewhere a glance is a unit of work
+def test_a_glance_that_outlives_its_store_closes_its_connection(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    looked: list[KeptConnection] = []
+
+    def glance(statement: Hot, kept: KeptConnection, **values: Any) -> list[Any]:
+        looked.append(kept)
+        store.close()
+        return []
+
+    monkeypatch.setattr(Hot, "glance", glance)
+    store.glance(REVISION, id="jam")
+
+    assert [is_closed(kept) for kept in looked] == [True]
 
 
 def test_a_store_serves_more_threads_than_it_has_connections(database: str) -> None:

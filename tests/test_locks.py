@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import os
-import subprocess
-import sys
 import tempfile
 import threading
 import time
@@ -12,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.spawning import Processes
 from vibeweaver_store.errors import StoreBusy, StoreUnavailable
 from vibeweaver_store.locks import ForkGate, WriterQueue, file_lock, writer_queue
 
@@ -73,18 +72,14 @@ def test_a_file_has_one_writer_queue_per_process() -> None:
     assert writer_queue("a.db") is held
 
 
-def test_a_file_lock_holds_across_processes_and_ends_with_its_holder(tmp_path: Path) -> None:
-    holder = subprocess.Popen(
-        [sys.executable, "-c", _HOLD, str(tmp_path / "a.db")], stdout=subprocess.PIPE, stdin=subprocess.PIPE
-    )
-    assert holder.stdout is not None
-    holder.stdout.readline()
+def test_a_file_lock_holds_across_processes_and_ends_with_its_holder(processes: Processes, tmp_path: Path) -> None:
+    holder = processes.start(_HOLD, tmp_path / "a.db")
+    assert holder.read_line() == "held"
     with pytest.raises(StoreBusy) as busy, file_lock(tmp_path / "a.db", 0.1):
         pass
     assert busy.value.waited >= 0.1
 
     holder.kill()
-    holder.communicate()
 
     with file_lock(tmp_path / "a.db", 5):
         pass
@@ -170,7 +165,7 @@ with file_lock(Path(sys.argv[1]), 1):
 
 @pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() != 0, reason="only root can become another user")
 @pytest.mark.parametrize("there", [True, False])
-def test_a_file_locked_by_root_can_be_locked_by_its_owner(there: bool) -> None:
+def test_a_file_locked_by_root_can_be_locked_by_its_owner(processes: Processes, there: bool) -> None:
     # Not under pytest's own folder, which other users may not enter.
     with tempfile.TemporaryDirectory() as name:
         folder, path = Path(name), Path(name) / "store.db"
@@ -181,8 +176,7 @@ def test_a_file_locked_by_root_can_be_locked_by_its_owner(there: bool) -> None:
             os.chown(owned, 65534, 65534)
         with file_lock(path, 1):
             pass
-        command = [sys.executable, "-c", _LOCK_AS_SOMEBODY, str(path)]
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        done = processes.run(_LOCK_AS_SOMEBODY, path)
 
         assert (done.stdout, done.stderr) == ("locked\n", "")
         assert path.with_name("store.db.lock").stat().st_mode & 0o777 == 0o600

@@ -52,6 +52,7 @@ def test_value(fixture):
 """
 
 
+@pytest.mark.usefixtures("processes")
 @pytest.mark.parametrize(
     ("broken", "outcome"),
     [("2", "killed"), ("1", "survived"), ("3", "unclear"), ("nonsense", "unclear")],

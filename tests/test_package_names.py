@@ -6,25 +6,29 @@ import ast
 import inspect
 import pickle
 import pkgutil
-import subprocess
 import sys
+from collections.abc import Callable
 from importlib import import_module
 from pathlib import Path
+from typing import TypeAlias
 
 import pytest
 
 import vibeweaver_store
+from tests.spawning import Processes
 from vibeweaver_store import _NAMES_OF
 
 HOMES = [(home, name) for home, names in _NAMES_OF.items() for name in names]
 SOURCE = ast.parse(Path(vibeweaver_store.__file__).read_text())
 
 
-def in_a_new_process(code: str) -> str:
-    """What a program prints in a process that has imported nothing yet."""
-    done = subprocess.run([sys.executable, "-W", "error", "-c", code], capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    return done.stdout.strip()
+InANewProcess: TypeAlias = Callable[[str], str]
+
+
+@pytest.fixture
+def in_a_new_process(processes: Processes) -> InANewProcess:
+    """Run a program in a process that has imported nothing yet, and return what it prints."""
+    return lambda code: processes.execute(sys.executable, "-W", "error", "-c", code).finish().strip()
 
 
 # --- one list --------------------------------------------------------------------------------------------------
@@ -67,14 +71,14 @@ def test_importing_a_module_does_not_change_a_name_of_the_package() -> None:
 # --- as of any package -----------------------------------------------------------------------------------------
 
 
-def test_a_star_import_of_the_package_gives_all_names() -> None:
+def test_a_star_import_of_the_package_gives_all_names(in_a_new_process: InANewProcess) -> None:
     code = "from vibeweaver_store import *; names = dir(); import vibeweaver_store; print(vibeweaver_store.__all__ == "
     code += "sorted(name for name in names if name in vibeweaver_store.__all__))"
 
     assert in_a_new_process(code) == "True"
 
 
-def test_dir_of_the_package_lists_all_names() -> None:
+def test_dir_of_the_package_lists_all_names(in_a_new_process: InANewProcess) -> None:
     code = "import vibeweaver_store as v; print([n for n in v.__all__ if n not in dir(v)])"
 
     assert in_a_new_process(code) == "[]"
@@ -91,7 +95,7 @@ def test_an_unknown_name_cannot_be_imported_from_the_package() -> None:
         exec("from vibeweaver_store import nonsense")
 
 
-def test_a_missing_dependency_of_a_module_is_not_reported_as_an_unknown_name() -> None:
+def test_a_missing_dependency_of_a_module_is_not_reported_as_an_unknown_name(in_a_new_process: InANewProcess) -> None:
     code = """
 import sys
 import vibeweaver_store
@@ -115,7 +119,7 @@ def test_every_class_of_the_package_can_be_pickled() -> None:
 # --- not before it is asked for --------------------------------------------------------------------------------
 
 
-def test_importing_the_package_imports_no_dependency() -> None:
+def test_importing_the_package_imports_no_dependency(in_a_new_process: InANewProcess) -> None:
     code = "import sys; before = set(sys.modules); import vibeweaver_store.errors; print(*(set(sys.modules) - before))"
     loaded = in_a_new_process(code).split()
 
@@ -125,20 +129,20 @@ def test_importing_the_package_imports_no_dependency() -> None:
     }
 
 
-def test_names_and_modules_of_the_package_need_no_separate_import() -> None:
+def test_names_and_modules_of_the_package_need_no_separate_import(in_a_new_process: InANewProcess) -> None:
     code = "import vibeweaver_store as v; print(v.history.append.__module__, v.errors.NotFound is v.NotFound)"
 
     assert in_a_new_process(code) == "vibeweaver_store.services.history True"
 
 
-def test_importing_a_store_brings_the_listener_that_revises_edited_rules() -> None:
+def test_importing_a_store_brings_the_listener_that_revises_edited_rules(in_a_new_process: InANewProcess) -> None:
     code = "import sys; from vibeweaver_store import Store; print(*sys.modules)"
 
     assert "vibeweaver_store.services.rule_revisions" in in_a_new_process(code).split()
 
 
 @pytest.mark.parametrize("home", _NAMES_OF)
-def test_any_name_of_the_package_can_be_imported_first(home: str) -> None:
+def test_any_name_of_the_package_can_be_imported_first(in_a_new_process: InANewProcess, home: str) -> None:
     name = _NAMES_OF[home][0]
 
     assert in_a_new_process(f"from vibeweaver_store import {name}; print({name}.__name__)").endswith(name)

@@ -4,24 +4,30 @@ from __future__ import annotations
 
 import gzip
 import os
-import random
 import shutil
-import signal
 import sqlite3
 import stat
-import subprocess
-import sys
-import threading
-import time
 import zlib
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import AbstractContextManager, closing, contextmanager
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeAlias
 
 import pytest
 
 from tests.conftest import needs_postgres
+from tests.restoring import (
+    add,
+    contents,
+    kept_in,
+    make_backup,
+    make_database,
+    make_home,
+    names,
+    overwrite_header,
+    unfinished,
+)
+from tests.spawning import Processes
 from vibeweaver_store import (
     CorruptData,
     InvalidInput,
@@ -31,7 +37,6 @@ from vibeweaver_store import (
     StoreBusy,
     StoreError,
     StoreUnavailable,
-    history,
     schema,
     sessions,
     sqlite_copy,
@@ -43,64 +48,19 @@ from vibeweaver_store.restore import Restored, restore
 from vibeweaver_store.testing import PostgresServer
 
 
-def add(path: Path, name: str, entries: int = 0) -> None:
-    with Store.open(path) as store, store.begin() as uow:
-        jam = sessions.create(uow, name=name)
-        history.append_many(uow, jam.id, [history.NewEntry("x", params=f"{n} {'y' * 500}") for n in range(entries)])
-
-
-def names(path: Path) -> list[str]:
-    """The sessions in a database, which must be sound."""
-    with Store.open(path) as store:
-        found = [jam.name for jam in store.query(sessions.page, limit=1000).items]
-    with closing(sqlite3.connect(path)) as connection:
-        assert connection.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
-    return sorted(found)
-
-
-def kept_in(folder: Path) -> list[Path]:
-    return sorted(each for each in folder.iterdir() if ".before-restore-" in each.name)
-
-
-def contents(folder: Path) -> dict[str, bytes]:
-    return {each.name: each.read_bytes() for each in folder.iterdir() if not each.name.endswith(".lock")}
-
-
 @pytest.fixture
 def backup(tmp_path: Path, sqlite_template: Path) -> Path:
-    """A backup with a session called new, in a folder of its own."""
-    source = tmp_path / "source" / "source.db"
-    source.parent.mkdir()
-    shutil.copyfile(sqlite_template, source)
-    add(source, "new", entries=500)
-    return back_up(source, source.with_name("backup.db")).path
+    return make_backup(tmp_path, sqlite_template)
 
 
 @pytest.fixture
 def home(tmp_path: Path) -> Path:
-    folder = tmp_path / "home #1 ü?%20"
-    folder.mkdir()
-    return folder
+    return make_home(tmp_path)
 
 
 @pytest.fixture
 def database(home: Path, sqlite_template: Path) -> Path:
-    """A database with a session called old."""
-    path = home / "store.db"
-    shutil.copyfile(sqlite_template, path)
-    path.chmod(0o600)
-    add(path, "old")
-    return path
-
-
-def unfinished(path: Path) -> None:
-    """Leave a database as a killed process does: with committed rows that are in its -wal alone."""
-    with Store.open(path) as store:
-        store.run(sessions.create, name="old in the wal")
-        left = {each.name: each.read_bytes() for each in path.parent.iterdir() if each.name != f"{path.name}.lock"}
-    for name, data in left.items():
-        path.with_name(name).write_bytes(data)
-    assert path.with_name(f"{path.name}-wal").stat().st_size > 0
+    return make_database(home, sqlite_template)
 
 
 def test_a_restore_replaces_the_database_and_keeps_the_old_one(database: Path, backup: Path) -> None:
@@ -240,17 +200,18 @@ def test_a_live_database_is_restored_with_the_rows_in_its_wal(database: Path, ba
     assert names(database) == ["new", "new in the wal"]
 
 
-def test_a_backup_in_wal_mode_is_restored_from_a_read_only_place(database: Path, backup: Path) -> None:
+def test_a_backup_in_wal_mode_is_restored_from_a_read_only_place(
+    processes: Processes, database: Path, backup: Path
+) -> None:
     with closing(sqlite3.connect(backup)) as connection:
         connection.execute("PRAGMA journal_mode = WAL")
-    mounted = subprocess.run(["mount", "--bind", "-o", "ro", backup.parent, backup.parent], check=False)
-    if mounted.returncode != 0:
+    if processes.call("mount", "--bind", "-o", "ro", backup.parent, backup.parent).returncode != 0:
         pytest.skip("this user may not mount a folder read-only")
-    subprocess.run(["mount", "-o", "remount,bind,ro", backup.parent], check=True)
+    processes.execute("mount", "-o", "remount,bind,ro", backup.parent).finish()
     try:
         restore(backup, database)
     finally:
-        subprocess.run(["umount", backup.parent], check=True)
+        processes.execute("umount", backup.parent).finish()
 
     assert names(database) == ["new"]
 
@@ -296,11 +257,6 @@ def cut_in_half(path: Path) -> None:
 
 def cut_to_the_header(path: Path) -> None:
     os.truncate(path, 100)
-
-
-def overwrite_header(path: Path) -> None:
-    data = path.read_bytes()
-    path.write_bytes(b"\xff" * 4096 + data[4096:])
 
 
 def orphan_rows(path: Path) -> None:
@@ -349,19 +305,16 @@ def flip_zstd(path: Path) -> None:
     path.write_bytes(packed)
 
 
-_CRASH = """
-import os, sqlite3, sys
-connection = sqlite3.connect(sys.argv[1], isolation_level=None)
-connection.execute("PRAGMA cache_size = 1")
-connection.execute("BEGIN")
-connection.executemany("INSERT INTO recipes VALUES (?)", [("x" * 1000,) for _ in range(1000)])
-os._exit(0)
-"""
-
-
 def make_unfinished_foreign(path: Path) -> None:
+    """As a process leaves it that ends amid a transaction."""
     make_foreign(path)
-    subprocess.run([sys.executable, "-c", _CRASH, path], check=True)
+    with closing(sqlite3.connect(path, isolation_level=None)) as connection:
+        connection.execute("PRAGMA cache_size = 1")
+        connection.execute("BEGIN")
+        connection.executemany("INSERT INTO recipes VALUES (?)", [("x" * 1000,) for _ in range(1000)])
+        left = {each.name: each.read_bytes() for each in path.parent.glob(f"{path.name}*")}
+    for name, data in left.items():
+        path.with_name(name).write_bytes(data)
     assert path.with_name(f"{path.name}-journal").exists()
 
 
@@ -493,7 +446,9 @@ def test_a_restore_to_postgresql_says_what_to_run_without_a_password(backup: Pat
 
 
 @needs_postgres
-def test_the_printed_command_restores_a_postgresql_archive(postgres_server: PostgresServer, tmp_path: Path) -> None:
+def test_the_printed_command_restores_a_postgresql_archive(
+    processes: Processes, postgres_server: PostgresServer, tmp_path: Path
+) -> None:
     if shutil.which("pg_dump") is None:
         pytest.skip("pg_dump is not installed")
     name = postgres_server.make()
@@ -506,7 +461,7 @@ def test_the_printed_command_restores_a_postgresql_archive(postgres_server: Post
         with pytest.raises(InvalidInput) as told:
             restore(archive, url)
         command = str(told.value).partition("program: ")[2]
-        subprocess.run(command, shell=True, check=True)
+        processes.execute("sh", "-c", command).finish()
 
         with Store.open(url) as store:
             assert [each.name for each in store.query(sessions.page).items] == ["new"]
@@ -530,22 +485,28 @@ sys.stdin.readline()
 """
 
 
-@contextmanager
-def held(path: Path, *how: str) -> Iterator[None]:
-    with subprocess.Popen(
-        [sys.executable, "-c", _HOLD, path, *how], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-    ) as holder:
-        assert holder.stdout is not None
-        assert holder.stdout.readline() == "open\n"
+Held: TypeAlias = Callable[..., AbstractContextManager[None]]
+
+
+@pytest.fixture
+def held(processes: Processes) -> Held:
+    """Have a database open in another process for a block."""
+
+    @contextmanager
+    def hold(path: Path, *how: str) -> Iterator[None]:
+        holder = processes.start(_HOLD, path, *how)
+        assert holder.read_line() == "open"
         try:
             yield
         finally:
             holder.kill()
 
+    return hold
+
 
 @pytest.mark.parametrize("how", [("WAL", "idle"), ("WAL", "writing"), ("DELETE", "writing")])
 def test_a_restore_of_a_database_open_in_another_process_is_refused(
-    database: Path, backup: Path, impatient: Settings, how: tuple[str, str]
+    held: Held, database: Path, backup: Path, impatient: Settings, how: tuple[str, str]
 ) -> None:
     with held(database, *how):
         with pytest.raises(StoreBusy, match="has the database open"):
@@ -583,7 +544,7 @@ def test_a_restore_does_not_replace_a_damaged_database_open_in_this_process(
 
 
 def test_a_restore_does_not_replace_a_damaged_database_open_in_another_process(
-    database: Path, backup: Path, impatient: Settings
+    held: Held, database: Path, backup: Path, impatient: Settings
 ) -> None:
     with held(database, "WAL", "idle"):
         with database.open("r+b") as file:
@@ -600,47 +561,6 @@ def test_a_restore_during_a_migration_by_another_process_is_refused(
 
     with filelock.FileLock(database.with_name("store.db.lock")), pytest.raises(StoreBusy):
         restore(backup, database, settings=impatient)
-
-
-def test_processes_that_open_a_database_during_a_restore_find_it_whole(database: Path, backup: Path) -> None:
-    stop, seen, failed = threading.Event(), set(), []
-
-    def look() -> None:
-        while not stop.is_set():
-            done = subprocess.run(
-                [sys.executable, "-c", _LOOK, database], capture_output=True, text=True, check=False, timeout=60
-            )
-            seen.update(done.stdout.splitlines())
-            if done.returncode != 0:
-                failed.append(done.stderr)
-
-    watchers = [threading.Thread(target=look) for _ in range(2)]
-    for watcher in watchers:
-        watcher.start()
-    replaced = 0
-    for _ in range(60):
-        try:
-            restore(backup, database)
-            replaced += 1
-        except StoreBusy:
-            continue
-    stop.set()
-    for watcher in watchers:
-        watcher.join()
-
-    assert failed == []
-    assert seen <= {"['old']", "['new']"}
-    assert replaced > 0
-    assert names(database) == ["new"]
-
-
-_LOOK = """
-import sys
-from vibeweaver_store import Store, sessions
-for _ in range(20):
-    with Store.open(sys.argv[1]) as store:
-        print([jam.name for jam in store.query(sessions.page).items])
-"""
 
 
 # --- over what is damaged --------------------------------------------------------------------------------------
@@ -704,9 +624,11 @@ with store.begin() as uow:
 """
 
 
-def test_a_restore_does_not_replay_the_journal_of_the_old_database(home: Path, backup: Path) -> None:
+def test_a_restore_does_not_replay_the_journal_of_the_old_database(
+    processes: Processes, home: Path, backup: Path
+) -> None:
     path = home / "store.db"
-    subprocess.run([sys.executable, "-c", _LEAVE_A_JOURNAL, path], check=True)
+    processes.start(_LEAVE_A_JOURNAL, path).finish()
     assert path.with_name("store.db-journal").exists()
 
     kept = restore(backup, path).kept
@@ -716,112 +638,6 @@ def test_a_restore_does_not_replay_the_journal_of_the_old_database(home: Path, b
     with closing(sqlite3.connect(kept)) as connection:
         assert connection.execute("SELECT name FROM sessions").fetchall() == [("committed",)]
         assert connection.execute("SELECT count(*) FROM history").fetchone() == (0,)
-
-
-# --- killed ----------------------------------------------------------------------------------------------------
-
-_STEPS = ("os.link", "os.rename", "os.remove", "os.chmod", "os.chown", "open", "fcntl.", "sqlite3.connect", "step")
-"""What Python tells of to an audit hook before it is done; ``os.rename`` is ``os.replace`` too."""
-
-
-def restore_in_steps(backup: Path, database: Path) -> None:
-    restore(backup, database, progress=lambda *_: sys.audit("step"))
-
-
-def killed_at(step: int, work: Callable[[], object]) -> bool:
-    """Do work in a child that is killed just before its step of that number; say whether it came that far."""
-    child = os.fork()
-    if child == 0:
-        left = step
-
-        def count(event: str, _arguments: Any) -> None:
-            nonlocal left
-            if event.startswith(_STEPS):
-                left -= 1
-                if left < 0:
-                    os.kill(os.getpid(), signal.SIGKILL)
-
-        sys.addaudithook(count)
-        code = 1
-        try:
-            work()
-            code = 0
-        finally:
-            os._exit(code)
-    _, status = os.waitpid(child, 0)
-    assert os.WIFSIGNALED(status) or os.WEXITSTATUS(status) == 0
-    return os.WIFSIGNALED(status)
-
-
-@pytest.mark.parametrize("case", ["sound", "rollback mode", "with a wal", "damaged", "gone"])
-def test_a_restore_killed_before_any_step_leaves_a_whole_database(
-    database: Path, backup: Path, case: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    if case == "rollback mode":
-        with closing(sqlite3.connect(database)) as connection:
-            connection.execute("PRAGMA journal_mode = DELETE")
-    elif case != "sound":
-        unfinished(database)
-    if case == "damaged":
-        overwrite_header(database)
-    if case == "gone":
-        database.unlink()
-    monkeypatch.setattr(sqlite_copy, "_PAGES_A_STEP", 7)
-    home, step = database.parent, 0
-    aside = shutil.copytree(home, tmp_path / "aside")
-    reached = set()
-    while killed_at(step, lambda: restore_in_steps(backup, database)):
-        reached.add(_state(database, case))
-        shutil.rmtree(home)
-        shutil.copytree(aside, home)
-        step += 1
-
-    assert step > 15
-    assert reached == {"old", "new"}
-    assert _state(database, case) == "new"
-
-
-def _state(database: Path, case: str) -> str:
-    """Say which database is there, after the kill, and see that nothing of the other is lost or mixed in."""
-    old = {"sound": ["old"], "rollback mode": ["old"], "with a wal": ["old", "old in the wal"]}.get(case)
-    kept = [each for each in kept_in(database.parent) if not each.name.endswith(("-wal", "-shm"))]
-    if not database.exists():
-        assert case == "gone"
-        return "old"
-    if case == "damaged" and database.read_bytes()[:4] == b"\xff" * 4:
-        wals = [each for each in database.parent.iterdir() if each.name.endswith("-wal")]
-        assert len(wals) == 1  # beside it still, or with what is kept
-        return "old"
-    assert not database.with_name("store.db-journal").exists()  # which would have to be played back
-    found = names(database)
-    if found == ["new"]:
-        if old:
-            assert [names(each) for each in kept] == [old]
-        if case == "damaged":
-            assert [each.read_bytes()[:4] for each in kept] == [b"\xff" * 4]
-        return "new"
-    assert found == old
-    return "old"
-
-
-@pytest.mark.parametrize("round_", range(12))
-def test_a_restore_killed_at_any_moment_leaves_a_whole_database(database: Path, backup: Path, round_: int) -> None:
-    child = os.fork()
-    if child == 0:
-        restore(backup, database)
-        os._exit(0)
-    time.sleep(random.Random(round_).uniform(0, 0.03))
-    os.kill(child, signal.SIGKILL)
-    os.waitpid(child, 0)
-
-    assert _state(database, "sound") in {"old", "new"}
-
-
-def test_a_restore_after_a_killed_one_succeeds(database: Path, backup: Path) -> None:
-    for step in range(0, 30, 3):
-        killed_at(step, lambda: restore(backup, database))
-        restore(backup, database)
-        assert names(database) == ["new"]
 
 
 # --- failures amid ---------------------------------------------------------------------------------------------
@@ -854,17 +670,14 @@ def test_a_restore_that_fails_to_exchange_a_damaged_file_is_undone(
     ("compress", "amid"), [(None, "copying"), ("gzip", "decompressing"), (None, "waiting"), (None, "replacing")]
 )
 def test_a_restore_on_a_full_disk_leaves_the_old_database(
-    home: Path, backup: Path, sqlite_template: Path, compress: Compression | None, amid: str
+    processes: Processes, home: Path, backup: Path, sqlite_template: Path, *, compress: Compression | None, amid: str
 ) -> None:
     old, new = sqlite_template.stat().st_size, backup.stat().st_size
     size = {"waiting": old + new + old // 2, "replacing": old + new + old + new // 2}.get(amid, old + new // 2)
     if compress:
         backup = back_up(backup, backup.with_name("packed"), compress=compress).path
-    mounted = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", f"size={size // 1024}k", "tmpfs", home], capture_output=True, check=False
-    )
     told: list[str] = []
-    if mounted.returncode != 0:
+    if processes.call("mount", "-t", "tmpfs", "-o", f"size={size // 1024}k", "tmpfs", home).returncode != 0:
         pytest.skip("this user may not mount a small disk")
     try:
         path = home / "store.db"
@@ -877,7 +690,7 @@ def test_a_restore_on_a_full_disk_leaves_the_old_database(
         assert kept_in(home) == []
         assert not [each for each in home.iterdir() if each.name.endswith(".part")]
     finally:
-        subprocess.run(["umount", home], check=True)
+        processes.execute("umount", home).finish()
 
 
 @pytest.mark.parametrize("amid", ["copying", "checking", "waiting", "replacing"])

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import logging
+import os
 import re
 import shutil
 import sqlite3
-import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
@@ -22,6 +22,7 @@ from alembic.operations import Operations
 
 from tests.conftest import needs_postgres
 from tests.services.scene import OF_A_SESSION
+from tests.spawning import Ended, Processes
 from vibeweaver_store import (
     CorruptData,
     InvalidInput,
@@ -320,11 +321,11 @@ def test_opening_a_database_at_head_takes_no_lock(sqlite_path: Path) -> None:
     assert not sqlite_path.with_name("store.db.lock").exists()
 
 
-def test_opening_a_database_at_head_does_not_import_alembic(sqlite_path: Path) -> None:
+def test_opening_a_database_at_head_does_not_import_alembic(processes: Processes, sqlite_path: Path) -> None:
     script = (
         "import sys; from vibeweaver_store import Store; Store.open(sys.argv[1]); assert 'alembic' not in sys.modules"
     )
-    subprocess.run([sys.executable, "-c", script, str(sqlite_path)], check=True)
+    processes.execute(sys.executable, "-c", script, sqlite_path).finish()
 
 
 def test_threads_that_migrate_different_files_do_not_mix_them_up(tmp_path: Path) -> None:
@@ -500,32 +501,24 @@ def test_a_migration_on_sqlite_rebuilds_a_table_without_losing_child_rows(
 # --- Alembic's own command line --------------------------------------------------------------------------------
 
 
-def alembic(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    import os
-
-    return subprocess.run(
-        [sys.executable, "-m", "alembic", *arguments],
-        cwd=TOP,
-        capture_output=True,
-        text=True,
-        env={**os.environ, **environment},
-        check=False,
-    )
+def alembic(processes: Processes, *arguments: str, **environment: str) -> Ended:
+    """Run Alembic's program in the checkout, where its settings are."""
+    return processes.run_module("alembic", *arguments, folder=TOP, environment={**os.environ, **environment})
 
 
-def test_alembics_own_commands_migrate_the_same_way(empty_database: str) -> None:
-    done = alembic("-x", f"database={empty_database}", "upgrade", "head")
+def test_alembics_own_commands_migrate_the_same_way(processes: Processes, empty_database: str) -> None:
+    done = alembic(processes, "-x", f"database={empty_database}", "upgrade", "head")
     assert done.returncode == 0, done.stderr
     assert schema.current(empty_database) == schema.head()
 
-    checked = alembic("check", VIBEWEAVER_DATABASE=empty_database)
+    checked = alembic(processes, "check", VIBEWEAVER_DATABASE=empty_database)
     assert checked.returncode == 0, checked.stdout + checked.stderr
 
 
-def test_a_table_class_change_without_a_migration_fails_alembic_check(database: str) -> None:
+def test_a_table_class_change_without_a_migration_fails_alembic_check(processes: Processes, database: str) -> None:
     schema.downgrade(database, "base")
 
-    assert alembic("check", VIBEWEAVER_DATABASE=database).returncode != 0
+    assert alembic(processes, "check", VIBEWEAVER_DATABASE=database).returncode != 0
 
 
 def test_a_database_at_several_revisions_is_corrupt(database: str) -> None:

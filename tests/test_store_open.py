@@ -6,8 +6,6 @@ import os
 import shutil
 import sqlite3
 import stat
-import subprocess
-import sys
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -16,6 +14,7 @@ from urllib.parse import quote
 import pytest
 
 from tests.conftest import needs_postgres
+from tests.spawning import Processes
 from vibeweaver_store import (
     CorruptData,
     InvalidInput,
@@ -231,7 +230,7 @@ except StoreUnavailable as error:
     ],
 )
 def test_opening_without_write_permission_is_refused(
-    sqlite_template: Path, folder_mode: int, file_mode: int | None, says: str
+    processes: Processes, sqlite_template: Path, *, folder_mode: int, file_mode: int | None, says: str
 ) -> None:
     # Not under pytest's own folder, which other users may not enter.
     import tempfile
@@ -244,11 +243,8 @@ def test_opening_without_write_permission_is_refused(
             path.chmod(file_mode)
         folder.chmod(folder_mode)
         before = sorted(entry.name for entry in folder.iterdir())
-        environment = {**os.environ, "PYTHONDONTWRITEBYTECODE": "1"}
 
-        done = subprocess.run(
-            [sys.executable, "-c", _AS_NOBODY, str(path)], capture_output=True, text=True, env=environment, check=False
-        )
+        done = processes.run(_AS_NOBODY, path)
 
         assert says in done.stdout, done.stderr
         assert sorted(entry.name for entry in folder.iterdir()) == before
@@ -406,9 +402,9 @@ os._exit(0)
 """
 
 
-def test_opening_does_not_roll_back_a_hot_journal_of_another_application(tmp_path: Path) -> None:
+def test_opening_does_not_roll_back_a_hot_journal_of_another_application(processes: Processes, tmp_path: Path) -> None:
     path = tmp_path / "f.db"
-    subprocess.run([sys.executable, "-c", _CRASH_AMID_A_TRANSACTION, str(path)], check=True)
+    processes.start(_CRASH_AMID_A_TRANSACTION, path).finish()
     before = contents(tmp_path)
     assert "f.db-journal" in before
 

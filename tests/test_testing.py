@@ -5,19 +5,18 @@ from __future__ import annotations
 import os
 import stat
 import statistics
-import subprocess
 import sys
 import threading
 import time
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import pytest
 
 from tests.conftest import needs_postgres
-from tests.processes.test_stores import in_child
-from tests.test_types import check
+from tests.spawning import Processes
 from vibeweaver_store import InvalidInput, Settings, Store, StoreUnavailable, schema, sessions, stats
 from vibeweaver_store.errors import AlreadyExists
 from vibeweaver_store.testing import (
@@ -40,12 +39,6 @@ FACTORIES: list[type[RowFactory[Any]]] = [
     *(SessionFactory, RuleFactory, MarkerFactory, HistoryEntryFactory, SnapshotFactory, GenerationStatsFactory)
 ]
 NOON = datetime(2026, 1, 1, 12, 0, tzinfo=UTC)
-
-
-def run_python(*arguments: str | Path, **options: Any) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, *map(str, arguments)], capture_output=True, text=True, check=False, timeout=120, **options
-    )
 
 
 # --- the clock -------------------------------------------------------------------------------------------------
@@ -112,7 +105,7 @@ def test_the_template_database_is_at_head_with_no_file_beside_it() -> None:
     assert {entry.name for entry in made.parent.iterdir()} <= {made.name, f"{made.name}.lock"}
 
 
-def test_threads_that_ask_together_get_one_template_database() -> None:
+def test_threads_that_ask_together_get_one_template_database(processes: Processes) -> None:
     script = """
 import threading
 from vibeweaver_store import schema
@@ -124,43 +117,10 @@ threads = [threading.Thread(target=lambda: paths.add(template())) for _ in range
 [thread.start() for thread in threads], [thread.join() for thread in threads]
 print(len(paths), len(calls))
 """
-    assert run_python("-c", script).stdout == "1 1\n"
+    assert processes.run(script).stdout == "1 1\n"
 
 
-def test_the_template_database_is_removed_with_its_process_but_not_a_forked_child() -> None:
-    script = """
-import os, sys
-from vibeweaver_store.testing import new_store, template
-made = template()
-if os.fork() == 0:
-    assert template() == made
-    new_store().close()
-    sys.exit(0)  # runs atexit, as os._exit would not
-os.wait()
-print(made, made.exists())
-"""
-    told = run_python("-c", script)
-
-    path, exists = told.stdout.split()
-    assert exists == "True", told.stderr
-    assert not Path(path).parent.exists()
-
-
-def test_a_child_forked_during_creation_of_the_template_can_make_its_own() -> None:
-    script = """
-import os, sys
-from vibeweaver_store.testing import databases, template
-databases._TEMPLATE.lock.acquire()  # as a thread has it that is amid the migrations
-child = os.fork()
-if child == 0:
-    template()
-    sys.exit(0)
-print(os.waitpid(child, 0)[1])
-"""
-    assert run_python("-c", script).stdout == "0\n"
-
-
-def test_a_deleted_template_database_is_made_again() -> None:
+def test_a_deleted_template_database_is_made_again(processes: Processes) -> None:
     script = """
 import shutil
 from vibeweaver_store.testing import new_store, template
@@ -168,10 +128,10 @@ shutil.rmtree(template().parent)
 new_store().close()
 print(template().exists())
 """
-    assert run_python("-c", script).stdout == "True\n"
+    assert processes.run(script).stdout == "True\n"
 
 
-def test_the_template_database_without_a_temporary_folder_is_unavailable() -> None:
+def test_the_template_database_without_a_temporary_folder_is_unavailable(processes: Processes) -> None:
     script = """
 import tempfile
 from vibeweaver_store import StoreUnavailable
@@ -182,7 +142,7 @@ try:
 except StoreUnavailable as error:
     print(error)
 """
-    assert "the folder of the template cannot be made" in run_python("-c", script).stdout
+    assert "the folder of the template cannot be made" in processes.run(script).stdout
 
 
 # --- new stores ------------------------------------------------------------------------------------------------
@@ -219,14 +179,6 @@ def test_new_store_takes_a_clock_and_settings(clock: SettableClock, impatient: S
     with new_store(clock=clock, settings=impatient) as store:
         assert store.run(sessions.create, name="late set").created_at == clock()
         assert store._settings is impatient
-
-
-def test_new_store_survives_a_fork() -> None:
-    with new_store() as store:
-        told = in_child(lambda: store.run(sessions.create, name="child").name)
-
-        assert told == "child"
-        assert [each.name for each in store.query(sessions.page).items] == ["child"]
 
 
 def test_new_store_takes_under_five_milliseconds() -> None:
@@ -311,7 +263,7 @@ def test_new_file_without_a_name_is_refused() -> None:
         new_file(None)  # type: ignore[arg-type]
 
 
-def test_new_file_on_a_full_disk_leaves_no_partial_file(tmp_path: Path) -> None:
+def test_new_file_on_a_full_disk_leaves_no_partial_file(processes: Processes, tmp_path: Path) -> None:
     # A limit on the size of files ends a write as a full disk does, and needs no rights.
     script = """
 import resource, signal, sys
@@ -326,7 +278,7 @@ for make in (lambda: new_file(sys.argv[1]), new_store):
     except StoreUnavailable as error:
         print(error)
 """
-    told = run_python("-c", script, tmp_path / "store.db")
+    told = processes.run(script, tmp_path / "store.db")
 
     assert told.stdout.splitlines() == [
         f"{tmp_path / 'store.db'}: cannot be made: File too large",
@@ -422,22 +374,6 @@ def test_a_factory_names_the_field_of_an_invalid_value() -> None:
         MarkerFactory.build(beat="soon")
 
 
-def test_a_type_checker_knows_the_rows_of_a_factory(tmp_path: Path) -> None:
-    text = """
-from vibeweaver_store import Rule, UnitOfWork
-from vibeweaver_store.testing import RuleFactory
-
-def use(uow: UnitOfWork) -> Rule:
-    built: Rule = RuleFactory.build()
-    found: int = RuleFactory.create(uow=uow)
-    return RuleFactory.create(uow=uow)
-"""
-    said = check(tmp_path, text)
-
-    assert "snippet.py:7: error" in said
-    assert "Found 1 error" in said
-
-
 # --- the fixtures in an application ----------------------------------------------------------------------------
 
 ACTIVATED = 'pytest_plugins = ["vibeweaver_store.testing"]\n'
@@ -462,17 +398,26 @@ def test_postgres(postgres_store):
 """
 
 
-def run_application(folder: Path, conftest: str, *arguments: str, url: str = "") -> str:
+RunApplication: TypeAlias = Callable[..., str]
+
+
+@pytest.fixture
+def run_application(processes: Processes, tmp_path: Path) -> RunApplication:
     """Run the tests of an application that is nowhere near ours, every warning an error."""
-    (folder / "conftest.py").write_text(conftest)
-    (folder / "test_application.py").write_text(AN_APPLICATIONS_TESTS)
-    environment = {name: value for name, value in os.environ.items() if not name.startswith(("VIBEWEAVER_", "PYTEST_"))}
-    done = run_python(
-        *("-m", "pytest", "-q", "-rs", "-W", "error", "-p", "no:cacheprovider", *arguments),
-        cwd=folder,
-        env={**environment, "VIBEWEAVER_TEST_POSTGRES_URL": url},
-    )
-    return done.stdout + done.stderr
+
+    def run(conftest: str, *arguments: str, url: str = "") -> str:
+        (tmp_path / "conftest.py").write_text(conftest)
+        (tmp_path / "test_application.py").write_text(AN_APPLICATIONS_TESTS)
+        ours = ("VIBEWEAVER_", "PYTEST_")
+        environment = {name: value for name, value in os.environ.items() if not name.startswith(ours)}
+        done = processes.run_module(
+            *("pytest", "-q", "-rs", "-W", "error", "-p", "no:cacheprovider", *arguments),
+            folder=tmp_path,
+            environment={**environment, "VIBEWEAVER_TEST_POSTGRES_URL": url},
+        )
+        return done.stdout + done.stderr
+
+    return run
 
 
 @pytest.mark.parametrize(
@@ -483,45 +428,49 @@ def run_application(folder: Path, conftest: str, *arguments: str, url: str = "")
         "from vibeweaver_store.testing import *",
     ],
 )
-def test_an_application_activates_the_pytest_fixtures_in_its_conftest(tmp_path: Path, conftest: str) -> None:
-    told = run_application(tmp_path, conftest)
+def test_an_application_activates_the_pytest_fixtures_in_its_conftest(
+    run_application: RunApplication, conftest: str
+) -> None:
+    told = run_application(conftest)
 
     assert "3 passed, 1 skipped" in told
     assert "VIBEWEAVER_TEST_POSTGRES_URL is not set" in told
 
 
-def test_the_pytest_fixtures_isolate_xdist_workers(tmp_path: Path) -> None:
-    assert "3 passed, 1 skipped" in run_application(tmp_path, ACTIVATED, "-n", "2")
+def test_the_pytest_fixtures_isolate_xdist_workers(run_application: RunApplication) -> None:
+    assert "3 passed, 1 skipped" in run_application(ACTIVATED, "-n", "2")
 
 
 @needs_postgres
 def test_an_application_may_name_its_postgresql_server_in_a_fixture(
-    tmp_path: Path, postgres_server: PostgresServer
+    run_application: RunApplication, postgres_server: PostgresServer
 ) -> None:
     url = postgres_server.url.render_as_string(hide_password=False)
     override = f"import pytest\n@pytest.fixture(scope='session')\ndef store_postgres_url():\n    return {url!r}\n"
 
-    assert "4 passed" in run_application(tmp_path, ACTIVATED + override)
-    assert "4 passed" in run_application(tmp_path, ACTIVATED, url=url)
+    assert "4 passed" in run_application(ACTIVATED + override)
+    assert "4 passed" in run_application(ACTIVATED, url=url)
 
 
-def test_the_package_registers_no_pytest_plugin_unasked(tmp_path: Path) -> None:
-    assert "fixture 'store' not found" in run_application(tmp_path, "")
+def test_the_package_registers_no_pytest_plugin_unasked(run_application: RunApplication) -> None:
+    assert "fixture 'store' not found" in run_application("")
 
 
-def test_the_package_does_not_import_its_testing_module() -> None:
+def test_the_package_does_not_import_its_testing_module(processes: Processes) -> None:
     script = (
         "import sys, vibeweaver_store.cli; print({'pytest', 'factory', 'vibeweaver_store.testing'} & {*sys.modules})"
     )
 
-    assert run_python("-c", script).stdout == "set()\n"
+    assert processes.execute(sys.executable, "-c", script).finish() == "set()\n"
 
 
 @pytest.mark.parametrize("missing", ["pytest", "factory"])
-def test_importing_the_testing_module_without_its_extra_says_what_to_install(missing: str) -> None:
+def test_importing_the_testing_module_without_its_extra_says_what_to_install(
+    processes: Processes, missing: str
+) -> None:
     script = f"import sys; sys.modules[{missing!r}] = None; import vibeweaver_store.testing"
 
-    told = run_python("-c", script).stderr.splitlines()[-1]
+    told = processes.call(sys.executable, "-c", script).stderr.splitlines()[-1]
 
     assert missing in told
     assert told.endswith("pip install 'vibeweaver-store[testing]'")

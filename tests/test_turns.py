@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import os
-import signal
-import subprocess
 import sys
 import threading
 import time
 from pathlib import Path
-from typing import Any
 
 import pytest
 
+from tests.spawning import Process, Processes
 from vibeweaver_store import Store, turns
 from vibeweaver_store.turns import FileTurn
 
@@ -28,19 +25,19 @@ sys.stdin.readline()
 """
 
 
-def holder_of(path: Path) -> subprocess.Popen[str]:
-    """Another process that has the turn."""
-    pipes: dict[str, Any] = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
-    holder = subprocess.Popen([sys.executable, "-c", HOLDER, str(path)], **pipes)
-    assert holder.stdout is not None
-    assert holder.stdout.readline() == "True\n"
-    return holder
+@pytest.fixture
+def wal(tmp_path: Path) -> Path:
+    path = tmp_path / "store.db-wal"
+    path.touch()
+    return path
 
 
-def say(holder: subprocess.Popen[str]) -> None:
-    assert holder.stdin is not None
-    holder.stdin.write("\n")
-    holder.stdin.flush()
+@pytest.fixture
+def holder(processes: Processes, wal: Path) -> Process:
+    """Another process that has the turn; it leaves it when it is told a line."""
+    process = processes.start(HOLDER, wal)
+    assert process.read_line() == "True"
+    return process
 
 
 def comes_soon(path: Path) -> bool:
@@ -51,61 +48,51 @@ def comes_soon(path: Path) -> bool:
     return came
 
 
-@pytest.fixture
-def wal(tmp_path: Path) -> Path:
-    path = tmp_path / "store.db-wal"
-    path.touch()
-    return path
+def test_a_file_turn_held_by_another_process_comes_when_released(holder: Process, wal: Path) -> None:
+    turn = FileTurn(str(wal))
+    assert not turn.take()
+    threading.Timer(0.2, holder.write_line).start()
+    started = time.monotonic()
+    turn.wait(30)
+    assert time.monotonic() - started < 20
+    assert not FileTurn(str(wal)).take()
+    turn.close()
+    holder.kill()
 
 
-def test_a_file_turn_held_by_another_process_comes_when_released(wal: Path) -> None:
-    with holder_of(wal) as holder:
-        turn = FileTurn(str(wal))
-        assert not turn.take()
-        threading.Timer(0.2, say, [holder]).start()
-        started = time.monotonic()
-        turn.wait(30)
-        assert time.monotonic() - started < 20
-        assert not FileTurn(str(wal)).take()
-        turn.close()
-        holder.kill()
+def test_a_file_turn_ends_with_the_process_that_held_it(holder: Process, wal: Path) -> None:
+    turn = FileTurn(str(wal))
+    killer = threading.Timer(0.2, holder.kill)
+    killer.start()
+    started = time.monotonic()
+    turn.wait(30)
+    assert time.monotonic() - started < 20
+    turn.close()
+    killer.join()
 
 
-def test_a_file_turn_ends_with_the_process_that_held_it(wal: Path) -> None:
-    with holder_of(wal) as holder:
-        turn = FileTurn(str(wal))
-        threading.Timer(0.2, holder.kill).start()
-        started = time.monotonic()
-        turn.wait(30)
-        assert time.monotonic() - started < 20
-        turn.close()
+def test_a_file_turn_granted_after_the_timeout_is_passed_on(holder: Process, wal: Path) -> None:
+    turn = FileTurn(str(wal))
+    turn.wait(0.1)
+    assert not turn.take()
+    holder.write_line()
+    assert holder.read_line() == "left"
+    assert comes_soon(wal)
+    holder.kill()
 
 
-def test_a_file_turn_granted_after_the_timeout_is_passed_on(wal: Path) -> None:
-    with holder_of(wal) as holder:
-        turn = FileTurn(str(wal))
-        turn.wait(0.1)
-        assert not turn.take()
-        say(holder)
-        assert holder.stdout is not None
-        assert holder.stdout.readline() == "left\n"
-        assert comes_soon(wal)
-        holder.kill()
-
-
-def test_a_file_turn_given_up_by_another_thread_is_passed_on(wal: Path) -> None:
-    with holder_of(wal) as holder:
-        turn = FileTurn(str(wal))
-        assert not turn.take()
-        waiter = threading.Thread(target=turn.wait, args=[30])
-        waiter.start()
-        time.sleep(0.1)
-        turn.give_up()
-        say(holder)
-        waiter.join(0.1)
-        assert comes_soon(wal)
-        holder.kill()
-        waiter.join()
+def test_a_file_turn_given_up_by_another_thread_is_passed_on(holder: Process, wal: Path) -> None:
+    turn = FileTurn(str(wal))
+    assert not turn.take()
+    waiter = threading.Thread(target=turn.wait, args=[30])
+    waiter.start()
+    time.sleep(0.1)
+    turn.give_up()
+    holder.write_line()
+    waiter.join(0.1)
+    assert comes_soon(wal)
+    holder.kill()
+    waiter.join()
 
 
 def test_a_released_file_turn_is_free(wal: Path) -> None:
@@ -133,18 +120,17 @@ def test_a_closed_store_has_no_file_turn(sqlite_path: Path) -> None:
     assert store._turn._descriptor is None
 
 
-def test_a_file_turn_waits_in_one_thread_that_ends_when_its_file_is_closed(wal: Path) -> None:
+def test_a_file_turn_waits_in_one_thread_that_ends_when_its_file_is_closed(holder: Process, wal: Path) -> None:
     def waiters() -> list[threading.Thread]:
         return [thread for thread in threading.enumerate() if thread.name == "vibeweaver turn"]
 
     before = len(waiters())
-    with holder_of(wal) as holder:
-        turn = FileTurn(str(wal))
-        for _ in range(3):
-            turn.wait(0.05)
-        assert len(waiters()) == before + 1
-        turn.close()
-        holder.kill()
+    turn = FileTurn(str(wal))
+    for _ in range(3):
+        turn.wait(0.05)
+    assert len(waiters()) == before + 1
+    turn.close()
+    holder.kill()
     until = time.monotonic() + 20
     while len(waiters()) > before and time.monotonic() < until:
         time.sleep(0.01)
@@ -158,23 +144,24 @@ def test_an_unclosed_file_turn_gives_its_file_back(wal: Path) -> None:
     assert FileTurn(str(wal)).take()
 
 
-def test_a_file_turn_granted_after_closing_does_not_unlock_a_reused_descriptor(wal: Path, tmp_path: Path) -> None:
-    with holder_of(wal) as holder:
-        turn = FileTurn(str(wal))
-        assert not turn.take()
-        number = turn._descriptor
-        turn.wait(0.05)
-        turn.close()
-        other_file = tmp_path / "app.lock"
-        other_file.touch()
-        mine = FileTurn(str(other_file))
-        assert mine.take()
-        assert mine._descriptor == number
-        say(holder)
-        assert comes_soon(wal)
-        time.sleep(0.2)
-        assert not FileTurn(str(other_file)).take()
-        holder.kill()
+def test_a_file_turn_granted_after_closing_does_not_unlock_a_reused_descriptor(
+    holder: Process, wal: Path, tmp_path: Path
+) -> None:
+    turn = FileTurn(str(wal))
+    assert not turn.take()
+    number = turn._descriptor
+    turn.wait(0.05)
+    turn.close()
+    other_file = tmp_path / "app.lock"
+    other_file.touch()
+    mine = FileTurn(str(other_file))
+    assert mine.take()
+    assert mine._descriptor == number
+    holder.write_line()
+    assert comes_soon(wal)
+    time.sleep(0.2)
+    assert not FileTurn(str(other_file)).take()
+    holder.kill()
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux has locks of byte ranges that belong to opened files")
@@ -227,32 +214,3 @@ def test_waiters_for_a_file_turn_are_served_in_order(wal: Path, monkeypatch: pyt
         thread.join()
 
     assert served == [0, 1, 2, 3]
-
-
-WAITER = """
-import sys
-from vibeweaver_store.turns import FileTurn
-turn = FileTurn(sys.argv[1])
-print(turn.take(), flush=True)
-turn.wait(60)
-"""
-
-
-def test_a_stopped_next_waiter_does_not_block_a_file_turn(wal: Path) -> None:
-    with holder_of(wal) as holder:
-        waiter = subprocess.Popen([sys.executable, "-c", WAITER, str(wal)], stdout=subprocess.PIPE, text=True)
-        assert waiter.stdout is not None
-        assert waiter.stdout.readline() == "False\n"
-        time.sleep(0.2)
-        waiter.send_signal(signal.SIGSTOP)
-        os.waitpid(waiter.pid, os.WUNTRACED)
-        say(holder)
-        started = time.monotonic()
-        turn = FileTurn(str(wal))
-        if not turn.take():
-            turn.wait(60)
-        assert time.monotonic() - started < 20
-        assert not FileTurn(str(wal)).take()
-        for process in (waiter, holder):
-            process.kill()
-        waiter.communicate()

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-import subprocess
 import sys
 from pathlib import Path
+
+import pytest
+
+from tests.spawning import Processes
 
 TOP = Path(__file__).resolve().parents[1]
 
@@ -28,32 +31,44 @@ WRONG = {
     "a writer in a unit of work that reads": ("with store.read() as uow: sessions.delete(uow, 'id')", "arg-type"),
 }
 
+FACTORIES = """
+from vibeweaver_store import Rule, UnitOfWork
+from vibeweaver_store.testing import RuleFactory
 
-def check(tmp_path: Path, text: str) -> str:
-    path = tmp_path / "snippet.py"
-    path.write_text(text)
-    done = subprocess.run(
-        [sys.executable, "-m", "mypy", "--strict", "--config-file=", str(path)],
-        cwd=TOP,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    return done.stdout
+def use(uow: UnitOfWork) -> Rule:
+    built: Rule = RuleFactory.build()
+    found: int = RuleFactory.create(uow=uow)
+    return RuleFactory.create(uow=uow)
+"""
 
 
-def test_correct_use_of_the_package_type_checks(tmp_path: Path) -> None:
-    assert check(tmp_path, GOOD).startswith("Success")
+@pytest.fixture(scope="module")
+def said(processes_of_module: Processes, tmp_path_factory: pytest.TempPathFactory) -> list[str]:
+    """What mypy says of all three: to read the package takes it longer than everything else."""
+    folder = tmp_path_factory.mktemp("snippets")
+    wrong = ["from vibeweaver_store import Store, history, sessions", "def use(store: Store) -> None:"]
+    wrong += [f"    {line}" for line, _ in WRONG.values()]
+    snippets = {"good.py": GOOD, "wrong.py": "\n".join(wrong), "factories.py": FACTORIES}
+    for name, text in snippets.items():
+        (folder / name).write_text(text)
+    command = [sys.executable, "-m", "mypy", "--strict", "--config-file=", *(folder / name for name in snippets)]
+    lines = processes_of_module.call(*command, cwd=TOP).stdout.splitlines()
+    assert lines[-1].endswith("(checked 3 source files)")
+    return lines
 
 
-def test_each_wrong_use_of_the_package_is_a_type_error(tmp_path: Path) -> None:
-    lines = ["from vibeweaver_store import Store, history, sessions", "def use(store: Store) -> None:"]
-    lines += [f"    {wrong}" for wrong, _ in WRONG.values()]
+def test_correct_use_of_the_package_type_checks(said: list[str]) -> None:
+    assert not [line for line in said if "good.py" in line]
 
-    said = check(tmp_path, "\n".join(lines))
 
-    for number, (what, (_, code)) in enumerate(WRONG.items(), start=3):
-        assert any(f"snippet.py:{number}: error:" in line and f"[{code}]" in line for line in said.splitlines()), (
-            what,
-            said,
-        )
+@pytest.mark.parametrize(("number", "what"), list(enumerate(WRONG, start=3)))
+def test_a_wrong_use_is_a_complaint(said: list[str], number: int, what: str) -> None:
+    _, code = WRONG[what]
+
+    assert any(f"wrong.py:{number}: error:" in line and f"[{code}]" in line for line in said), said
+
+
+def test_a_type_checker_sees_which_rows_a_factory_makes(said: list[str]) -> None:
+    (complaint,) = [line for line in said if "factories.py" in line]
+
+    assert "factories.py:7: error" in complaint

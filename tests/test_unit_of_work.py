@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import signal
-import subprocess
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterable
@@ -16,6 +14,7 @@ import sqlalchemy as sa
 from sqlmodel import col, select
 
 from tests.driven import DRIVES
+from tests.spawning import Processes
 from vibeweaver_store import (
     AlreadyExists,
     InvalidInput,
@@ -235,7 +234,7 @@ def test_a_row_that_violates_a_check_is_invalid_input(store: Store, other: Store
     jam = store.run(sessions.create, name="jam")
 
     with pytest.raises(InvalidInput, match="sessions_tempo_bpm"), store.begin() as uow:
-        sessions.get(uow, jam.id).tempo_bpm = 5000.0
+        uow.execute(sa.update(Session).where(col(Session.id) == jam.id).values(tempo_bpm=5000.0))
 
     assert other.query(sessions.get, jam.id) == jam
 
@@ -299,24 +298,14 @@ sys.stdin.read()
 """
 
 
-def test_a_write_blocked_by_another_process_is_store_busy_with_the_wait(sqlite_path: Path, impatient: Settings) -> None:
-    holder = subprocess.Popen(
-        [
-            sys.executable,
-            "-c",
-            _HOLD,
-            str(sqlite_path),
-        ],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-    )
-    assert holder.stdout is not None
-    holder.stdout.readline()
-    try:
-        with Store.open(sqlite_path, settings=impatient) as store, pytest.raises(StoreBusy) as caught:
-            store.run(sessions.create, name="jam")
-    finally:
-        holder.communicate()
+def test_a_write_blocked_by_another_process_is_store_busy_with_the_wait(
+    processes: Processes, sqlite_path: Path, impatient: Settings
+) -> None:
+    holder = processes.start(_HOLD, sqlite_path)
+    assert holder.read_line() == "held"
+    with Store.open(sqlite_path, settings=impatient) as store, pytest.raises(StoreBusy) as caught:
+        store.run(sessions.create, name="jam")
+    holder.finish()
 
     assert caught.value.waited >= 0.2
 

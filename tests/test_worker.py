@@ -7,7 +7,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -17,6 +17,7 @@ from sqlmodel import col, select
 from tests.conftest import recorded_statements
 from tests.services.bad_input import cases
 from vibeweaver_store import (
+    AsyncStore,
     GiveUp,
     Handler,
     HistoryEntry,
@@ -34,7 +35,9 @@ from vibeweaver_store import (
     rules,
     sessions,
     triggers,
+    worker_tasks,
 )
+from vibeweaver_store.worker_tasks import LoopThread
 
 SOON_SECONDS = 30.0
 AT_ONCE = jobs.Backoff(base_seconds=0.01, cap_seconds=0.01)
@@ -453,6 +456,50 @@ def test_a_stopped_worker_ends_even_if_it_cannot_hand_a_job_back(
     assert store.query(jobs.get, job.id).lease_expires_at == expires  # nobody keeps it alive
     assert worker._over.is_set()
     go_on.set()
+
+
+def test_a_renewal_that_is_under_way_ends_before_the_worker_does(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who closes the store after ``run`` finds nobody at work on it."""
+    enqueue(store)
+    renewing, go_on = threading.Event(), threading.Event()
+    real = store.run
+
+    def run(operation: Any, *arguments: Any, **values: Any) -> Any:
+        done = real(operation, *arguments, **values)
+        if operation is jobs.heartbeat:
+            renewing.set()
+            go_on.wait(SOON_SECONDS)
+        return done
+
+    monkeypatch.setattr(store, "run", run)
+    worker = drain(
+        store,
+        lambda _lease: renewing.wait(SOON_SECONDS),
+        lease_seconds=0.3,
+        on_end=lambda _ended: threading.Timer(0.1, go_on.set).start(),
+    )
+    assert renewing.is_set()
+    assert f"{worker.worker_id} leases" not in {thread.name for thread in threading.enumerate()}
+
+
+def test_a_task_that_refuses_to_be_cancelled_keeps_no_store_from_being_closed(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(worker_tasks, "_TASKS_END_WITHIN_SECONDS", 0.05)
+    begun, loop = threading.Event(), LoopThread(store)
+
+    async def refuse(_store: AsyncStore) -> None:
+        begun.set()
+        while True:
+            with suppress(asyncio.CancelledError):
+                await asyncio.sleep(SOON_SECONDS)
+
+    async_store = loop.open()
+    loop.submit(refuse)
+    assert begun.wait(SOON_SECONDS)
+    loop.close()
+    assert async_store.closed
+    assert (async_store._engines.readers.idle, async_store._engines.writers.idle) == (0, 0)
 
 
 def test_a_worker_without_an_asyncio_driver_claims_no_job(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:

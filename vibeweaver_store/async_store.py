@@ -175,7 +175,7 @@ class AsyncStore(OpenDatabase):
             finally:
                 try:
                     if not uow._ended:  # noqa: SLF001
-                        await shared._whole(lambda: uow._undo(discard=False))  # noqa: SLF001
+                        await shared._whole(uow._undo)  # noqa: SLF001
                 finally:
                     self._open_units.discard(uow)
 

@@ -150,7 +150,8 @@ def _from_sqlite_constraint(name: str, said: str) -> StoreError:
         return AlreadyExists(_entity(detail.partition(".")[0]), ", ".join(columns))
     if name == "SQLITE_CONSTRAINT_FOREIGNKEY":
         return NotFound("row that this one belongs to", "")
-    if name == "SQLITE_CONSTRAINT_CHECK":
+    # Triggers of ours that check rows raise with the text of a CHECK.
+    if name in {"SQLITE_CONSTRAINT_CHECK", "SQLITE_CONSTRAINT_TRIGGER"} and detail:
         return _from_check(detail)
     if name == "SQLITE_CONSTRAINT_NOTNULL":
         return InvalidInput(f"{detail} must be given", field=detail.rpartition(".")[2])

@@ -121,12 +121,15 @@ class Engines:
         """The engine whose transactions cannot write."""
         return self.readers.engine
 
-    def dispose(self) -> None:
+    def close_idle(self) -> None:
         """Close all connections that nobody uses."""
         for kept in (self.writers, self.readers):
-            kept.release_all()
-        for engine in self.distinct():
-            engine.dispose()
+            kept.close_idle()
+
+    def close(self) -> None:
+        """Close all connections: those that are in use when they are given back."""
+        for kept in (self.writers, self.readers):
+            kept.close()
 
     def abandon(self) -> list[object]:
         """Let go of all connections without closing them, as a forked child must; return them."""

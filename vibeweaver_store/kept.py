@@ -1,3 +1,4 @@
+# Over 400 lines: a connection, its pool and how it is handed on are one idea
 """Connections that stay ready: what has been set up once is handed from one unit of work to the next.
 
 SQLAlchemy's pool makes them and bounds how many there are; checking one out of it costs more than a transaction of
@@ -341,6 +342,7 @@ class KeptConnections:
         self._use = PoolUse() if use is None else use
         self._idle: list[KeptConnection] = []
         self._use.kept.append(self._idle)
+        self._closed = False
 
     def take(self) -> KeptConnection:
         """Return a connection that nobody else has until it is given back.
@@ -370,10 +372,12 @@ class KeptConnections:
             return None
 
     def give(self, kept: KeptConnection) -> None:
-        """Take a connection back."""
+        """Take a connection back; once these are closed, close it."""
         sound = kept.is_sound()
         if not sound or not self._use.keep(kept, self._idle, self._limit):
             self._use.part_with(kept, sound=sound)
+        if self._closed:
+            self.close_idle()
 
     def drop(self, kept: KeptConnection) -> None:
         """Close a connection that was taken."""
@@ -384,10 +388,20 @@ class KeptConnections:
         """How many are kept now."""
         return len(self._idle)
 
-    def release_all(self) -> None:
-        """Give what is kept back to the pool."""
+    def close(self) -> None:
+        """Close the idle connections, and each one in use as soon as it is given back.
+
+        No lock is needed: :meth:`give` keeps a connection before it looks at the mark, and this sets the mark before it
+        looks for connections, so one of the two finds it.
+        """
+        self._closed = True
+        self.close_idle()
+
+    def close_idle(self) -> None:
+        """Close the idle connections; the pool stays, since a connection in use goes back to it."""
         while (kept := self._pop()) is not None:
             self._use.part_with(kept, sound=True)
+        self.engine.pool.dispose()
 
     def abandon(self) -> list[object]:
         """Let go of what is kept without closing it, in a forked child; return it."""

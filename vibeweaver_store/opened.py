@@ -130,8 +130,11 @@ class OpenDatabase:
                 readers.give(readers.take())
 
     def _refuse_closed(self) -> None:
+        """Refuse a store that is closed, or cannot be used since this process was forked amid a unit of work."""
         if self._closed:
             raise StoreUnavailable(f"{self.place}: the store is closed")
+        if _TAINTED:
+            _refuse_tainted(self._target)
 
     def _refuse_swapped(self) -> None:
         """Refuse a file that is not the one that was opened. Whoever replaces it holds its write lock meanwhile."""
@@ -165,14 +168,11 @@ class OpenDatabase:
         self._open_units.add(uow)
 
     def _refuse_unfit(self, connections: KeptConnections) -> None:
-        if _TAINTED:
-            _refuse_tainted(self._target)
         if not connections.idle:
             self._refuse_swapped()  # before a connection is made to another file
 
     def _watch(self, topic: str) -> Watch:
         self._refuse_closed()
-        _refuse_tainted(self._target)
         self._refuse_swapped()
         asynchronous = self._engines.read.dialect.is_async
         begun = watch(self._target, self._settings, topic, asynchronous=asynchronous, files=self._engines.files)
@@ -185,7 +185,7 @@ class OpenDatabase:
     def _dispose(self) -> None:
         for begun in list(self._watches):
             begun.close()
-        self._engines.dispose()
+        self._engines.close()
         if self._turn is not None:
             self._turn.close()
 

@@ -313,7 +313,7 @@ class _Running(AbstractContextManager[UowT], Generic[UowT]):
         uow, self._uow = self._uow, None
         try:
             if uow is not None:
-                uow._undo(discard=store._closed)
+                uow._undo()
                 store._open_units.discard(uow)
         finally:
             if self._passer is not None:

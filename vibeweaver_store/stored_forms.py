@@ -37,7 +37,7 @@ def write_time(value: datetime | None) -> str | None:
 
 
 def read_time(value: Any) -> datetime | None:
-    """Return an instant in UTC.
+    """Return an instant in UTC. A text without a zone is in UTC: SQLite's ``datetime('now')`` writes such.
 
     Raises:
         CorruptData: the text is none.
@@ -47,9 +47,10 @@ def read_time(value: Any) -> datetime | None:
     if isinstance(value, datetime):
         return value.astimezone(UTC)
     try:
-        return datetime.fromisoformat(value)
+        instant = datetime.fromisoformat(value)
     except (TypeError, ValueError) as error:
         raise CorruptData(f"{value!r} is not a stored time") from error
+    return instant if instant.tzinfo is not None else instant.replace(tzinfo=UTC)
 
 
 @cache
@@ -133,8 +134,9 @@ def _read_flags(values: Sequence[Any]) -> list[bool | None]:
 def _read_times(values: Sequence[Any]) -> list[datetime | None]:
     parse = datetime.fromisoformat
     try:
-        return [None if value is None else parse(value) for value in values]
-    except (TypeError, ValueError):
+        # What ends with Z is as we write it.
+        return [None if value is None else parse(value) if value[-1] == "Z" else read_time(value) for value in values]
+    except (TypeError, ValueError, LookupError):
         return [read_time(value) for value in values]  # which tells of the one that is none
 
 

@@ -183,11 +183,12 @@ class FileTurn:
 
     def leave(self) -> None:
         """Hand the turn on."""
-        if self._descriptor is not None and fcntl is not None:
+        descriptor = self._descriptor  # another thread may close the store meanwhile
+        if descriptor is not None and fcntl is not None:
             if self._is_seated:
-                self._stand_up(self._descriptor)
+                self._stand_up(descriptor)
             try:
-                fcntl.flock(self._descriptor, fcntl.LOCK_UN)
+                fcntl.flock(descriptor, fcntl.LOCK_UN)
             except OSError:  # as in take
                 return
 

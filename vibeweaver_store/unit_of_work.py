@@ -172,7 +172,7 @@ class ReadUnitOfWork(GuardedSession):
         try:
             self._finish()
         finally:
-            self._undo(discard=False)
+            self._undo()
 
     def _refuse_edits(self) -> None:
         if states_made() != self._states_before and any(is_edited(row) for rows in self._shown for row in rows):
@@ -181,11 +181,8 @@ class ReadUnitOfWork(GuardedSession):
     def _is_session_used(self) -> bool:
         return self._is_session and (self._transaction is not None or self._has_edits())
 
-    def _undo(self, *, discard: bool) -> None:
-        """Roll back and give the connection back; what goes wrong here must not hide the first error.
-
-        ``discard`` closes the connection: its store was closed meanwhile, and nobody would ever use it again.
-        """
+    def _undo(self) -> None:
+        """Roll back and give the connection back; what goes wrong here must not hide the first error."""
         self._ended = True
         if self._foreign:
             return
@@ -201,10 +198,7 @@ class ReadUnitOfWork(GuardedSession):
         if kept.in_transaction:
             with suppress(StoreError):
                 kept.rollback()
-        if discard:
-            self._connections.drop(kept)
-        else:
-            self._connections.give(kept)
+        self._connections.give(kept)
 
     def disown(self) -> list[object]:
         """Cut a unit of work that was inherited by ``fork`` off its connection, in the child; return the connection.
@@ -309,9 +303,9 @@ class UnitOfWork(ReadUnitOfWork):
         for row in loose.values():
             self._adopt(row, instance_state(row), new=False)
 
-    def _undo(self, *, discard: bool) -> None:
+    def _undo(self) -> None:
         HOLDERS.discard(self)
-        super()._undo(discard=discard)
+        super()._undo()
 
     def insert(self, *rows: RowT) -> None:
         """Write new rows now, in the order given; integer keys are filled in.

@@ -12,7 +12,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from datetime import datetime
 from types import FrameType
 from typing import Annotated, Final, TypeAlias
@@ -49,6 +49,8 @@ _RENEWALS_A_LEASE: Final = 3
 _FIRST_PAUSE_SECONDS: Final = 0.5
 _LONGEST_PAUSE_SECONDS: Final = 30.0
 _CANCELLED_WITHIN_SECONDS: Final = 1.0
+_LEASES_END_WITHIN_SECONDS: Final = 5.0
+"""How long :meth:`Worker.run` waits for a renewal that is under way: a server that does not answer may never end it."""
 
 OnEnd: TypeAlias = Callable[[Ended], None]
 
@@ -149,14 +151,12 @@ class Worker:
             raise StoreError("a worker runs once; make another one")
         self._ran = True
         self._open_loop()
-        threading.Thread(target=self._keep_alive, name=f"{self.worker_id} leases", daemon=True).start()
-        with self._stopping_by_signals():
+        with self._stopping_by_signals(), closing(self._loop), self._keeping_leases():
             try:
                 self._work(until_idle)
             finally:
-                self._wind_up()
                 self._unwatch()
-                self._loop.close()
+                self._wind_up()
 
     def _open_loop(self) -> None:
         """Have an event loop where there are coroutine functions, before anything is claimed that could not be run."""
@@ -298,9 +298,22 @@ class Worker:
         except Exception:  # noqa: BLE001 - it is not ours, and the worker goes on
             _LOG.exception("%s: on_end failed for job %s", self.worker_id, ended.job.id)
 
+    @contextmanager
+    def _keeping_leases(self) -> Iterator[None]:
+        """Renew leases in a thread for the block. The thread uses the store, so it ends before the worker does."""
+        thread = threading.Thread(target=self._keep_alive, name=f"{self.worker_id} leases", daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            self._over.set()
+            thread.join(_LEASES_END_WITHIN_SECONDS)
+
     def _keep_alive(self) -> None:
         while not self._over.wait(self._lease_seconds / _RENEWALS_A_LEASE):
             for task in list(self._tasks.values()):
+                if self._over.is_set():
+                    return
                 try:
                     self._store.run(jobs.heartbeat, task.job, lease_seconds=self._lease_seconds)
                 except (LeaseLost, NotFound):

@@ -30,6 +30,8 @@ _LOG: Final = logging.getLogger("vibeweaver_store.worker")
 _LONGEST_ERROR: Final = 10_000
 _FIRST_PAUSE_SECONDS: Final = 0.5
 _LONGEST_PAUSE_SECONDS: Final = 10.0
+_TASKS_END_WITHIN_SECONDS: Final = 4.0
+_LOOP_ENDS_WITHIN_SECONDS: Final = 5.0
 
 SyncHandler: TypeAlias = Callable[[Lease], object]
 AsyncHandler: TypeAlias = Callable[[AsyncLease], Awaitable[object]]
@@ -117,9 +119,9 @@ class LoopThread:
         if self._loop is None or self._thread is None:
             return
         with suppress(TimeoutError):
-            asyncio.run_coroutine_threadsafe(self._end(), self._loop).result(timeout=5)
+            asyncio.run_coroutine_threadsafe(self._end(), self._loop).result(_LOOP_ENDS_WITHIN_SECONDS)
         self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join(timeout=5)
+        self._thread.join(_LOOP_ENDS_WITHIN_SECONDS)
         if not self._thread.is_alive():
             self._loop.close()
 
@@ -127,7 +129,8 @@ class LoopThread:
         others = asyncio.all_tasks() - {asyncio.current_task()}
         for task in others:
             task.cancel()
-        await asyncio.gather(*others, return_exceptions=True)
+        # A handler may refuse to be cancelled: the connections that it does not use are closed all the same.
+        await asyncio.wait([asyncio.gather(*others, return_exceptions=True)], timeout=_TASKS_END_WITHIN_SECONDS)
         if self._async_store is not None:
             await self._async_store.close()
 

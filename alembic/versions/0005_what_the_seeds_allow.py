@@ -62,8 +62,8 @@ _CHECKS: Final[Mapping[str, Mapping[str, tuple[str, str | None]]]] = {
 """The old and the new condition of each CHECK that changes; ``None`` where there is none any more."""
 
 _INDEXES: Final = {
-    "ix_messages_of_all_by_created_at": ("messages", ["created_at", "id"]),
-    "ix_messages_of_all_by_role": ("messages", ["role", "created_at", "id"]),
+    "ix_messages_of_all_by_created_at": ("messages", ["created_at", "id", "role"]),
+    "ix_journal_events_of_source": ("journal_events", ["source_session_id", "id"]),
 }
 
 
@@ -75,6 +75,13 @@ def upgrade() -> None:
         _alter_on_postgresql()
     for name, (table, of) in _INDEXES.items():
         op.create_index(name, table, of)
+    op.create_index(
+        "ix_coordination_events_processed",
+        "coordination_events",
+        ["created_at", "id"],
+        sqlite_where=sa.text("processed = 1"),
+        postgresql_where=sa.text("processed = true"),
+    )
     for statement in _TRIGGERS_ON_SQLITE if _is_sqlite() else _TRIGGERS_ON_POSTGRESQL:
         op.execute(statement)
 
@@ -82,6 +89,7 @@ def upgrade() -> None:
 def downgrade() -> None:
     for statement in _DROP_ON_SQLITE if _is_sqlite() else _DROP_ON_POSTGRESQL:
         op.execute(statement)
+    op.drop_index("ix_coordination_events_processed", "coordination_events")
     for name, (table, _) in _INDEXES.items():
         op.drop_index(name, table)
     _return_to_what_was_allowed()

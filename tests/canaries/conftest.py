@@ -8,9 +8,13 @@ from typing import Any
 
 import pytest
 
+from tests.processes_fixture import processes
+
+__all__ = ["processes"]
+
 
 @pytest.fixture
-def server_url() -> str:
+def postgres_url() -> str:
     """The server that tests may use; in continuous integration, one that is not there fails the test."""
     url = os.environ.get("VIBEWEAVER_TEST_POSTGRES_URL", "")
     if not url and not os.environ.get("VIBEWEAVER_TEST_ALL"):
@@ -20,9 +24,9 @@ def server_url() -> str:
 
 
 @pytest.fixture
-def server(server_url: str) -> Iterator[Any]:
+def server(postgres_url: str) -> Iterator[Any]:
     """A connection of psycopg's own."""
     import psycopg
 
-    with psycopg.connect(server_url) as connection:
+    with psycopg.connect(postgres_url) as connection:
         yield connection

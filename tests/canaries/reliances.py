@@ -154,6 +154,7 @@ RELIANCES: Final[Mapping[str, Mapping[str, Test]]] = {
     "cli/context.py": {
         "__signature__": typer.test_a_command_is_made_by_the_signature_that_a_function_says_it_has,
         "ensure_object": typer.test_the_object_that_is_given_to_main_is_the_contexts,
+        "parse_args": typer.test_a_command_decides_as_it_parses_whether_unknown_options_are_arguments,
     },
     "cli/errors.py": {
         "command_path": typer.test_a_line_that_is_not_run_standalone_returns_its_exit_code_and_raises_its_errors,

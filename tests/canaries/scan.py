@@ -49,7 +49,8 @@ FRAGILE: Final = frozenset(
 )
 """Names without an underscore that are documented badly or not at all, or whose behaviour is relied on beyond that."""
 
-_PRIVATE: Final = re.compile(r"_[A-Za-z]\w*")
+_PRIVATE: Final = re.compile(r"_(?!(?:replace|asdict|fields|make)$)[A-Za-z]\w*")
+"""A name with an underscore, but for those of named tuples, which the standard library documents."""
 _INTERNAL_TEXT: Final = re.compile(r"_sa_\w+|__pydantic_\w+__")
 
 

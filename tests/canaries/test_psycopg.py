@@ -28,8 +28,8 @@ TABLE = (
 )
 
 
-def url_of(server_url: str) -> sa.URL:
-    return sa.make_url(server_url).set(drivername="postgresql+psycopg")
+def url_of(postgres_url: str) -> sa.URL:
+    return sa.make_url(postgres_url).set(drivername="postgresql+psycopg")
 
 
 def refusal(connection: Any, statement: str, *values: object) -> Any:
@@ -66,10 +66,10 @@ def test_the_first_statement_begins_a_transaction(server: Any) -> None:
 
 
 @canary("kept.py", to="see that a server has ended a connection, without asking it")
-def test_a_socket_can_be_read_once_the_server_has_ended_the_connection(server: Any, server_url: str) -> None:
+def test_a_socket_can_be_read_once_the_server_has_ended_the_connection(server: Any, postgres_url: str) -> None:
     import psycopg
 
-    with psycopg.connect(server_url) as other:
+    with psycopg.connect(postgres_url) as other:
         other.execute("SELECT 1")
         other.commit()
         assert select.select([other.pgconn.socket], [], [], 0)[0] == []
@@ -105,11 +105,11 @@ def topic() -> str:
 
 
 @canary("following.py", to="wait for what is announced, for a time, and for one announcement at least")
-def test_notifies_ends_after_its_time_or_after_the_first_notification(server: Any, server_url: str) -> None:
+def test_notifies_ends_after_its_time_or_after_the_first_notification(server: Any, postgres_url: str) -> None:
     import psycopg
 
     name = topic()
-    with psycopg.connect(server_url, autocommit=True) as listening:
+    with psycopg.connect(postgres_url, autocommit=True) as listening:
         listening.execute(f"LISTEN {name}")
         began = time.monotonic()
         assert list(listening.notifies(timeout=0.1, stop_after=1)) == []
@@ -122,11 +122,11 @@ def test_notifies_ends_after_its_time_or_after_the_first_notification(server: An
 
 
 @canary("following.py", to="miss nothing that is announced between two waits")
-def test_a_notification_that_comes_between_two_waits_is_told_by_the_next(server: Any, server_url: str) -> None:
+def test_a_notification_that_comes_between_two_waits_is_told_by_the_next(server: Any, postgres_url: str) -> None:
     import psycopg
 
     name = topic()
-    with psycopg.connect(server_url, autocommit=True) as listening:
+    with psycopg.connect(postgres_url, autocommit=True) as listening:
         listening.execute(f"LISTEN {name}")
         list(listening.notifies(timeout=0, stop_after=1))
         server.execute(f"NOTIFY {name}")
@@ -135,13 +135,13 @@ def test_a_notification_that_comes_between_two_waits_is_told_by_the_next(server:
 
 
 @canary("following.py", to="follow on an event loop as in a thread")
-def test_an_async_connection_tells_notifications_in_the_same_way(server: Any, server_url: str) -> None:
+def test_an_async_connection_tells_notifications_in_the_same_way(server: Any, postgres_url: str) -> None:
     import psycopg
 
     name = topic()
 
     async def run() -> list[str]:
-        async with await psycopg.AsyncConnection.connect(server_url, autocommit=True) as listening:
+        async with await psycopg.AsyncConnection.connect(postgres_url, autocommit=True) as listening:
             await listening.execute(f"LISTEN {name}".encode())
             assert [each async for each in listening.notifies(timeout=0.05, stop_after=1)] == []
             server.execute(f"NOTIFY {name}")
@@ -202,7 +202,7 @@ def test_a_value_that_cannot_be_sent_is_an_error_without_a_state(server: Any) ->
 # --- as SQLAlchemy drives it -----------------------------------------------------------------------------------
 
 
-def on_either_driver(server_url: str, work: Callable[[sa.Connection, Any], None], **options: Any) -> None:
+def on_either_driver(postgres_url: str, work: Callable[[sa.Connection, Any], None], **options: Any) -> None:
     """Do something with a connection of each kind: of threads, and of asyncio."""
 
     def connected(engine: sa.Engine) -> None:
@@ -212,16 +212,16 @@ def on_either_driver(server_url: str, work: Callable[[sa.Connection, Any], None]
         finally:
             engine.dispose()
 
-    connected(sa.create_engine(url_of(server_url), **options))
+    connected(sa.create_engine(url_of(postgres_url), **options))
 
     async def run() -> None:
-        await greenlet_spawn(connected, create_async_engine(url_of(server_url), **options).sync_engine)
+        await greenlet_spawn(connected, create_async_engine(url_of(postgres_url), **options).sync_engine)
 
     asyncio.run(run())
 
 
 @canary("kept.py", to="use a connection of either driver in the same way")
-def test_a_connection_of_sqlalchemy_has_the_methods_of_a_driver(server_url: str) -> None:
+def test_a_connection_of_sqlalchemy_has_the_methods_of_a_driver(postgres_url: str) -> None:
     def work(connection: sa.Connection, adapted: Any) -> None:
         driver: Any = connection.connection.driver_connection
         cursor = adapted.cursor()
@@ -242,11 +242,11 @@ def test_a_connection_of_sqlalchemy_has_the_methods_of_a_driver(server_url: str)
         assert connection.dialect.do_ping(adapted)
         assert connection.dialect.driver == "psycopg"
 
-    on_either_driver(server_url, work)
+    on_either_driver(postgres_url, work)
 
 
 @canary("kept.py", to="hand a connection that reads from one unit of work to the next")
-def test_isolation_and_read_only_stay_when_a_driver_commits_by_itself(server_url: str) -> None:
+def test_isolation_and_read_only_stay_when_a_driver_commits_by_itself(postgres_url: str) -> None:
     def shown(adapted: Any) -> list[str]:
         cursor = adapted.cursor()
         found = []
@@ -265,11 +265,11 @@ def test_isolation_and_read_only_stay_when_a_driver_commits_by_itself(server_url
         adapted.rollback()
         assert shown(adapted) == ["repeatable read", "on"]
 
-    on_either_driver(server_url, work, execution_options=reading)
+    on_either_driver(postgres_url, work, execution_options=reading)
 
 
 @canary("columns.py", "hot.py", to="read documents with orjson, in the driver")
-def test_jsonb_is_read_by_the_deserializer_of_the_engine_in_the_driver_itself(server_url: str) -> None:
+def test_jsonb_is_read_by_the_deserializer_of_the_engine_in_the_driver_itself(postgres_url: str) -> None:
     called: list[object] = []
 
     def read(raw: Any) -> Any:
@@ -282,12 +282,12 @@ def test_jsonb_is_read_by_the_deserializer_of_the_engine_in_the_driver_itself(se
         assert cursor.fetchall() == [({"a": [1, 2.5]},)]
         cursor.close()
 
-    on_either_driver(server_url, work, json_deserializer=read)
+    on_either_driver(postgres_url, work, json_deserializer=read)
     assert len(called) == 2
 
 
 @canary("kept.py", "following.py", to="know the driver's errors by their classes")
-def test_the_psycopg_module_of_a_dialect_has_the_error_classes(server_url: str) -> None:
+def test_the_psycopg_module_of_a_dialect_has_the_error_classes(postgres_url: str) -> None:
     import psycopg
 
     def work(connection: sa.Connection, _adapted: Any) -> None:
@@ -295,11 +295,11 @@ def test_the_psycopg_module_of_a_dialect_has_the_error_classes(server_url: str) 
         assert loaded.Error is psycopg.Error
         assert loaded.ProgrammingError is psycopg.ProgrammingError
 
-    on_either_driver(server_url, work)
+    on_either_driver(postgres_url, work)
 
 
 @canary("kept.py", to="see that a connection was lost")
-def test_a_dialect_calls_a_connection_lost_that_is_closed_when_an_error_comes(server_url: str) -> None:
+def test_a_dialect_calls_a_connection_lost_that_is_closed_when_an_error_comes(postgres_url: str) -> None:
     import psycopg
 
     error: Any = psycopg.OperationalError("the connection is closed")
@@ -311,11 +311,11 @@ def test_a_dialect_calls_a_connection_lost_that_is_closed_when_an_error_comes(se
         connection.invalidate(error)
         assert connection.invalidated
 
-    on_either_driver(server_url, work)
+    on_either_driver(postgres_url, work)
 
 
 @canary("upkeep/maintenance.py", "following.py", to="reach what only the driver can do")
-def test_a_connection_of_sqlalchemy_gives_the_drivers_own(server_url: str) -> None:
+def test_a_connection_of_sqlalchemy_gives_the_drivers_own(postgres_url: str) -> None:
     def work(connection: sa.Connection, adapted: Any) -> None:
         driver: Any = connection.connection.driver_connection
         assert driver.info.transaction_status.name == "IDLE"
@@ -325,7 +325,7 @@ def test_a_connection_of_sqlalchemy_gives_the_drivers_own(server_url: str) -> No
         else:
             assert adapted is driver
 
-    on_either_driver(server_url, work)
+    on_either_driver(postgres_url, work)
 
 
 async def _awaited(driver: Any) -> int:

@@ -326,6 +326,7 @@ with open(sys.argv[1], "r+b") as file:
 """
 
 
+@pytest.mark.usefixtures("processes")
 @pytest.mark.skipif(sys.platform == "win32", reason="there are no POSIX locks")
 @canary("restore.py", to="keep others off a file that SQLite cannot read")
 def test_sqlite_locks_these_bytes_of_a_file_that_is_open(connection: sqlite3.Connection, path: Path) -> None:
@@ -371,6 +372,7 @@ def test_strftime_gives_a_time_of_the_stored_form(connection: sqlite3.Connection
     assert told.endswith("000Z")
 
 
+@pytest.mark.usefixtures("processes")
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork")
 @canary("opened.py", to="close the connections of a parent in a forked child without harm to the parent")
 def test_a_connection_that_nobody_uses_can_be_closed_in_a_forked_child(

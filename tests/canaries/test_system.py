@@ -154,6 +154,7 @@ sys.stdin.read()
 """
 
 
+@pytest.mark.usefixtures("processes")
 @filelock("locks.py", to="let one process at a time open or migrate a database")
 def test_a_lock_is_held_against_other_processes_until_its_holder_dies(tmp_path: Path) -> None:
     from filelock import FileLock, Timeout
@@ -231,6 +232,7 @@ print(*told)
 """
 
 
+@pytest.mark.usefixtures("processes")
 @pytest.mark.skipif(not hasattr(os, "register_at_fork"), reason="there is no fork")
 @python("opened.py", to="wait before a fork while other threads end their units of work")
 def test_threads_can_be_given_work_while_a_hook_runs_that_was_registered_after_theirs() -> None:

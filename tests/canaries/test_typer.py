@@ -109,6 +109,27 @@ def test_a_group_finds_that_it_has_no_command_as_it_parses_its_arguments() -> No
     assert parsed == [[], ["sing"]]
 
 
+@canary("cli/context.py", to="take a number below zero for an argument, not for an option")
+def test_a_command_decides_as_it_parses_whether_unknown_options_are_arguments() -> None:
+    class Lenient(TyperCommand):
+        def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+            ctx.ignore_unknown_options = "-4" in args
+            return super().parse_args(ctx, args)
+
+    said: list[str] = []
+    group = new_group()
+
+    @group.command("seek", cls=Lenient)
+    def seek(beat: str) -> None:
+        said.append(beat)
+
+    run(group, "seek", "-4")
+    with pytest.raises(typer.TyperException):
+        run(group, "seek", "-x")
+
+    assert said == ["-4"]
+
+
 @canary("cli/errors.py", "cli/context.py", to="hand what was said anywhere on the line to the command")
 def test_the_object_that_is_given_to_main_is_the_contexts(capsys: pytest.CaptureFixture[str]) -> None:
     group = new_group()
@@ -209,6 +230,7 @@ def told_when_nobody_reads(code: str) -> str:
     return done.stderr.splitlines()[0]
 
 
+@pytest.mark.usefixtures("processes")
 @canary("cli/errors.py", to="leave with 0 when whoever read the output has gone")
 def test_typer_and_rich_leave_because_of_a_broken_pipe_when_nobody_reads() -> None:
     assert told_when_nobody_reads(CLOSED) == "BrokenPipeError"

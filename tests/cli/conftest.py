@@ -5,19 +5,19 @@ from __future__ import annotations
 import json
 import os
 import select
-import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any, Protocol, TypeAlias
 
 import pytest
 import typer.main
 import typer.testing
 from typer.testing import CliRunner
 
+from tests.spawning import Processes
 from vibeweaver_store import Session, Store, triggers
 from vibeweaver_store.cli import app
 from vibeweaver_store.testing import HistoryEntryFactory, MarkerFactory, RuleFactory, SessionFactory
@@ -117,25 +117,38 @@ def environment(**changes: str) -> dict[str, str]:
     return {**inherited, "COLUMNS": "80", "PYTHONWARNINGS": "error", **changes}
 
 
-def run_process(*words: object, stdin: bytes | None = None, **variables: str) -> Done:
-    command = [*PROGRAM, *map(str, words)]
-    done = subprocess.run(command, input=stdin, capture_output=True, env=environment(**variables), check=False)
-    return Done(done.returncode, done.stdout.decode(), done.stderr.decode())
+@pytest.fixture
+def run_process(processes: Processes) -> Line:
+    """Run a line in another process; ``PYTHONIOENCODING="ascii"`` and the like are its variables."""
+
+    def run(*words: object, **variables: str) -> Done:
+        ended = processes.run_module("vibeweaver_store", *words, environment=environment(**variables), warnings="error")
+        return Done(ended.returncode, ended.stdout, ended.stderr)
+
+    return run
 
 
-def run_at_terminal(
-    *words: object, answer: str | None = None, variables: Mapping[str, str] | None = None
-) -> tuple[int, str]:
-    """Run a line at a terminal of 80 columns; give its exit code and all that stood there."""
+class RunAtTerminal(Protocol):
+    """Run a line at a terminal of 80 columns; return its exit code and all that stood there."""
+
+    def __call__(
+        self, *words: object, answer: str | None = None, variables: Mapping[str, str] | None = None
+    ) -> tuple[int, str]: ...
+
+
+@pytest.fixture
+def run_at_terminal(processes: Processes) -> RunAtTerminal:
     pty = pytest.importorskip("pty", reason="this system has no pseudo-terminals")
-    terminal, other_side = pty.openpty()
-    with subprocess.Popen(
-        [*PROGRAM, *map(str, words)],
-        stdin=other_side,
-        stdout=other_side,
-        stderr=other_side,
-        env=environment(TERM="xterm", LINES="24", **(variables or {})),
-    ) as process:
+
+    def run(*words: object, answer: str | None = None, variables: Mapping[str, str] | None = None) -> tuple[int, str]:
+        terminal, other_side = pty.openpty()
+        process = processes.start_module(
+            "vibeweaver_store",
+            *words,
+            environment=environment(TERM="xterm", LINES="24", **(variables or {})),
+            warnings="error",
+            terminal=other_side,
+        )
         os.close(other_side)
         shown = b""
         while part := _read_some(terminal):
@@ -144,7 +157,9 @@ def run_at_terminal(
                 os.write(terminal, answer.encode())
                 answer = None
         os.close(terminal)
-    return process.returncode, shown.decode()
+        return process.wait(), shown.decode()
+
+    return run
 
 
 def _read_some(terminal: int) -> bytes:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ast
-import subprocess
 import sys
 from importlib import import_module
 from pathlib import Path
@@ -13,6 +12,7 @@ import pytest
 import typer
 
 from tests.cli.conftest import environment, run_line
+from tests.spawning import Processes
 from vibeweaver_store import cli
 from vibeweaver_store.cli.commands import COMMANDS, Entry
 
@@ -36,13 +36,11 @@ finally:
 """
 
 
-def imported_by(*words: str, **variables: str) -> set[str]:
+def imported_by(processes: Processes, *words: str, **variables: str) -> set[str]:
     """Which modules there are in the program's process at its end."""
-    command = [sys.executable, "-c", PROGRAM, *words]
-    done = subprocess.run(command, capture_output=True, text=True, env=environment(**variables), check=False)
-    assert done.returncode == 0, done.stderr
-    assert done.stdout
-    return set(done.stderr.split())
+    process = processes.execute(sys.executable, "-c", PROGRAM, *words, env=environment(**variables))
+    assert process.finish()
+    return set(process.stderr.split())
 
 
 def commands_in(imported: set[str]) -> set[str]:
@@ -50,23 +48,24 @@ def commands_in(imported: set[str]) -> set[str]:
 
 
 @pytest.mark.parametrize("option", ["--version", "--help"])
-def test_help_and_version_need_no_database_and_no_command(option: str) -> None:
-    imported = imported_by(option)
+def test_help_and_version_need_no_database_and_no_command(processes: Processes, option: str) -> None:
+    imported = imported_by(processes, option)
 
     assert "typer" in imported
     assert imported & SLOW == set()
     assert commands_in(imported) == set()
 
 
-def test_completing_a_command_name_needs_no_database_or_command_module() -> None:
-    imported = imported_by(_VIBEWEAVER_STORE_COMPLETE="complete_bash", COMP_WORDS="vibeweaver-store s", COMP_CWORD="1")
+def test_completing_a_command_name_needs_no_database_or_command_module(processes: Processes) -> None:
+    completing = {"COMP_WORDS": "vibeweaver-store s", "COMP_CWORD": "1"}
+    imported = imported_by(processes, _VIBEWEAVER_STORE_COMPLETE="complete_bash", **completing)
 
     assert imported & SLOW - {"pydantic"} == set()  # Typer itself reads a line's options with it
     assert commands_in(imported) == set()
 
 
-def test_a_group_imports_its_own_module_when_its_help_is_asked_for() -> None:
-    assert commands_in(imported_by("markers", "--help")) == {"markers"}
+def test_a_group_imports_its_own_module_when_its_help_is_asked_for(processes: Processes) -> None:
+    assert commands_in(imported_by(processes, "markers", "--help")) == {"markers"}
 
 
 # --- what it says ----------------------------------------------------------------------------------------------

@@ -5,14 +5,12 @@ from __future__ import annotations
 import os
 import re
 import shutil
-import signal
-import subprocess
-import time
 from pathlib import Path
 
 import pytest
 
-from tests.cli.conftest import PROGRAM, Line, environment, run_at_terminal, run_line, run_process
+from tests.cli.conftest import Line, RunAtTerminal, run_line
+from tests.spawning import Processes
 from vibeweaver_store import Session, Store, history, schema, sessions
 from vibeweaver_store.backup import back_up
 
@@ -29,7 +27,7 @@ def backup(tmp_path: Path, sqlite_template: Path) -> Path:
 
 def names(path: Path) -> list[str]:
     with Store.open(path) as store:
-        return [jam.name for jam in store.query(sessions.page).items]
+        return [str(jam.name) for jam in store.query(sessions.page).items]
 
 
 def test_db_backup_prints_the_file_name_and_summarises_on_stderr(line: Line, jam: Session, tmp_path: Path) -> None:
@@ -99,7 +97,9 @@ def test_db_backup_of_a_missing_file_makes_none(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-def test_db_backup_works_on_both_backends(line_on_both: Line, backend: str, tmp_path: Path) -> None:
+def test_db_backup_works_on_both_backends(
+    processes: Processes, line_on_both: Line, backend: str, tmp_path: Path
+) -> None:
     if backend == "postgresql" and shutil.which("pg_dump") is None:
         pytest.skip("pg_dump is not installed")
     line_on_both("sessions", "create", "late set")
@@ -199,7 +199,9 @@ def fill(path: Path) -> None:
         history.append_many(uow, jam.id, [history.NewEntry("x", params=os.urandom(2000).hex()) for _ in range(5000)])
 
 
-def test_db_backup_at_a_terminal_shows_and_removes_a_progress_bar(sqlite_path: Path, tmp_path: Path) -> None:
+def test_db_backup_at_a_terminal_shows_and_removes_a_progress_bar(
+    sqlite_path: Path, tmp_path: Path, run_at_terminal: RunAtTerminal
+) -> None:
     fill(sqlite_path)
     code, shown = run_at_terminal("--db", sqlite_path, "db", "backup", tmp_path / "a.db.gz", "--compress", "gzip")
 
@@ -211,7 +213,7 @@ def test_db_backup_at_a_terminal_shows_and_removes_a_progress_bar(sqlite_path: P
 
 @pytest.mark.parametrize(("answer", "code", "left"), [("y\n", 0, ["new"]), ("n\n", 1, [])])
 def test_db_restore_asks_at_a_terminal(
-    sqlite_path: Path, backup: Path, answer: str, code: int, left: list[str]
+    sqlite_path: Path, backup: Path, run_at_terminal: RunAtTerminal, answer: str, *, code: int, left: list[str]
 ) -> None:
     ended, shown = run_at_terminal("--db", sqlite_path, "db", "restore", backup, answer=answer)
 
@@ -219,32 +221,9 @@ def test_db_restore_asks_at_a_terminal(
     assert f"keep that as {sqlite_path.name}.before-restore-TIME? [y/N]" in shown
 
 
-def test_db_backup_in_a_pipe_shows_no_progress_bar(sqlite_path: Path, tmp_path: Path) -> None:
+def test_db_backup_in_a_pipe_shows_no_progress_bar(sqlite_path: Path, tmp_path: Path, run_process: Line) -> None:
     done = run_process("--db", sqlite_path, "db", "backup", tmp_path / "a.db")
 
     assert done.code == 0
     assert "\x1b" not in done.err
     assert len(done.err.splitlines()) == 1
-
-
-def test_ctrl_c_ends_db_backup_quietly_and_leaves_nothing(sqlite_path: Path, tmp_path: Path) -> None:
-    fill(sqlite_path)
-    (tmp_path / "backups").mkdir()
-    # Where these tests were started in the background, SIGINT is ignored, and a child would inherit that.
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    try:
-        words = ["--db", str(sqlite_path), "db", "backup", str(tmp_path / "backups"), "--compress", "gzip"]
-        process = subprocess.Popen(
-            [*PROGRAM, *words], stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment()
-        )
-    finally:
-        signal.signal(signal.SIGINT, before)
-    deadline = time.monotonic() + 30
-    while not any((tmp_path / "backups").iterdir()):
-        assert time.monotonic() < deadline
-        time.sleep(0.001)
-    process.send_signal(signal.SIGINT)
-    out, err = process.communicate(timeout=30)
-
-    assert (process.returncode, out, err) == (130, b"", b"")
-    assert list((tmp_path / "backups").iterdir()) == []

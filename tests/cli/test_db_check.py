@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
-from tests.cli.conftest import Line, run_at_terminal, run_line, run_process
+from tests.cli.conftest import Line, RunAtTerminal, run_line
 from vibeweaver_store import Session, Store, history, schema, sessions
 
 
@@ -81,14 +81,14 @@ def test_db_check_of_an_unreachable_server_fails_without_a_password() -> None:
     assert "s3cret" not in done.out + done.err
 
 
-def test_db_check_at_a_terminal_folds_long_findings(sqlite_path: Path) -> None:
+def test_db_check_at_a_terminal_folds_long_findings(sqlite_path: Path, run_at_terminal: RunAtTerminal) -> None:
     code, shown = run_at_terminal("--db", sqlite_path, "db", "check")
 
     assert code == 0
     assert max(len(line) for line in shown.splitlines() if str(sqlite_path) not in line) <= 120
 
 
-def test_db_check_takes_a_name_that_is_not_unicode(tmp_path: Path) -> None:
+def test_db_check_takes_a_name_that_is_not_unicode(tmp_path: Path, run_process: Line) -> None:
     path = os.fsdecode(bytes(tmp_path) + b"/caf\xe9.db")
     Store.open(path).close()
 

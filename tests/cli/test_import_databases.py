@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import json
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.cli.conftest import Line, run_at_terminal
+from tests.cli.conftest import Line, RunAtTerminal
 from tests.importers.foreign_files import (
+    OF_MEMVA,
     OF_VIBE_ENSEMBLE,
     OF_VIBEWEAVER,
+    ait42_database,
     ait42_file,
     ait42_message,
     ait42_session,
@@ -84,14 +88,14 @@ def test_import_of_a_database_prints_its_report_as_one_json_document(line_on_bot
 
 
 def test_import_of_a_database_reports_rejected_rows_and_exits_4(line: Line, look: Store, tmp_path: Path) -> None:
-    said = [{"id": "m1", "session_id": "one", "role": "tool"}, {"id": "m2", "session_id": "one"}]
+    said = [{"id": "m1", "session_id": "one", "timestamp": "soon"}, {"id": "m2", "session_id": "one"}]
     file = lulu_database(tmp_path / "lulu.db", sessions=[{"id": "one"}], messages=said)
 
     done = line("import", "lulu", file)
 
     assert done.code == 4
     assert done.err == (
-        f"vibeweaver-store: {file}: messages 'm1': MessageRole: 'tool' is none of user, assistant, system\n"
+        f"vibeweaver-store: {file}: messages 'm1': timestamp: must be a time as 2026-01-13T10:00:00Z (got 'soon')\n"
     )
     assert len(look.query(messages.page, "one").items) == 1
 
@@ -183,7 +187,9 @@ def test_a_dry_run_of_a_database_import_makes_no_store(line: Line, tmp_path: Pat
     assert new.exists()
 
 
-def test_import_of_a_database_shows_only_its_report_at_a_terminal(sqlite_path: Path, lulu: Path) -> None:
+def test_import_of_a_database_shows_only_its_report_at_a_terminal(
+    sqlite_path: Path, lulu: Path, run_at_terminal: RunAtTerminal
+) -> None:
     code, shown = run_at_terminal("--db", sqlite_path, "import", "lulu", lulu, "--json")
 
     assert code == 0
@@ -289,3 +295,68 @@ def test_import_ait42_with_strict_takes_all_of_a_file_or_nothing(line: Line, loo
     assert (strict.code, ids(look)) == (4, set())
     lenient = line("import", "ait42", file, "--workspace", "/srv/app")
     assert (lenient.code, ids(look)) == (4, {"one"})
+
+
+# --- the seeds to the letter -----------------------------------------------------------------------------------
+
+
+def test_import_ait42_takes_a_database_that_names_its_workspaces(line_on_both: Line, tmp_path: Path) -> None:
+    file = ait42_database(
+        tmp_path / "sessions.db",
+        workspaces=[{}],
+        sessions=[{"id": "session-1"}],
+        instances=[{"instance_id": 0}],
+        chat_messages=[{"id": "a"}],
+    )
+
+    done = line_on_both("import", "ait42", file, "--json")
+
+    assert (done.code, done.document["new"], done.document["messages"]) == (0, 2, 1)
+    shown = line_on_both("arenas", "show", "session-1", "--json")
+    assert (shown.code, len(shown.document["instances"])) == (0, 1)
+    listed = line_on_both("workspaces", "list", "--json")
+    assert [each["path"] for each in listed.documents] == ["/srv/app"]
+
+
+def test_import_tells_on_stderr_of_words_it_read_otherwise_and_exits_0(line_on_both: Line, tmp_path: Path) -> None:
+    words = ["idle", "idle", "starting"]
+    rows = [{"id": str(number), "status": word} for number, word in enumerate(words)]
+    file = lulu_database(tmp_path / "lulu.db", sessions=rows)
+
+    done = line_on_both("import", "lulu", file)
+
+    assert (done.code, "noted      2" in done.out) == (0, True)
+    assert done.err.splitlines() == [
+        f"note: {file}: sessions.status 'idle' is read as paused (2 rows)",
+        f"note: {file}: sessions.status 'starting' is read as created",
+    ]
+    shown = line_on_both("import", "show", 1)
+    assert "sessions.status 'idle' is read as paused (2 rows)" in shown.out
+    again = line_on_both("import", "lulu", file)
+    assert (again.code, again.err) == (0, "")
+
+
+def test_import_memva_tells_of_columns_that_it_left_out_and_exits_4(line: Line, tmp_path: Path) -> None:
+    file = memva_database(tmp_path / "memva.db")
+    with closing(sqlite3.connect(file)) as connection, connection:
+        connection.execute("ALTER TABLE jobs ADD COLUMN tags TEXT")
+        connection.execute("ALTER TABLE sessions ADD COLUMN settings TEXT")
+    write_rows(file, OF_MEMVA, sessions=[{"id": "one", "settings": "x"}], jobs=[{"id": "j", "tags": "x"}])
+
+    done = line("import", "memva", file)
+
+    assert done.code == 4
+    assert done.err.splitlines() == [
+        f"vibeweaver-store: {file}: jobs.tags was left out: there is no place for it here",
+        f"note: {file}: sessions.settings has no column here and is kept in the session's attributes",
+    ]
+
+
+def test_import_shows_only_the_first_notes(line: Line, tmp_path: Path) -> None:
+    rows = [{"id": str(number), "status": f"word {number}"} for number in range(25)]
+    file = lulu_database(tmp_path / "lulu.db", sessions=rows)
+
+    done = line("import", "lulu", file)
+
+    assert len(done.err.splitlines()) == 21
+    assert done.err.splitlines()[-1] == "and 5 more notes; --json lists the first 1,000"

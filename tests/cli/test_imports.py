@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.conftest import Line, run_at_terminal, run_line, run_process
+from tests.cli.conftest import Line, RunAtTerminal, run_line
 from tests.importers.midi_bytes import as_bytes, marker, rest, tempo, title
 from tests.importers.transcript_files import SESSION, append, prompt, talk, write
 from tests.importers.undoing import content
@@ -66,7 +66,11 @@ def test_import_midi_without_a_file_is_wrong_usage(line: Line) -> None:
 
 # --- transcripts -----------------------------------------------------------------------------------------------
 
-NOTHING = {"duplicate": 0, "unknown": 0, "broken": 0, "redacted": 0, "problems": [], "problem_count": 0}
+NOTHING = {
+    **dict.fromkeys(["updated", "duplicate", "unknown", "broken", "redacted", "problem_count"], 0),
+    "problems": [],
+    "notes": [],
+}
 
 
 @pytest.fixture
@@ -189,7 +193,9 @@ def test_import_claude_stream_takes_the_output_of_a_headless_run(line: Line, loo
     assert look.query(sessions.get, "run").attributes["total_cost_usd"] == 0.5
 
 
-def test_import_claude_code_shows_progress_at_a_terminal_only(sqlite_path: Path, transcript: Path) -> None:
+def test_import_claude_code_shows_progress_at_a_terminal_only(
+    sqlite_path: Path, transcript: Path, run_at_terminal: RunAtTerminal, run_process: Line
+) -> None:
     append(transcript, *talk(10, 3000))
 
     code, shown = run_at_terminal("--db", sqlite_path, "import", "claude-code", transcript, "--dry-run")
@@ -295,7 +301,9 @@ def test_import_undo_reports_removed_and_kept_rows_in_json(line: Line, look: Sto
     assert told == {"import": 1, "messages": 4, "journal_events": 4, "kept": 1, **gone}
 
 
-def test_import_undo_asks_first(sqlite_path: Path, line: Line, look: Store, transcript: Path) -> None:
+def test_import_undo_asks_first(
+    sqlite_path: Path, line: Line, look: Store, transcript: Path, run_at_terminal: RunAtTerminal
+) -> None:
     line("import", "claude-code", transcript)
 
     refused = line("import", "undo", 1)

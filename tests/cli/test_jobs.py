@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from tests.cli.conftest import Line, run_at_terminal
+from tests.cli.conftest import Line, RunAtTerminal
 from vibeweaver_store import Job, Session, Store, actions, jobs, rules, triggers
-from vibeweaver_store.cli import jobs as jobs_cli
+from vibeweaver_store.cli import batches
 from vibeweaver_store.cli.text import lasting
 from vibeweaver_store.testing import JobAttemptFactory, JobFactory
 
@@ -168,7 +168,9 @@ def test_an_empty_jobs_list_hints_at_the_next_step(line: Line) -> None:
     assert "jobs enqueue" in done.err
 
 
-def test_jobs_list_fits_a_terminal_and_keeps_ids_whole(sqlite_path: Any, look: Store) -> None:
+def test_jobs_list_fits_a_terminal_and_keeps_ids_whole(
+    sqlite_path: Any, look: Store, run_at_terminal: RunAtTerminal
+) -> None:
     job = look.run(jobs.enqueue, "render the whole of the second movement").job
     with look.begin() as uow:
         JobFactory.create(uow=uow, status="failed", error="many words " * 20)
@@ -290,7 +292,7 @@ def test_jobs_retry_counts_asks_and_continues_until_all_are_requeued(
 ) -> None:
     with look.begin() as uow:
         JobFactory.create_batch(5, uow=uow, status="failed")
-    monkeypatch.setattr(jobs_cli, "BATCH", 2)
+    monkeypatch.setattr(batches, "BATCH", 2)
     asked = line("jobs", "retry", "--status", "failed", stdin="y\n")
     done = line("jobs", "retry", "--status", "failed", "-y")
 
@@ -466,7 +468,7 @@ def ids(look: Store) -> list[Job]:
 def test_jobs_prune_counts_asks_and_continues_until_all_are_gone(
     line: Line, look: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(jobs_cli, "BATCH", 2)
+    monkeypatch.setattr(batches, "BATCH", 2)
     asked = line("jobs", "prune", "--older-than", "1h", stdin="y\n")
     done = line("jobs", "prune", "--older-than", "1h", "--yes")
 
@@ -486,7 +488,9 @@ def test_jobs_prune_can_be_limited_to_a_status(line: Line, look: Store) -> None:
 
 @pytest.mark.usefixtures("past")
 @pytest.mark.parametrize(("answer", "code", "left"), [("y\n", 0, 2), ("n\n", 1, 7)])
-def test_jobs_prune_asks_at_a_terminal(sqlite_path: Any, look: Store, answer: str, *, code: int, left: int) -> None:
+def test_jobs_prune_asks_at_a_terminal(
+    sqlite_path: Any, look: Store, answer: str, run_at_terminal: RunAtTerminal, *, code: int, left: int
+) -> None:
     ended, shown = run_at_terminal("--db", sqlite_path, "jobs", "prune", "--older-than", "1h", answer=answer)
 
     assert (ended, len(ids(look))) == (code, left)
@@ -505,3 +509,52 @@ def test_jobs_prune_of_no_jobs_does_not_ask(line: Line) -> None:
     done = line("jobs", "prune", "--older-than", "7d")
 
     assert (done.code, done.out, done.err) == (0, "", "deleted 0 jobs\n")
+
+
+# --- for programs that do not claim ----------------------------------------------------------------------------
+
+
+def test_memva_s_job_is_completed_without_a_claim(line_on_both: Line) -> None:
+    line_on_both("jobs", "enqueue", "render", "--id", "mine")
+    done = line_on_both("jobs", "set-status", "mine", "completed", "--result", '{"bars": 8}', "--worker", "memva")
+    assert (done.code, done.err) == (0, "")
+    told = dict(row.split(maxsplit=1) for row in done.out.splitlines())
+    assert (told["status"], told["attempts"], told["worker"]) == ("completed", "1 of 3", "memva")
+    assert told["result"] == '{"bars":8}'
+    shown = line_on_both("jobs", "show", "mine", "--json").document
+    assert [(each["attempt"], each["worker_id"], each["error"]) for each in shown["attempts"]] == [(1, "memva", None)]
+
+
+def test_memva_s_job_fails_without_a_claim(line: Line) -> None:
+    line("jobs", "enqueue", "render", "--id", "mine")
+    words = ["--error", "the disk is full", "--started", "2026-01-01T00:00:00Z"]
+    done = line("jobs", "set-status", "mine", "failed", *words, "--json")
+    assert (done.code, done.err, done.document["firings"]) == (0, "", [])
+    assert (done.document["job"]["status"], done.document["job"]["error"]) == ("failed", "the disk is full")
+    assert done.document["job"]["started_at"] == "2026-01-01T00:00:00.000000Z"
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "error"),
+    [
+        (["mine", "running"], 4, "status: a job is processing only under a lease; claim it"),
+        (["mine", "failed"], 4, "error: say why the job failed"),
+        (["mine", "completed", "--result", "{"], 4, None),
+        (["mine", "completed", "--started", "soon"], 4, None),
+        (["nothing", "completed"], 3, "no job 'nothing'"),
+        (["held", "completed"], 4, None),
+        (["over", "failed", "--error", "it broke"], 4, "job 'over' is completed and cannot become failed"),
+    ],
+    ids=str,
+)
+def test_jobs_set_status_refuses_what_cannot_be(
+    line: Line, look: Store, words: list[str], code: int, error: str | None
+) -> None:
+    look.run(jobs.enqueue, "render", job_id="held")
+    look.run(jobs.claim, None, "worker-1")
+    line("jobs", "enqueue", "render", "--id", "mine")
+    line("jobs", "enqueue", "render", "--id", "over")
+    line("jobs", "set-status", "over", "completed")
+    done = line("jobs", "set-status", *words)
+    assert done.code == code
+    assert done.error == error or (error is None and done.error)

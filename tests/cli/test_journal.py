@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from rich.text import Text
 
-from tests.cli.conftest import Line, run_at_terminal
+from tests.cli.conftest import Line, RunAtTerminal
 from tests.services.scene import make, make_many
 from vibeweaver_store import Session, Store, sessions
 from vibeweaver_store.cli.journal import _bar, _short
@@ -218,6 +218,98 @@ def test_journal_thread_of_a_missing_event_exits_3(line: Line, taken_in: Session
     assert (done.code, done.error) == (3, "no journal event 4711")
 
 
+# --- one event, and where it belongs --------------------------------------------------------------------------
+
+
+def test_memva_s_source_session_is_listed(line: Line, look: Store, taken_in: Session) -> None:
+    look.run(journal.ingest, [{"type": "user", "uuid": "e", "sessionId": "source"}, {"uuid": "f", "sessionId": "x"}])
+    done = line("journal", "list", "--source", "source", "--json")
+    assert (done.code, done.err) == (0, "")
+    assert [each["event_uuid"] for each in done.documents] == list("abcde")
+    first = line("journal", "list", "--source", "source", "--newest-first", "--limit", 1, "--json")
+    assert ([each["event_uuid"] for each in first.documents], first.err[:13]) == (["e"], "next cursor: ")
+
+
+@pytest.mark.parametrize(
+    ("words", "error"),
+    [
+        ([], "say whose events: either a SESSION or --source"),
+        (["jam", "--source", "source"], "say whose events: either a SESSION or --source"),
+        (["--source", "source", "--main"], "--source: it goes with --newest-first, --limit and --cursor alone"),
+        (["--source", "source", "--type", "user"], "--source: it goes with --newest-first, --limit and --cursor alone"),
+    ],
+    ids=str,
+)
+def test_journal_list_takes_either_a_session_or_a_source(
+    line: Line, taken_in: Session, words: list[str], error: str
+) -> None:
+    done = line("journal", "list", *words)
+    assert (done.code, done.error) == (2, error)
+
+
+def test_memva_s_event_is_shown_by_its_uuid(line: Line, look: Store, taken_in: Session) -> None:
+    done = line("journal", "show", "b", "--source", "source")
+    found = look.query(journal.get, ("source", "b"))
+    assert (done.code, done.err) == (0, "")
+    assert [row.split(maxsplit=1) for row in done.out.splitlines()[:-1]] == [
+        ["id", str(found.id)],
+        ["uuid", "b"],
+        ["source", "source"],
+        ["type", "assistant"],
+        ["at", "2026-01-01 01:00:00Z"],
+        ["session", "jam"],
+        ["parent", "a"],
+        ["model", "claude-opus"],
+        ["message", "msg_1"],
+    ]
+    assert done.out.splitlines()[-1].startswith('line     {"type":"assistant","uuid":"b"')
+    by_number = line("journal", "show", found.id, "--json")
+    assert (by_number.code, by_number.document["data"]) == (0, found.data)
+
+
+def test_a_journal_thread_is_shown_by_an_uuid(line: Line, taken_in: Session) -> None:
+    done = line("journal", "thread", "c", "--source", "source", "--json")
+    assert (done.code, [each["event_uuid"] for each in done.documents]) == (0, ["a", "b", "c"])
+
+
+@pytest.mark.parametrize("words", [["show", "b"], ["thread", "b"], ["associate", "jam", "b"]], ids=" ".join)
+def test_a_journal_uuid_on_the_line_needs_its_source(line: Line, taken_in: Session, words: list[str]) -> None:
+    done = line("journal", *words)
+    assert (done.code, done.error) == (2, "EVENT: 'b' is no number; with an event's uuid, say --source")
+
+
+@pytest.mark.parametrize("words", [["show", "z"], ["thread", "z"], ["associate", "jam", "z"]], ids=" ".join)
+def test_a_missing_journal_uuid_on_the_line_is_not_found(line: Line, taken_in: Session, words: list[str]) -> None:
+    done = line("journal", *words, "--source", "source")
+    assert (done.code, done.error) == (3, "no journal event ('source', 'z')")
+
+
+def test_memva_s_events_are_associated_with_a_session(line: Line, look: Store, taken_in: Session) -> None:
+    look.run(sessions.create, name="late", session_id="late")
+    numbers = [each.id for each in look.query(journal.for_session, "jam").items]
+    done = line("journal", "associate", "late", *numbers[:2])
+    assert (done.code, done.out, done.err) == (0, "", "2 events of 2 events came to session late\n")
+    again = line("journal", "associate", "late", "a", "c", "--source", "source", "--json")
+    assert (again.code, again.document) == (0, {"session_id": "late", "associated": 1})
+    assert [each.event_uuid for each in look.query(journal.for_session, "late").items] == ["a", "b", "c"]
+
+
+def test_memva_s_events_are_counted_by_type(line: Line, look: Store, taken_in: Session) -> None:
+    done = line("journal", "counts", "jam")
+    assert (done.code, done.err) == (0, "")
+    assert [row.split() for row in done.out.splitlines()] == [
+        ["TYPE", "EVENTS"],
+        ["assistant", "2"],
+        ["result", "1"],
+        ["user", "1"],
+    ]
+    look.run(sessions.create, name="late", session_id="late")
+    assert line("journal", "counts", "jam", "--json").documents[0] == {"type": "assistant", "count": 2}
+    empty = line("journal", "counts", "late")
+    assert (empty.code, empty.out, empty.err) == (0, "", "no events\n")
+    assert line("journal", "counts", "nowhere").code == 3
+
+
 # --- usage -----------------------------------------------------------------------------------------------------
 
 
@@ -316,7 +408,7 @@ def test_journal_usage_leaves_an_unknown_day_or_model_blank(line: Line, look: St
 
 @pytest.mark.parametrize("words", [[], ["--by", "day"], ["--by", "model"]], ids=str)
 def test_journal_usage_at_a_terminal_has_bars_within_its_width(
-    sqlite_path: Path, spent: Session, words: list[str]
+    sqlite_path: Path, spent: Session, words: list[str], run_at_terminal: RunAtTerminal
 ) -> None:
     code, shown = run_at_terminal("--db", sqlite_path, "journal", "usage", *words)
     table = [Text.from_ansi(row).plain for row in shown.replace("\r", "").splitlines()]

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.sizes import examples
 from vibeweaver_store import actions, signals, triggers
 from vibeweaver_store.cli.notation import ACTIONS, SIGNALS, TRIGGERS, Notation
 from vibeweaver_store.errors import InvalidInput
@@ -139,7 +140,7 @@ VALUES: list[tuple[Notation[Any], st.SearchStrategy[Any]]] = [
 
 
 @pytest.mark.parametrize(("notation", "values"), VALUES, ids=lambda each: getattr(each, "what", ""))
-@settings(max_examples=200)
+@settings(max_examples=examples(60, 300))
 @given(data=st.data())
 def test_rule_notation_as_shown_can_be_parsed_again(
     notation: Notation[Any], values: st.SearchStrategy[Any], data: st.DataObject

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.conftest import Line, run_at_terminal
+from tests.cli.conftest import Line, RunAtTerminal
 from vibeweaver_store import Store, projects
 from vibeweaver_store.testing import (
     CommentFactory,
@@ -183,7 +183,9 @@ def test_projects_delete_without_a_terminal_needs_the_yes_option(line: Line, loo
     assert look.query(projects.find, song) is not None
 
 
-def test_projects_list_fits_a_terminal_and_keeps_names_whole(sqlite_path: Path, look: Store, song: str) -> None:
+def test_projects_list_fits_a_terminal_and_keeps_names_whole(
+    sqlite_path: Path, look: Store, song: str, run_at_terminal: RunAtTerminal
+) -> None:
     with look.begin() as uow:
         ProjectFactory.create(
             uow=uow, repository_name="b" * 50, path=f"/srv/{'p' * 60}", short_description="many words " * 9

@@ -9,13 +9,14 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
-from tests.cli.conftest import Line, run_at_terminal
+from tests.cli.conftest import Line, RunAtTerminal
 from vibeweaver_store import (
     Session,
     SessionKind,
     Store,
     arenas,
     history,
+    journal,
     markers,
     messages,
     rules,
@@ -407,12 +408,14 @@ def test_sessions_overview_shows_counts_and_runtimes(line: Line, competition: Se
     done = line("sessions", "overview")
 
     title, row = done.out.splitlines()
-    assert title.split()[3:7] == ["INSTANCES", "MESSAGES", "UPDATED", "RUNTIMES"]
-    assert row.split()[2:9] == ["competition", "created", "1", "12", "2026-01-01", "00:00:00Z", "claude"]
+    assert title.split()[3:7] == ["INSTANCES", "MESSAGES", "EVENTS", "UPDATED"]
+    assert row.split()[2:10] == ["competition", "created", "1", "12", "0", "2026-01-01", "00:00:00Z", "claude"]
     assert "/srv/shop" in row
 
 
-def test_sessions_overview_fits_a_terminal(sqlite_path: Path, look: Store, competition: Session, jam: Session) -> None:
+def test_sessions_overview_fits_a_terminal(
+    sqlite_path: Path, look: Store, competition: Session, jam: Session, run_at_terminal: RunAtTerminal
+) -> None:
     with look.begin() as uow:
         uow.execute(sa.text("UPDATE sessions SET name = 'Write a bass line in D' WHERE id = 'arena'"))
     code, shown = run_at_terminal("--db", sqlite_path, "sessions", "overview", "--sort", "name")
@@ -420,7 +423,7 @@ def test_sessions_overview_fits_a_terminal(sqlite_path: Path, look: Store, compe
     lines = [re.sub(r"\x1b\[[0-9;]*m", "", each).rstrip() for each in shown.splitlines()]
     assert code == 0
     assert [each.split("  ")[0] for each in lines] == ["NAME", "Write a bass line in D", "", "late set", ""]
-    assert lines[2] == "  2026-01-01 00:00:00Z  claude  /srv/shop  arena"
+    assert lines[2] == "  2026-01-01 00:00:00Z  claude  /srv/shop  message no. 11  arena"
     assert lines[4] == "  2026-01-01 00:00:00Z  jam"
     assert max(map(len, lines)) <= 80
 
@@ -463,3 +466,38 @@ def test_sessions_delete_without_a_terminal_needs_the_yes_option(line: Line, loo
     assert done.error.startswith("Delete session 'late set' with its 1 entry of history, rules, markers and snapshots?")
     assert done.error.endswith("say --yes")
     assert look.query(sessions.find, "jam") is not None
+
+
+# --- seed 004: sessions without a title, and what was said in them ----------------------------------------------
+
+
+def test_memva_sessions_without_a_title_are_shown_as_untitled(line_on_both: Line) -> None:
+    made = line_on_both("sessions", "create", "--kind", "agent", "--working-dir", "/srv/memva", "--id", "one")
+    assert (made.code, made.out, made.err) == (0, "one\n", "")
+    for command in ("list", "search", "overview"):
+        done = line_on_both("sessions", command)
+        assert (done.code, done.out.splitlines()[1].split()[:2]) == (0, ["untitled", "agent"])
+        assert line_on_both("sessions", command, "--json").document["name"] is None
+    shown = line_on_both("sessions", "show", "one")
+    assert (shown.code, shown.out.splitlines()[2].split()) == (0, ["name", "untitled"])
+    assert line_on_both("sessions", "show", "one", "--json").document["session"]["name"] is None
+    asked = line_on_both("sessions", "delete", "one", stdin="n\n")
+    assert "Delete session 'untitled' with its" in asked.err
+
+
+def test_memva_session_titles_are_given_and_taken_away(line: Line) -> None:
+    line("sessions", "create", "--id", "one")
+    assert line("sessions", "update", "one", "--name", "A page", "--json").document["name"] == "A page"
+    done = line("sessions", "update", "one", "--no-name", "--json")
+    assert (done.code, done.document["name"], done.document["version"]) == (0, None, 3)
+
+
+def test_memva_overview_shows_what_was_said_last_and_counts_events(line: Line, look: Store, jam: Session) -> None:
+    look.run(messages.append, "jam", "user", "Make it\ndarker.")
+    look.run(journal.ingest, [journal.NewEvent({"type": "user", "uuid": "a"}, "agent-1", "jam")])
+    done = line("sessions", "overview")
+    assert done.code == 0
+    assert "Make it darker." in done.out
+    assert done.out.splitlines()[1].split()[4:7] == ["0", "1", "1"]
+    document = line("sessions", "overview", "--json").document
+    assert (document["event_counts"], document["last_said"]) == ({"user": 1}, "Make it\ndarker.")

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from tests.cli.conftest import Line, run_at_terminal, run_process
+from tests.cli.conftest import Line, RunAtTerminal
 from vibeweaver_store import Store, Ticket, comments, coordination, tickets
 from vibeweaver_store.cli import ticket_page
 from vibeweaver_store.testing import (
@@ -178,7 +178,9 @@ def test_tickets_list_of_a_missing_project_exits_3(line: Line) -> None:
     assert (done.code, done.error) == (3, "no project 'nobody'")
 
 
-def test_tickets_list_fits_a_terminal_and_keeps_ids_whole(sqlite_path: Path, look: Store, backlog: str) -> None:
+def test_tickets_list_fits_a_terminal_and_keeps_ids_whole(
+    sqlite_path: Path, look: Store, backlog: str, run_at_terminal: RunAtTerminal
+) -> None:
     ticket_id = "a-very-long-name-of-a-ticket"
     with look.begin() as uow:
         TicketFactory.create(uow=uow, ticket_id=ticket_id, title="many words " * 20, project_id=backlog)
@@ -248,14 +250,18 @@ def test_tickets_show_prints_only_the_time_of_a_claim_that_ends_today() -> None:
     assert ticket_page.claim(Ticket(), now) == ""
 
 
-def test_tickets_show_draws_the_plan_in_ascii_for_an_ascii_pipe(sqlite_path: Path, song: str, look: Store) -> None:
+def test_tickets_show_draws_the_plan_in_ascii_for_an_ascii_pipe(
+    sqlite_path: Path, song: str, look: Store, run_process: Line
+) -> None:
     look.run(tickets.complete_stage, "T-1", "writer", worker_id="w-1")
     done = run_process("--db", sqlite_path, "tickets", "show", "T-1", PYTHONIOENCODING="ascii")
 
     assert plan_of(done.out) == "[x] writer -> [>] reviewer -> [ ] tester"
 
 
-def test_tickets_show_folds_a_long_plan_between_stages_at_a_terminal(sqlite_path: Path, look: Store) -> None:
+def test_tickets_show_folds_a_long_plan_between_stages_at_a_terminal(
+    sqlite_path: Path, look: Store, run_at_terminal: RunAtTerminal
+) -> None:
     plan = [f"stage number {number}" for number in range(12)]
     with look.begin() as uow:
         TicketFactory.create(uow=uow, ticket_id="T-1", execution_plan=plan)

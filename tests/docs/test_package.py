@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import json
 import re
 import shutil
-import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import TypeAlias
 
 import pytest
 
+from tests.spawning import Processes
 from vibeweaver_store import __version__, schema
 
 TOP = Path(__file__).resolve().parents[2]
@@ -25,25 +26,18 @@ def command(name: str) -> str:
 
 
 @pytest.fixture(scope="module")
-def newcomer(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
+def newcomer(processes_of_module: Processes, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
     """A copy of what is in version control, in which the README's first command was run, and what it printed."""
     copy = tmp_path_factory.mktemp("newcomer") / "checkout"
     copy.mkdir()
-    listed = subprocess.run(["git", "ls-files", "-z"], cwd=TOP, capture_output=True, text=True, check=True).stdout
+    listed = processes_of_module.execute("git", "ls-files", "-z", cwd=TOP).finish()
     for name in filter(None, listed.split("\0")):
         if (TOP / name).is_file():
             (copy / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(TOP / name, copy / name)
-    done = subprocess.run(
-        ["bash", "-c", command("weave").replace("python3 ", f"{sys.executable} ")],
-        cwd=copy,
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=600,
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
-    return copy, done.stdout
+    line = command("weave").replace("python3 ", f"{sys.executable} ")
+    # Installing waits for the package index.
+    return copy, processes_of_module.execute("bash", "-c", line, cwd=copy).finish(seconds=600)
 
 
 def test_the_first_command_of_the_readme_plays_the_song(newcomer: tuple[Path, str]) -> None:
@@ -54,18 +48,20 @@ def test_the_first_command_of_the_readme_plays_the_song(newcomer: tuple[Path, st
     assert (copy / "late-set.db").is_file()
 
 
-def away(newcomer: tuple[Path, str], tmp_path: Path, program: str, *arguments: str, code: int = 0) -> str:
+Away: TypeAlias = Callable[..., str]
+
+
+@pytest.fixture
+def away(processes: Processes, newcomer: tuple[Path, str], tmp_path: Path) -> Away:
     """Run a program of the installed environment where no checkout is near, and return what it printed."""
-    done = subprocess.run(
-        [newcomer[0] / ".venv" / "bin" / program, *arguments],
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-        check=False,
-        env={"PATH": "/usr/bin:/bin"},
-    )
-    assert done.returncode == code, done.stdout + done.stderr
-    return done.stdout if code == 0 else done.stderr
+
+    def run(program: str, *arguments: str, code: int = 0) -> str:
+        installed = newcomer[0] / ".venv" / "bin" / program
+        done = processes.call(installed, *arguments, cwd=tmp_path, env={"PATH": "/usr/bin:/bin"})
+        assert done.returncode == code, done.stdout + done.stderr
+        return done.stdout if code == 0 else done.stderr
+
+    return run
 
 
 SMOKE = """
@@ -94,48 +90,45 @@ print(v.schema.downgrade("away.db", "base").backup is not None)
 """
 
 
-def test_the_wheel_away_from_the_checkout_opens_migrates_and_uses_a_store(
-    newcomer: tuple[Path, str], tmp_path: Path
-) -> None:
-    assert away(newcomer, tmp_path, "python", "-c", SMOKE) == "not_found\nTrue\n"
+def test_the_wheel_away_from_the_checkout_opens_migrates_and_uses_a_store(away: Away) -> None:
+    assert away("python", "-c", SMOKE) == "not_found\nTrue\n"
 
 
 def test_the_command_line_of_the_wheel_migrates_an_old_file_and_weaves_the_packaged_song(
-    newcomer: tuple[Path, str], tmp_path: Path
+    away: Away, tmp_path: Path
 ) -> None:
     def store(*arguments: str) -> str:
-        return away(newcomer, tmp_path, "vibeweaver-store", "--db", "away.db", *arguments)
+        return away("vibeweaver-store", "--db", "away.db", *arguments)
 
-    store("db", "upgrade")
     assert "Ode to Joy" in store("weave")
     store("db", "downgrade", "0001", "--yes")
-    assert json.loads(store("db", "current", "--json"))["revision"] == "0001"
+    assert schema.current(tmp_path / "away.db") == "0001"
     assert "Ode to Joy" in store("weave")
 
-    found = json.loads(store("db", "current", "--json"))
-    assert found["revision"] == found["head"] == schema.head()
+    assert schema.current(tmp_path / "away.db") == schema.head()
     assert len(store("sessions", "list", "--json").splitlines()) == 2
     assert "CREATE TABLE" in store("db", "sql", "--backend", "postgresql")
     assert "nothing is broken" in store("db", "check")
 
 
-def test_the_wheel_has_no_development_dependency(newcomer: tuple[Path, str], tmp_path: Path) -> None:
-    listed = away(newcomer, tmp_path, "python", "-m", "pip", "list", "--format=freeze").lower()
+def test_the_wheel_has_no_development_dependency(newcomer: tuple[Path, str]) -> None:
+    libraries = newcomer[0] / ".venv" / "lib"
+    installed = dict(each.stem.lower().split("-") for each in libraries.glob("*/site-packages/*.dist-info"))
 
-    assert f"vibeweaver-store=={__version__}" in listed
-    for name in ("pytest", "factory", "hypothesis", "nox", "ruff", "mypy", "import-linter", "psycopg", "aiosqlite"):
-        assert name not in listed
+    assert installed["vibeweaver_store"] == __version__
+    for name in ("pytest", "factory_boy", "hypothesis", "nox", "ruff", "mypy", "import_linter", "psycopg", "aiosqlite"):
+        assert name not in installed
 
 
-def test_the_testing_module_of_the_wheel_names_the_extra_it_needs(newcomer: tuple[Path, str], tmp_path: Path) -> None:
-    told = away(newcomer, tmp_path, "python", "-c", "import vibeweaver_store.testing", code=1)
+def test_the_testing_module_of_the_wheel_names_the_extra_it_needs(away: Away) -> None:
+    told = away("python", "-c", "import vibeweaver_store.testing", code=1)
 
     assert told.endswith("pip install 'vibeweaver-store[testing]'\n")
 
 
-def test_the_wheel_runs_as_a_module_and_as_a_script(newcomer: tuple[Path, str], tmp_path: Path) -> None:
-    assert __version__ in away(newcomer, tmp_path, "python", "-m", "vibeweaver_store", "--version")
-    assert __version__ in away(newcomer, tmp_path, "vibeweaver-store", "--version")
+def test_the_wheel_runs_as_a_module_and_as_a_script(away: Away) -> None:
+    assert __version__ in away("python", "-m", "vibeweaver_store", "--version")
+    assert __version__ in away("vibeweaver-store", "--version")
 
 
 def test_continuous_integration_runs_the_test_command_of_the_readme() -> None:

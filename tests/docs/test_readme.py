@@ -6,14 +6,13 @@ import os
 import re
 import shlex
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.docs.diagram import README, in_readme, mermaid
+from tests.spawning import Processes
 from vibeweaver_store import Store, sessions
 from vibeweaver_store.settings import Settings
 from vibeweaver_store.songs import ODE_TO_JOY
@@ -45,25 +44,17 @@ def test_the_readme_diagram_shows_the_tables_as_they_are() -> None:
 @pytest.mark.parametrize(
     ("example", "told"), list(zip(all_marked("example") + all_marked("asyncio"), [1, 2, 4, 3, 4, 1], strict=True))
 )
-def test_each_readme_example_runs_as_printed(tmp_path: Path, example: str, told: int) -> None:
-    command = [sys.executable, "-W", "error", "-c", example]
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+def test_each_readme_example_runs_as_printed(processes: Processes, tmp_path: Path, example: str, told: int) -> None:
+    written = processes.start(example, folder=tmp_path, warnings="error").finish()
 
-    assert done.returncode == 0, done.stderr
-    assert len(done.stdout.splitlines()) == told
-    assert "four on the floor" in done.stdout or "rule.fired" in done.stdout
+    assert len(written.splitlines()) == told
+    assert "four on the floor" in written or "rule.fired" in written
 
 
-def test_the_readme_test_for_applications_passes_as_printed(tmp_path: Path) -> None:
+def test_the_readme_test_for_applications_passes_as_printed(processes: Processes, tmp_path: Path) -> None:
     (tmp_path / "conftest.py").write_text(marked("conftest"))
     (tmp_path / "test_readme.py").write_text(marked("test"))
-    done = subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", "-W", "error", "-p", "no:cacheprovider"],
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    done = processes.run_module("pytest", "-q", "-W", "error", "-p", "no:cacheprovider", folder=tmp_path)
 
     assert "1 passed" in done.stdout, done.stdout + done.stderr
 
@@ -94,7 +85,9 @@ def test_the_readme_has_commands_to_run() -> None:
 
 
 @pytest.mark.parametrize("line", commands())
-def test_each_readme_command_runs_as_printed(line: str, tmp_path: Path, sqlite_template: Path) -> None:
+def test_each_readme_command_runs_as_printed(
+    processes: Processes, line: str, tmp_path: Path, sqlite_template: Path
+) -> None:
     shutil.copyfile(sqlite_template, tmp_path / "late-set.db")
     shutil.copyfile(ODE_TO_JOY, tmp_path / "song.mid")
     with Store.open(tmp_path / "late-set.db") as store:
@@ -103,16 +96,8 @@ def test_each_readme_command_runs_as_printed(line: str, tmp_path: Path, sqlite_t
     arguments = shlex.split(line)[1:]
     yes = ["--yes"] if "downgrade" in arguments else ["--force"] if "backup" in arguments else []
 
-    done = subprocess.run(
-        [sys.executable, "-m", "vibeweaver_store", *arguments, *yes],
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-        check=False,
-        env={**os.environ, "VIBEWEAVER_DATABASE": "late-set.db", "XDG_DATA_HOME": str(tmp_path)},
-    )
-
-    assert done.returncode == 0, done.stderr
+    environment = {**os.environ, "VIBEWEAVER_DATABASE": "late-set.db", "XDG_DATA_HOME": str(tmp_path)}
+    processes.start_module("vibeweaver_store", *arguments, *yes, folder=tmp_path, environment=environment).finish()
 
 
 def test_the_readme_names_every_setting() -> None:

@@ -267,9 +267,9 @@ INVALID: dict[str, tuple[Any, str]] = {
         ait42_session(chatHistory=[ait42_message(content="")]),
         "chatHistory.0.content: must not be blank",
     ),
-    "message of a tool": (
-        ait42_session(chatHistory=[ait42_message(role="tool")]),
-        "chatHistory.0.role: 'tool' is none of",
+    "message of a robot": (
+        ait42_session(chatHistory=[ait42_message(role="robot")]),
+        "chatHistory.0.role: 'robot' is none of",
     ),
     "nul": (ait42_session(task="a\x00b"), "task: must not contain NUL"),
     "lone surrogate": (ait42_session(task="\ud800"), "task: must be valid Unicode"),
@@ -463,14 +463,18 @@ def test_an_ait42_import_reports_an_invalid_workspace(store: Store, file: Path, 
 
 
 def test_an_ait42_import_leaves_an_existing_session_as_it_is(store: Store, other: Store, file: Path) -> None:
-    bring(store, file, ait42_session(chatHistory=[ait42_message("a")]))
+    with store.begin() as uow:
+        SessionFactory.create(uow=uow, id="session-1", name="ours", status=SessionStatus.RUNNING)
 
-    grown = [ait42_message("a"), ait42_message("b")]
-    report = bring(store, file, ait42_session(status="completed", chatHistory=grown), ait42_session("new"))
+    said = [ait42_message("a"), ait42_message("b")]
+    report = bring(store, file, ait42_session(status="completed", chatHistory=said), ait42_session("new"))
 
-    assert (report.counts.new, report.counts.duplicate) == (1, 1)
-    assert found(other).session.status is SessionStatus.RUNNING
-    assert len(other.query(messages.page, "session-1").items) == 1
+    assert (report.counts.new, report.counts.duplicate, report.problems) == (1, 1, [])
+    assert [note.text for note in report.notes] == [
+        "session 1 'session-1' is here already and did not come from AIT42; it stays as it is here"
+    ]
+    assert other.query(sessions.get, "session-1").status is SessionStatus.RUNNING
+    assert len(other.query(messages.page, "session-1").items) == 0
     assert found(other, "new").session.id == "new"
 
 

@@ -32,6 +32,7 @@ from tests.importers.transcript_files import (
 from tests.importers.undoing import content
 from tests.services.scene import build_scene, dump
 from vibeweaver_store import (
+    CorruptData,
     ImportStatus,
     Store,
     StoreUnavailable,
@@ -402,6 +403,27 @@ def test_an_interrupted_transcript_import_leaves_whole_batches_to_continue_from(
     assert report.counts.new == 31 - len(events)
     assert report.counts.read == 32 - sum(counts.get("read", 0) for counts in brought)
     assert without_keys(store) == whole
+
+
+@pytest.mark.parametrize(
+    "report",
+    [{"lines": "many"}, {"last_at": "yesterday"}, {"summaries": [["leaf"]]}, {"file": {"size": 3}}, {"file": 5}],
+    ids=str,
+)
+def test_a_transcript_import_stops_at_a_report_that_was_edited(
+    store: Store, folder: Path, file: Path, report: dict[str, Any]
+) -> None:
+    write(file, *talk(1, 5))
+    import_claude_code(store, [folder])
+    append(file, *talk(6, 9))
+    with store.begin() as uow:
+        imports.get(uow, import_of(store).id or 0).report = report
+    before = dump(store)
+
+    with pytest.raises(CorruptData, match="its report is not what a run writes"):
+        import_claude_code(store, [folder])
+
+    assert dump(store) == before
 
 
 def break_after(monkeypatch: pytest.MonkeyPatch, batches: int) -> None:

@@ -5,8 +5,6 @@ from __future__ import annotations
 import os
 import shutil
 import sqlite3
-import subprocess
-import sys
 import tempfile
 import tracemalloc
 from contextlib import closing
@@ -23,6 +21,7 @@ from tests.importers.foreign_files import (
     memva_database,
     write_rows,
 )
+from tests.spawning import Processes
 from vibeweaver_store import ImportRejected, Store, StoreBusy
 from vibeweaver_store.importers import foreign_database, lulu, memva, vibeweaver
 from vibeweaver_store.importers.foreign_database import ForeignDatabase, in_batches, opened
@@ -131,7 +130,7 @@ for path in sys.argv[1:]:
 """
 
 
-def test_a_foreign_database_in_a_read_only_folder_is_read_or_refused_with_advice() -> None:
+def test_a_foreign_database_in_a_read_only_folder_is_read_or_refused_with_advice(processes: Processes) -> None:
     # Not under pytest's own folder, which other users may not enter.
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -142,8 +141,7 @@ def test_a_foreign_database_in_a_read_only_folder_is_read_or_refused_with_advice
         folder.chmod(0o555)
         before = state_of(folder)
         try:
-            command = [sys.executable, "-c", _AS_SOMEBODY, *map(str, paths)]
-            done = subprocess.run(command, capture_output=True, text=True, check=True)
+            done = processes.run(_AS_SOMEBODY, *paths)
             assert state_of(folder) == before
         finally:
             folder.chmod(0o755)

@@ -104,15 +104,16 @@ def test_a_lulu_import_redacts_secrets_by_default(store: Store, other: Store, pa
 
 def test_the_report_of_a_lulu_import_redacts_secrets(store: Store, other: Store, path: Path) -> None:
     secret = "ghp_" + "a1b2c3d4" * 5
-    report = import_lulu(store, lulu_database(path, sessions=[*ONE, {"id": "two", "status": secret}]))
+    words = [{"id": "two", "status": secret}, {"id": "three", "created_at": secret}]
+    report = import_lulu(store, lulu_database(path, sessions=[*ONE, *words]))
 
-    assert report.problem_count == 1
+    assert (report.problem_count, len(report.notes)) == (1, 1)
     assert secret[:20] not in str([report.as_document(), content(other), other.query(imports.page).items[0].report])
 
 
 BROKEN_SESSIONS: list[tuple[dict[str, Any], str]] = [
-    ({"name": " "}, "name: must not be blank"),
-    ({"status": "asleep"}, "SessionStatus: 'asleep' is none of"),
+    ({"name": b"late"}, "name: "),
+    ({"status": b"active"}, "status: b'active' is none of"),
     ({"working_dir": ""}, "working_dir: must not be blank"),
     ({"working_dir": b"/srv"}, "working_dir: "),
     ({"created_at": "today"}, "created_at: must be a time"),
@@ -138,7 +139,7 @@ def test_unreadable_lulu_messages_are_rejected(store: Store, other: Store, path:
         path,
         sessions=ONE,
         messages=[
-            *(said(1, role="tool"), said(2, content=""), said(3, content=b"\x00"), said(4, timestamp="2025-01-13")),
+            *(said(1, role=b"user"), said(2, id=" "), said(3, content=b"\x00"), said(4, timestamp="2025-01-13")),
             *(said(5, id=None), said(6, session_id="nobody"), said(7)),
         ],
     )
@@ -146,7 +147,7 @@ def test_unreadable_lulu_messages_are_rejected(store: Store, other: Store, path:
     report = import_lulu(store, path)
 
     assert sorted(reason.split(": ")[0] for reason in reasons(report)) == [
-        *("messages 'm1'", "messages 'm2'", "messages 'm3'", "messages 'm4'", "messages 'm6'", "messages None"),
+        *("messages ' '", "messages 'm1'", "messages 'm3'", "messages 'm4'", "messages 'm6'", "messages None"),
     ]
     assert [each.public_id for each in other.query(messages.page, "one").items] == ["m7"]
     assert (report.counts.new, report.counts.broken) == (2, 6)
@@ -156,7 +157,7 @@ def test_unreadable_lulu_messages_are_rejected(store: Store, other: Store, path:
 
 
 def test_a_second_lulu_import_adds_nothing(store: Store, other: Store, path: Path, clock: SettableClock) -> None:
-    lulu_database(path, sessions=ONE, messages=[said(1), said(2, role="tool")])
+    lulu_database(path, sessions=ONE, messages=[said(1), said(2, timestamp="soon")])
     import_lulu(store, path)
     before = content(other)
     clock.advance(seconds=3600)
@@ -198,7 +199,7 @@ def test_a_lulu_import_adds_to_an_existing_session_of_the_id(store: Store, other
 
 
 def test_a_dry_run_of_a_lulu_import_reports_the_same_and_writes_nothing(store: Store, other: Store, path: Path) -> None:
-    lulu_database(path, sessions=ONE, messages=[said(1), said(2, role="tool")])
+    lulu_database(path, sessions=ONE, messages=[said(1), said(2, timestamp="soon")])
     before = content(other)
 
     tried = import_lulu(store, path, dry_run=True)
@@ -221,7 +222,9 @@ def test_an_undone_lulu_import_leaves_nothing_and_can_be_repeated(store: Store, 
 
 
 def test_a_lulu_import_is_recorded(store: Store, other: Store, path: Path) -> None:
-    import_lulu(store, lulu_database(path, sessions=[*ONE, {"id": "two"}], messages=[said(1), said(2, role="tool")]))
+    import_lulu(
+        store, lulu_database(path, sessions=[*ONE, {"id": "two"}], messages=[said(1), said(2, timestamp="soon")])
+    )
 
     (recorded,) = other.query(imports.page).items
     assert (recorded.importer, recorded.source, recorded.status) == ("lulu", str(path), ImportStatus.COMPLETED)

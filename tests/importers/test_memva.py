@@ -73,9 +73,9 @@ def test_a_memva_session_becomes_an_agent_session_in_its_project(store: Store, o
 @pytest.mark.parametrize(
     ("events", "name"),
     [
-        ([], "untitled"),
+        ([], None),
         ([prompt(2, "Second."), prompt(1, "\nFind it.\nThen mend it.", timestamp="2025-01-13T09:00:00Z")], "Find it."),
-        ([answer(1, "Done.")], "untitled"),
+        ([answer(1, "Done.")], None),
         ([prompt(1, "<command-name>/clear</command-name>"), prompt(2, "Find it.")], "Find it."),
         ([event(1, "no JSON"), prompt(2, "Find it.")], "Find it."),
         ([event(1, {"type": "user", "content": "Find it.", "session_id": ""})], "Find it."),
@@ -83,7 +83,7 @@ def test_a_memva_session_becomes_an_agent_session_in_its_project(store: Store, o
     ids=["nothing said", "first by time", "only answered", "a command", "a broken event", "as memva writes it"],
 )
 def test_a_memva_session_without_a_title_is_named_after_its_first_prompt(
-    store: Store, other: Store, path: Path, events: list[dict[str, Any]], name: str
+    store: Store, other: Store, path: Path, events: list[dict[str, Any]], name: str | None
 ) -> None:
     import_memva(store, memva_database(path, sessions=[{"id": "one", "title": None}], events=events))
 
@@ -106,11 +106,10 @@ def test_memva_statuses_are_translated(store: Store, other: Store, path: Path) -
 
 
 BROKEN_SESSIONS: list[tuple[dict[str, Any], str]] = [
-    ({"status": "asleep"}, "SessionStatus: 'asleep' is none of"),
-    ({"claude_status": "asleep"}, "AgentStatus: 'asleep' is none of"),
     ({"project_path": " "}, "project_path: must not be blank"),
-    ({"metadata": "[1]"}, "attributes: must be a JSON object"),
-    ({"metadata": "{"}, "metadata: is no JSON"),
+    ({"status": b"active"}, "status: b'active' is none of"),
+    ({"claude_status": b"completed"}, "claude_status: b'completed' is none of"),
+    ({"metadata": '{"a":"\\u0000"}'}, "attributes: "),
     ({"updated_at": "now"}, "updated_at: must be a time"),
 ]
 

@@ -6,7 +6,7 @@ import json
 import sqlite3
 import threading
 from contextlib import closing, suppress
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -38,7 +38,7 @@ from vibeweaver_store.models import (
     WorkerType,
 )
 from vibeweaver_store.models.base import Base
-from vibeweaver_store.services import imports
+from vibeweaver_store.services import coordination, imports, tickets
 from vibeweaver_store.testing import (
     CommentFactory,
     CoordinationEventFactory,
@@ -87,6 +87,75 @@ def change(path: Path, statement: str) -> None:
     """Have vibe-ensemble itself go on."""
     with closing(sqlite3.connect(path)) as theirs, theirs:
         theirs.execute(statement)
+
+
+# --- as its programs wrote it ----------------------------------------------------------------------------------
+
+WRITTEN = """
+INSERT INTO projects (repository_name, path) VALUES ('band/song', '/srv/song');
+INSERT INTO worker_types (project_id, worker_type, system_prompt) VALUES ('band/song', 'writer', 'You write.');
+INSERT INTO tickets (ticket_id, project_id, title, execution_plan)
+    VALUES ('T-1', 'band/song', 'A chorus', '["writer", "mixer"]');
+INSERT INTO tickets (ticket_id, project_id, title, execution_plan)
+    VALUES ('T-2', 'band/song', 'A bridge', '["writer"]');
+INSERT INTO workers (worker_id, project_id, worker_type, status, queue_name)
+    VALUES ('w-1', 'band/song', 'writer', 'spawning', 'writers');
+UPDATE workers SET pid = 4711, status = 'active', last_activity = datetime('now') WHERE worker_id = 'w-1';
+UPDATE tickets SET last_completed_stage = 'writer', closed_at = datetime('now') WHERE ticket_id = 'T-2';
+INSERT INTO events (event_type, ticket_id, worker_id, stage) VALUES ('ticket_stage_completed', 'T-2', 'w-1', 'writer');
+UPDATE projects SET short_description = 'One song', updated_at = datetime('now') WHERE repository_name = 'band/song';
+"""
+"""The seed's own SQL: no description, a worker type that comes later, a pid after spawning."""
+
+
+def test_vibe_ensemble_databases_are_imported_as_their_programs_wrote_them(
+    store: Store, other: Store, path: Path
+) -> None:
+    vibe_ensemble_database(path)
+    with closing(sqlite3.connect(path)) as theirs:
+        theirs.executescript(WRITTEN)
+
+    report = import_vibe_ensemble(store, path)
+
+    assert (report.problems, report.counts.new) == ([], 6)
+    planned, closed = rows_of(other, Ticket)
+    assert (planned.next_stage, planned.closed_at) == ("writer", None)
+    assert (closed.next_stage, closed.closed_at is not None) == (None, True)
+    assert rows_of(other, Comment) == []
+    assert [each.worker_types for each in other.query(tickets.check).items] == [("mixer",)]
+    (worker,) = rows_of(other, EnsembleWorker)
+    assert (worker.pid, worker.status) == (4711, WorkerStatus.ACTIVE)
+    (project,) = rows_of(other, Project)
+    assert project.short_description == "One song"
+
+
+def test_vibe_ensemble_tickets_go_on_after_the_import(store: Store, path: Path) -> None:
+    vibe_ensemble_database(path)
+    with closing(sqlite3.connect(path)) as theirs:
+        theirs.executescript(WRITTEN)
+    import_vibe_ensemble(store, path)
+
+    store.run(tickets.complete_stage, "T-1", "writer", worker_id="w-1")
+    changed = store.run(tickets.update, "T-1", execution_plan=["writer"])
+    (theirs_event, ours) = store.run(coordination.take)
+
+    assert changed.next_stage is None
+    assert (theirs_event.ticket_id, ours.ticket_id) == ("T-2", "T-1")
+    assert store.query(tickets.check).items == []
+    assert import_vibe_ensemble(store, path).counts.new == 0
+
+
+def test_vibe_ensemble_events_pruned_here_come_again_as_the_file_has_them(
+    store: Store, other: Store, path: Path, clock: SettableClock
+) -> None:
+    import_vibe_ensemble(store, whole_ensemble(path))
+    store.run(coordination.take)
+    clock.advance(days=400)
+    assert store.run(coordination.prune, timedelta(days=1)) == 2
+
+    assert import_vibe_ensemble(store, path).counts.new == 2
+
+    assert [each.processed for each in rows_of(other, CoordinationEvent)] == [True, False]
 
 
 # --- the first time --------------------------------------------------------------------------------------------
@@ -745,3 +814,75 @@ def test_concurrent_ensemble_imports_of_a_file_make_no_duplicates(store: Store, 
 
     import_vibe_ensemble(store, path)
     assert (len(said(other)), len(rows_of(other, CoordinationEvent))) == (22, 22)
+
+
+# --- parents that come later, and columns that have no place here ----------------------------------------------
+
+
+def test_vibe_ensemble_events_are_attached_once_their_project_comes(store: Store, other: Store, path: Path) -> None:
+    vibe_ensemble_database(
+        path,
+        projects=[{"repository_name": "band/song", "path": " "}],
+        tickets=[{"ticket_id": "T-1"}],
+        comments=[{"content": "Four bars."}],
+        events=[{"ticket_id": "T-1"}, {"ticket_id": "T-1"}, {"ticket_id": "T-2"}],
+    )
+    first = import_vibe_ensemble(store, path)
+    assert [(each.ticket_id, each.project_id) for each in events_here(other)] == [
+        *[("T-1", None)] * 2,
+        ("T-2", None),
+    ]
+    assert (first.counts.new, first.problem_count) == (3, 3)
+    before = content(other)
+    with closing(sqlite3.connect(path)) as connection, connection:
+        connection.execute("UPDATE projects SET path = '/srv/song'")
+
+    second = import_vibe_ensemble(store, path)
+
+    assert [(each.ticket_id, each.project_id) for each in events_here(other)] == [
+        *[("T-1", "band/song")] * 2,
+        ("T-2", None),
+    ]
+    counts = second.counts
+    assert (counts.read, counts.new, counts.updated, counts.duplicate, second.problems) == (6, 3, 2, 1, [])
+    third = import_vibe_ensemble(store, path)
+    assert (third.counts.updated, third.counts.duplicate, third.unchanged) == (0, 6, 1)
+    undo_all(store, second)
+    assert content(other) == before
+    undo_all(store, first)
+    assert all(rows == [] for rows in content(other).values())
+
+
+def test_vibe_ensemble_columns_without_a_place_are_reported_as_left_out(store: Store, path: Path) -> None:
+    vibe_ensemble_database(path)
+    with closing(sqlite3.connect(path)) as connection, connection:
+        for table in ("projects", "worker_types", "tickets", "comments", "workers", "events"):
+            connection.execute(f"ALTER TABLE {table} ADD COLUMN colour TEXT")
+    red = {"colour": "red"}
+    write_rows(
+        path,
+        OF_VIBE_ENSEMBLE,
+        projects=[{"repository_name": "band/song", **red}],
+        worker_types=[{"worker_type": "writer", **red}, {"worker_type": "reviewer"}],
+        tickets=[{"ticket_id": "T-1", **red}],
+        comments=[{"content": "Four.", **red}, {"content": "Five.", **red}],
+        workers=[{"worker_id": "w-1", **red}],
+        events=[{"ticket_id": "T-1", **red}],
+    )
+
+    report = import_vibe_ensemble(store, path)
+
+    assert {problem.reason for problem in report.problems} == {
+        "comments.colour was left out: there is no place for it here (2 rows)",
+        *(
+            f"{table}.colour was left out: there is no place for it here"
+            for table in ("projects", "worker_types", "tickets", "workers", "events")
+        ),
+    }
+    assert (report.counts.new, report.counts.broken) == (8, 0)
+    assert import_vibe_ensemble(store, path).problems == []
+
+
+def events_here(store: Store) -> list[CoordinationEvent]:
+    with store.read() as uow:
+        return list(uow.exec(select(CoordinationEvent).order_by(col(CoordinationEvent.id))))

@@ -5,8 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import sqlite3
-import subprocess
-import sys
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -571,38 +569,67 @@ def test_a_vibeweaver_import_keeps_rows_before_an_error_and_can_continue(
     assert (again.counts.new, again.counts.duplicate) == (6, 4)
 
 
-_KILLED = """
-import os, sys
-from pathlib import Path
-from vibeweaver_store import Store
-from vibeweaver_store.importers.vibeweaver import import_vibeweaver
-told = 0
-def tell(count):
-    global told
-    told += 1
-    if told == 25:
-        os._exit(9)
-import_vibeweaver(Store.open(sys.argv[1]), Path(sys.argv[2]), progress=tell)
-"""
+# --- columns that have no place here ---------------------------------------------------------------------------
 
 
-def test_a_killed_vibeweaver_import_leaves_whole_sessions_and_can_continue(
-    database: str, other: Store, path: Path
-) -> None:
-    names = [f"jam-{n}" for n in range(20)]
-    vibeweaver_database(
+def test_vibeweaver_columns_without_a_place_are_kept_and_told(store: Store, other: Store, path: Path) -> None:
+    vibeweaver_database(path)
+    with closing(sqlite3.connect(path)) as connection, connection:
+        for table in ("sessions", "rules", "markers", "history", "kernel_snapshots", "generation_stats"):
+            connection.execute(f"ALTER TABLE {table} ADD COLUMN colour TEXT")
+    mine = {"session_id": "jam-1", "colour": "red"}
+    write_rows(
         path,
-        sessions=[{"id": name} for name in names],
-        markers=[{"id": f"{name}-{n}", "session_id": name} for name in names for n in range(3)],
+        OF_VIBEWEAVER,
+        sessions=[{"id": "jam-1", "colour": "blue"}],
+        rules=[{"id": "rule-1", **mine}],
+        markers=[{"id": "marker-1", **mine}, {"id": "marker-2", "session_id": "jam-1"}],
+        history=[{"id": 7, **mine}],
+        kernel_snapshots=[mine],
+        generation_stats=[{"space": "drums", "colour": "red"}],
     )
 
-    done = subprocess.run([sys.executable, "-c", _KILLED, database, str(path)], check=False)
+    report = import_vibeweaver(store, path)
 
-    assert done.returncode == 9
-    there = [each.id for each in other.query(sessions.page).items]
-    assert sorted(there) == sorted(names[: len(there)])
-    assert 0 < len(there) < 20
-    assert [len(other.query(markers.page, name).items) for name in there] == [3] * len(there)
-    again = import_vibeweaver(other, path)
-    assert (again.counts.sessions, again.counts.new) == (20 - len(there), 4 * (20 - len(there)))
-    assert [each.status for each in other.query(imports.page).items] == [ImportStatus.COMPLETED, ImportStatus.FAILED]
+    kept = {"colour": "red"}
+    expected = {
+        "colour": "blue",
+        "rules": {"rule-1": kept},
+        "markers": {"marker-1": kept},
+        "history": {"7": kept},
+        "snapshots": {"jam-1": kept},
+    }
+    session = other.query(sessions.get, "jam-1")
+    assert (session.attributes, session.version) == ({"vibeweaver": expected}, 1)
+    assert [problem.reason for problem in report.problems] == [
+        "generation_stats.colour was left out: there is no place for it here"
+    ]
+    told = "has no column here and is kept in the session's attributes"
+    assert {note.text for note in report.notes} == {
+        f"{table}.colour {told}" for table in ("sessions", "rules", "markers", "history", "snapshots")
+    }
+    again = import_vibeweaver(store, path)
+    assert (again.unchanged, again.problems, again.notes) == (1, [], [])
+    write_rows(path, OF_VIBEWEAVER, markers=[{"id": "marker-3", **mine}])
+    import_vibeweaver(store, path)
+    session = other.query(sessions.get, "jam-1")
+    assert session.attributes["vibeweaver"]["markers"] == {"marker-1": kept, "marker-3": kept}
+    assert (session.attributes["vibeweaver"]["rules"], session.version) == ({"rule-1": kept}, 2)
+
+
+def test_vibeweaver_rows_left_out_for_want_of_their_session_come_with_it(
+    store: Store, other: Store, path: Path
+) -> None:
+    mine = {"session_id": "jam-1"}
+    vibeweaver_database(
+        path, sessions=[{"id": "jam-1", "tempo_bpm": 0}], rules=[{"id": "r", **mine}], markers=[{"id": "m", **mine}]
+    )
+    first = import_vibeweaver(store, path)
+    assert (first.problem_count, first.counts.new) == (3, 0)
+    with closing(sqlite3.connect(path)) as connection, connection:
+        connection.execute("UPDATE sessions SET tempo_bpm = 120")
+
+    report = import_vibeweaver(store, path)
+
+    assert (report.problems, report.counts.new) == ([], 3)
+    assert [each.id for each in other.query(rules.page_by_session, "jam-1").items] == ["r"]

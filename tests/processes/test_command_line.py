@@ -3,36 +3,42 @@
 from __future__ import annotations
 
 import re
-import signal
-import subprocess
-import time
 from pathlib import Path
 
 import pytest
 
-from tests.cli.conftest import PROGRAM, environment, run_at_terminal, run_process
+from tests.cli.conftest import PROGRAM, Done, Line, RunAtTerminal, environment
 from tests.importers.midi_bytes import as_bytes, rest, tempo
+from tests.spawning import Processes
 from vibeweaver_store import Session, Store, actions, history, rules, sessions, triggers
 from vibeweaver_store.songs import ODE_TO_JOY
 
 
-def test_the_package_runs_as_a_module(sqlite_path: Path) -> None:
-    done = run_process("--db", sqlite_path, "weave", ODE_TO_JOY)
+def run_anew(processes: Processes, *words: object, **variables: str) -> Done:
+    """Run a line as a shell does, in a process that has imported nothing."""
+    process = processes.execute(*PROGRAM, *words, env=environment(**variables))
+    written = process.read_to_end()
+    return Done(process.wait(), written, process.stderr)
+
+
+def test_the_package_runs_as_a_module(processes: Processes, sqlite_path: Path) -> None:
+    done = run_anew(processes, "--db", sqlite_path, "weave", ODE_TO_JOY)
 
     assert (done.code, done.err) == (0, "")
     assert done.out.startswith("Ode to Joy")
     assert "\x1b" not in done.out
 
 
-def test_an_error_of_the_command_line_process_is_one_line(sqlite_path: Path) -> None:
-    done = run_process("sessions", "show", "nobody", VIBEWEAVER_DATABASE=str(sqlite_path))
+def test_an_error_of_the_command_line_process_is_one_line(processes: Processes, sqlite_path: Path) -> None:
+    done = run_anew(processes, "sessions", "show", "nobody", VIBEWEAVER_DATABASE=str(sqlite_path))
 
     assert (done.code, done.error) == (3, "no session 'nobody'")
 
 
-def test_characters_the_terminal_cannot_show_are_no_error(sqlite_path: Path) -> None:
-    made = run_process("--db", sqlite_path, "sessions", "create", "Übung ♫", "--json", PYTHONIOENCODING="ascii")
-    listed = run_process("--db", sqlite_path, "sessions", "list", PYTHONIOENCODING="ascii")
+def test_characters_the_terminal_cannot_show_are_no_error(processes: Processes, sqlite_path: Path) -> None:
+    ascii_only = {"PYTHONIOENCODING": "ascii"}
+    made = run_anew(processes, "--db", sqlite_path, "sessions", "create", "Übung ♫", "--json", **ascii_only)
+    listed = run_anew(processes, "--db", sqlite_path, "sessions", "list", **ascii_only)
 
     assert made.document["name"] == "Übung ♫"
     assert listed.code == 0
@@ -43,83 +49,31 @@ def test_characters_the_terminal_cannot_show_are_no_error(sqlite_path: Path) -> 
     "words", [["history", "list", "jam", "--limit", "1000"], ["history", "list", "jam", "--json", "--limit", "1000"]]
 )
 def test_a_pipe_closed_early_is_no_error_of_the_command_line(
-    sqlite_path: Path, look: Store, jam: Session, words: list[str]
+    processes: Processes, sqlite_path: Path, look: Store, jam: Session, words: list[str]
 ) -> None:
     look.run(history.append_many, jam.id, [history.NewEntry("x", params="y" * 1000) for _ in range(1000)])
-    command = [*PROGRAM, "--db", str(sqlite_path), *words]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment())
-    assert process.stdout is not None
-    assert process.stderr is not None
+    process = processes.execute(*PROGRAM, "--db", sqlite_path, *words, env=environment())
     process.stdout.read(10)
     process.stdout.close()
-    told = process.stderr.read().decode()
-    process.stderr.close()
 
-    assert process.wait(timeout=30) == 0
-    assert "Broken" not in told
-    assert "Traceback" not in told
+    assert process.wait() == 0
+    assert "Broken" not in process.stderr
+    assert "Traceback" not in process.stderr
 
 
 @pytest.mark.parametrize("closed", [">&-", "2>&-"])
-def test_a_stream_closed_from_the_start_is_no_error_of_the_command_line(sqlite_path: Path, closed: str) -> None:
+def test_a_stream_closed_from_the_start_is_no_error_of_the_command_line(
+    processes: Processes, sqlite_path: Path, closed: str
+) -> None:
     line = f'"$@" {closed}'
-    words = [*PROGRAM, "--db", str(sqlite_path), "sessions", "create", "late set"]
-    done = subprocess.run(["sh", "-c", line, "sh", *words], capture_output=True, env=environment(), check=False)
+    words = [*PROGRAM, "--db", sqlite_path, "sessions", "create", "late set"]
+    process = processes.execute("sh", "-c", line, "sh", *words, env=environment())
+    process.read_to_end()
 
-    assert (done.returncode, done.stderr) == (0, b"")
-
-
-def interruptible(command: list[str]) -> subprocess.Popen[str]:
-    """Start a process that Ctrl-C can end.
-
-    Where these tests were started in the background, SIGINT is ignored, and a child would inherit that.
-    """
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    try:
-        return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment(), text=True)
-    finally:
-        signal.signal(signal.SIGINT, before)
+    assert (process.returncode, process.stderr) == (0, "")
 
 
-def test_ctrl_c_ends_weave_quietly_and_stops_the_transport(tmp_path: Path, sqlite_path: Path, look: Store) -> None:
-    (tmp_path / "slow.mid").write_bytes(as_bytes([tempo(120), rest(1000)]))
-    (tmp_path / "rules.json").write_text('[{"on": "beat:1", "do": "play"}, {"on": "transport:stopped", "do": "stop"}]')
-    words = ["weave", tmp_path / "slow.mid", "--realtime", "--rules", tmp_path / "rules.json", "--db", sqlite_path]
-    process = interruptible([*PROGRAM, *map(str, words)])
-    deadline = time.monotonic() + 30
-    while not (found := look.query(sessions.page).items) or not look.query(
-        history.count, found[0].id, action=rules.FIRED
-    ):
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
-    process.send_signal(signal.SIGINT)
-    out, err = process.communicate(timeout=30)
-
-    assert (process.returncode, out, err) == (130, "", "")
-    fired = {rule.trigger_type.value: rule.fired_count for rule in look.query(rules.page_by_session, found[0].id).items}
-    assert fired["transport"] == 1
-    assert 1 <= fired["beat"] < 100
-
-
-@pytest.mark.parametrize("words", [[], ["--json"]])
-def test_history_tail_follows_entries_of_others_until_ctrl_c(database: str, store: Store, words: list[str]) -> None:
-    store.run(sessions.create, name="late set", session_id="jam")
-    store.run(history.append, "jam", "before")
-    command = [*PROGRAM, "--db", database, "history", "tail", "jam", "--follow", *words]
-    with interruptible(command) as process:
-        assert process.stdout is not None
-        assert process.stderr is not None
-        assert "before" in process.stdout.readline()
-        for number in range(3):
-            store.run(history.append, "jam", f"added.{number}")
-            assert f"added.{number}" in process.stdout.readline()
-        process.send_signal(signal.SIGINT)
-
-        assert process.wait(timeout=30) == 130
-        assert (process.stdout.read(), process.stderr.read()) == ("", "")
-
-
-def test_weave_in_real_time_lasts_as_long_as_the_song(tmp_path: Path, sqlite_path: Path) -> None:
+def test_weave_in_real_time_lasts_as_long_as_the_song(tmp_path: Path, sqlite_path: Path, run_process: Line) -> None:
     (tmp_path / "short.mid").write_bytes(as_bytes([tempo(600), rest(10)]))
     done = run_process("--db", sqlite_path, "weave", tmp_path / "short.mid", "--realtime", "--json")
 
@@ -129,7 +83,9 @@ def test_weave_in_real_time_lasts_as_long_as_the_song(tmp_path: Path, sqlite_pat
 # --- at a terminal ---------------------------------------------------------------------------------------------
 
 
-def test_weave_at_a_terminal_shows_progress_and_a_report_that_fits(sqlite_path: Path) -> None:
+def test_weave_at_a_terminal_shows_progress_and_a_report_that_fits(
+    sqlite_path: Path, run_at_terminal: RunAtTerminal
+) -> None:
     code, shown = run_at_terminal("--db", sqlite_path, "weave")
     report = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", shown).rpartition("Ode to Joy  72")[2].splitlines()
 
@@ -141,7 +97,7 @@ def test_weave_at_a_terminal_shows_progress_and_a_report_that_fits(sqlite_path: 
 
 @pytest.mark.parametrize(("answer", "code", "left"), [("y\n", 0, 0), ("n\n", 1, 1), ("\n", 1, 1), ("\x04", 1, 1)])
 def test_a_deleting_command_asks_at_a_terminal(
-    sqlite_path: Path, look: Store, jam: Session, answer: str, *, code: int, left: int
+    sqlite_path: Path, look: Store, jam: Session, run_at_terminal: RunAtTerminal, answer: str, *, code: int, left: int
 ) -> None:
     ended, shown = run_at_terminal("--db", sqlite_path, "sessions", "delete", "jam", answer=answer)
 
@@ -150,14 +106,18 @@ def test_a_deleting_command_asks_at_a_terminal(
     assert ("nothing was done" in shown) == bool(left)
 
 
-def test_snapshots_load_does_not_write_bytes_to_a_terminal(sqlite_path: Path, jam: Session) -> None:
+def test_snapshots_load_does_not_write_bytes_to_a_terminal(
+    sqlite_path: Path, jam: Session, run_at_terminal: RunAtTerminal
+) -> None:
     code, shown = run_at_terminal("--db", sqlite_path, "snapshots", "load", "jam")
 
     assert code == 2
     assert "-o FILE" in shown
 
 
-def test_sessions_list_at_a_terminal_keeps_ids_whole(sqlite_path: Path, look: Store, jam: Session) -> None:
+def test_sessions_list_at_a_terminal_keeps_ids_whole(
+    sqlite_path: Path, look: Store, jam: Session, run_at_terminal: RunAtTerminal
+) -> None:
     rule = look.run(
         rules.add, jam.id, triggers.Marker(name="Variation 1: Walking Bass"), actions.Notify(message="a " * 30)
     )

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import json
-import signal
-import subprocess
 from typing import Any
 
-from tests.processes.test_stores import finish, start
+from tests.sizes import Size
+from tests.spawning import Processes
 from vibeweaver_store import Store, coordination, tickets, workers
 from vibeweaver_store.testing import EnsembleWorkerFactory, ProjectFactory, TicketFactory
 
-CLAIMANTS, ROUNDS, TOGETHER = 32, 100, 20
+TOGETHER = 20
 """All begin twenty rounds together, and claim their tickets each in an order of its own. With a start for each round,
 most of the time would go into waiting for whoever is the last to be given SQLite's lock."""
 
@@ -56,17 +55,21 @@ print(json.dumps([answers[n] for n in range(rounds)]))
 """
 
 
-def test_a_ticket_claimed_by_32_processes_goes_to_one_in_each_of_100_rounds(database: str) -> None:
-    names = [f"worker {n}" for n in range(CLAIMANTS)]
+def test_a_ticket_claimed_by_many_processes_goes_to_one_in_each_round(
+    processes: Processes, database: str, size: Size
+) -> None:
+    claimants, count = size(12, 32), size(20, 100)
+    names = [f"worker {n}" for n in range(claimants)]
     with Store.open(database) as store, store.begin() as uow:
         project = ProjectFactory.create(uow=uow).repository_name
         for name in names:
             EnsembleWorkerFactory.create(uow=uow, worker_id=name, project_id=project)
-        for ticket_id in ("try", *[f"round {number}" for number in range(ROUNDS)]):
+        for ticket_id in ("try", *[f"round {number}" for number in range(count)]):
             TicketFactory.create(uow=uow, ticket_id=ticket_id, project_id=project)
-    rounds: list[list[str]] = json.loads(finish(start(_CLAIMANTS, database, CLAIMANTS, ROUNDS, TOGETHER)))
+    claiming = processes.start(_CLAIMANTS, database, claimants, count, TOGETHER)
+    rounds: list[list[str]] = json.loads(claiming.finish())
 
-    assert len(rounds) == ROUNDS
+    assert len(rounds) == count
     with Store.open(database) as store:
         for number, answers in enumerate(rounds):
             winner = store.query(tickets.get, f"round {number}").ticket.claimed_by
@@ -74,7 +77,7 @@ def test_a_ticket_claimed_by_32_processes_goes_to_one_in_each_of_100_rounds(data
             assert answers == ["won" if name == winner else winner for name in names], f"round {number}"
 
 
-WRITERS, COORDINATORS, EVENTS = 3, 2, 50
+WRITERS, COORDINATORS = 3, 2
 
 _COORDINATORS = """
 import json, multiprocessing, sys, time
@@ -115,9 +118,12 @@ print(json.dumps([results.get() for _ in watching]))
 """
 
 
-def test_coordinators_take_each_event_once_and_in_order_during_recording(database: str) -> None:
-    process = start(_COORDINATORS, database, WRITERS, COORDINATORS, EVENTS)
-    taken: list[list[list[Any]]] = json.loads(finish(process))
+def test_coordinators_take_each_event_once_and_in_order_during_recording(
+    processes: Processes, database: str, size: Size
+) -> None:
+    events = size(20, 50)
+    process = processes.start(_COORDINATORS, database, WRITERS, COORDINATORS, events)
+    taken: list[list[list[Any]]] = json.loads(process.finish())
 
     assert len(taken) == COORDINATORS
     for own in taken:
@@ -125,8 +131,8 @@ def test_coordinators_take_each_event_once_and_in_order_during_recording(databas
     everything = sorted(event for own in taken for event in own)
     for number in range(WRITERS):
         # By the keys, what one writer recorded is in its order.
-        assert [n for _, name, n in everything if name == f"writer {number}"] == list(range(EVENTS))
-    assert len(everything) == WRITERS * EVENTS
+        assert [n for _, name, n in everything if name == f"writer {number}"] == list(range(events))
+    assert len(everything) == WRITERS * events
 
 
 _KILLED_AMID_A_TAKE = """
@@ -138,18 +144,12 @@ with Store.open(sys.argv[1]) as store, store.begin() as uow:
 """
 
 
-def told(process: subprocess.Popen[str]) -> str:
-    assert process.stdout is not None
-    return process.stdout.readline().rstrip("\n")
-
-
-def test_a_coordinator_killed_amid_a_take_loses_no_event(database: str) -> None:
+def test_a_coordinator_killed_amid_a_take_loses_no_event(processes: Processes, database: str) -> None:
     with Store.open(database) as store:
         recorded = [store.run(coordination.record, "worker_stopped").id for _ in range(8)]
-        process = start(_KILLED_AMID_A_TAKE, database)
-        assert told(process) == "5"
-        process.send_signal(signal.SIGKILL)
-        process.communicate()
+        process = processes.start(_KILLED_AMID_A_TAKE, database)
+        assert process.read_line() == "5"
+        process.kill()
         assert [event.id for event in store.run(coordination.take)] == recorded
 
 
@@ -163,16 +163,15 @@ with Store.open(sys.argv[1]) as store, store.begin() as uow:
 """
 
 
-def test_a_worker_killed_amid_a_stage_leaves_only_its_claim(database: str) -> None:
+def test_a_worker_killed_amid_a_stage_leaves_only_its_claim(processes: Processes, database: str) -> None:
     with Store.open(database) as store:
         with store.begin() as uow:
             worker = EnsembleWorkerFactory.create(uow=uow, worker_id="w")
             TicketFactory.create(uow=uow, ticket_id="T", project_id=worker.project_id)
         claimed = store.run(tickets.claim, "T", "w")
-        process = start(_KILLED_AMID_A_STAGE, database)
-        assert told(process) == "not committed"
-        process.send_signal(signal.SIGKILL)
-        process.communicate()
+        process = processes.start(_KILLED_AMID_A_STAGE, database)
+        assert process.read_line() == "not committed"
+        process.kill()
 
         assert store.query(tickets.get, "T") == tickets.TicketDetail(claimed, [])
         assert store.query(coordination.unprocessed).items == []

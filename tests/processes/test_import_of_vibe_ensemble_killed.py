@@ -2,42 +2,40 @@
 
 from __future__ import annotations
 
-import os
 import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 
 from sqlmodel import col, select
 
 from tests.importers.foreign_files import vibe_ensemble_database
+from tests.sizes import Size
+from tests.spawning import Processes
 from vibeweaver_store import Import, ImportStatus, Store, imports
 from vibeweaver_store.importers.vibe_ensemble import import_vibe_ensemble
 from vibeweaver_store.models import Comment, CoordinationEvent, Ticket
 
-TICKETS, EVENTS, KILLS = 2_500, 2_500, 3
-ROWS = 1 + 1 + TICKETS + 2 * TICKETS + EVENTS
 
-
-def big_ensemble(path: Path) -> Path:
+def big_ensemble(path: Path, count: int) -> Path:
     """A database of a dozen batches, in which many comments and events are equal to others."""
     return vibe_ensemble_database(
         path,
         projects=[{"repository_name": "band/song"}],
         worker_types=[{"worker_type": "writer"}],
-        tickets=[{"ticket_id": f"T-{n:04}", "title": "x" * 200} for n in range(TICKETS)],
-        comments=[{"ticket_id": f"T-{n % TICKETS:04}", "content": "+1"} for n in range(2 * TICKETS)],
-        events=[{"ticket_id": f"T-{n // 5:04}", "reason": f"for {n // 2}"} for n in range(EVENTS)],
+        tickets=[{"ticket_id": f"T-{n:04}", "title": "x" * 200} for n in range(count)],
+        comments=[{"ticket_id": f"T-{n % count:04}", "content": "+1"} for n in range(2 * count)],
+        events=[{"ticket_id": f"T-{n // 5:04}", "reason": f"for {n // 2}"} for n in range(count)],
     )
 
 
 def test_an_ensemble_import_killed_repeatedly_ends_as_if_never_killed(
-    store: Store, database: str, tmp_path: Path
+    processes: Processes, store: Store, database: str, tmp_path: Path, size: Size
 ) -> None:
-    path, reached = big_ensemble(tmp_path / "ensemble.db"), 0
-    for _ in range(KILLS):
-        kill_at_work(store, database, path, beyond=reached)
+    count, kills = size(1_500, 2_500), size(2, 3)  # of tickets, and of events
+    rows = 1 + 1 + count + 2 * count + count
+    path, reached = big_ensemble(tmp_path / "ensemble.db", count), 0
+    for _ in range(kills):
+        kill_at_work(processes, store, database, path, beyond=reached)
 
         at = latest(store)
         assert at is not None
@@ -45,31 +43,30 @@ def test_an_ensemble_import_killed_repeatedly_ends_as_if_never_killed(
         tickets, comments, events = stored(store)
         assert comments == sorted([*tickets, *tickets])  # each with all that was said on it
         reached = total(store)
-        assert reached == 2 + len(tickets) + len(comments) + len(events) < ROWS
+        assert reached == 2 + len(tickets) + len(comments) + len(events) < rows
 
     report = import_vibe_ensemble(store, path)
 
     tickets, comments, events = stored(store)
-    assert tickets == [f"T-{n:04}" for n in range(TICKETS)]
+    assert tickets == [f"T-{n:04}" for n in range(count)]
     assert comments == sorted([*tickets, *tickets])
-    assert events == [f"for {n // 2}" for n in range(EVENTS)]
-    assert (report.counts.read, report.counts.duplicate) == (ROWS, reached)
+    assert events == [f"for {n // 2}" for n in range(count)]
+    assert (report.counts.read, report.counts.duplicate) == (rows, reached)
     every = store.query(imports.page).items
-    assert [each.status for each in every] == [ImportStatus.COMPLETED, *[ImportStatus.FAILED] * KILLS]
+    assert [each.status for each in every] == [ImportStatus.COMPLETED, *[ImportStatus.FAILED] * kills]
 
 
-def kill_at_work(store: Store, database: str, path: Path, *, beyond: int) -> None:
+def kill_at_work(processes: Processes, store: Store, database: str, path: Path, *, beyond: int) -> None:
     """Start an import in a process of its own, and kill it once it has stored another batch of tickets or events."""
-    command = [sys.executable, "-m", "vibeweaver_store", "--db", database, "import", "vibe-ensemble", str(path)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
-        until = time.monotonic() + 60
-        while total(store) < max(beyond, 2) + 500:
-            assert process.poll() is None, (beyond, process.communicate())
-            assert time.monotonic() < until
-            time.sleep(0.002)
-        os.kill(process.pid, signal.SIGKILL)
-        process.communicate()
-        assert process.returncode == -signal.SIGKILL, "it was done before it could be killed"
+    words = ["--db", database, "import", "vibe-ensemble", path]
+    process = processes.start_module("vibeweaver_store", *words)
+    until = time.monotonic() + 60
+    while total(store) < max(beyond, 2) + 500:
+        assert process.runs, (beyond, process.stderr)
+        assert time.monotonic() < until
+        time.sleep(0.002)
+    process.kill()
+    assert process.returncode == -signal.SIGKILL, "it was done before it could be killed"
     with store.begin() as uow:  # once a server has undone what the killed process had begun
         uow.exec(select(Import).with_for_update()).all()
 

@@ -1,54 +1,23 @@
-"""Promises about jobs and processes, kept by real ones: many that drain a queue, some killed, one paused too long."""
+"""Promises about jobs and processes, kept by real ones: many that drain a queue, some killed, and how one ends."""
 
 from __future__ import annotations
 
 import json
 import signal
-import subprocess
-import sys
 import time
 from collections import Counter
 from pathlib import Path
-from typing import Any
 
 import pytest
 from sqlmodel import col, select
 
-from tests.processes.test_stores import finish, start
+from tests.processes.job_steps import prepared
+from tests.sizes import Size
+from tests.spawning import Process, Processes
 from tests.test_worker import status_of, told, wait_until
-from vibeweaver_store import (
-    HistoryEntry,
-    Job,
-    JobAttempt,
-    JobStatus,
-    Store,
-    jobs,
-    sessions,
-)
+from vibeweaver_store import HistoryEntry, Job, JobAttempt, JobStatus, Store, jobs
 
-WORKERS = 8
-KILLED = 3
-JOBS = 5_000
-
-
-def read_line(process: subprocess.Popen[str]) -> str:
-    assert process.stdout is not None
-    return process.stdout.readline().strip()
-
-
-def write_line(process: subprocess.Popen[str], line: str = "go") -> None:
-    assert process.stdin is not None
-    process.stdin.write(f"{line}\n")
-    process.stdin.flush()
-
-
-def prepared(database: str, count: int, session_id: str | None = "jam", **values: Any) -> list[str]:
-    """A session, and jobs that belong to it unless told otherwise."""
-    with Store.open(database) as store:
-        store.run(sessions.create, name="jam", session_id="jam")
-        new = [jobs.NewJob("render", n, session_id=session_id, **values) for n in range(count)]
-        return [each.job.id for each in store.run(jobs.enqueue_many, new)]
-
+WORKERS, KILLED = 8, 3
 
 # --- many workers, some killed ---------------------------------------------------------------------------------
 
@@ -56,7 +25,7 @@ _DRAIN = """
 import sys, time
 import sqlalchemy as sa
 from vibeweaver_store import HistoryEntry, Store, Worker, jobs
-database, die_at = sys.argv[1], int(sys.argv[2])
+database, die_at, lease_seconds = sys.argv[1], int(sys.argv[2]), float(sys.argv[3])
 done = 0
 def effect(uow, job):
     row = {"session_id": "jam", "action": "render", "params": job.data, "success": True, "created_at": uow.now()}
@@ -72,182 +41,46 @@ def render(lease):
         jobs.complete(uow, lease.job)
 with Store.open(database) as store:
     print("ready", flush=True)
-    Worker(store, {"render": render}, lease_seconds=5, concurrency=4).run()
+    Worker(store, {"render": render}, lease_seconds=lease_seconds, concurrency=4).run()
 """
 
 
-def test_workers_some_of_which_are_killed_complete_each_of_5000_jobs_once(database: str) -> None:
-    # Of no session, and the effect written without a service: what is tried here is the claiming, 5,000 times.
-    prepared(database, JOBS, session_id=None, max_attempts=20)
-    workers = [start(_DRAIN, database, 20 * (n + 1) if n < KILLED else 0) for n in range(WORKERS)]
+def test_workers_of_whom_some_are_killed_complete_each_of_many_jobs_once(
+    processes: Processes, database: str, size: Size
+) -> None:
+    # Of no session, and the effect written without a service: what is tried here is the claiming.
+    count, lease_seconds, each = size(400, 5_000), size(2.0, 5.0), size(5, 20)
+    prepared(database, count, session_id=None, max_attempts=20)
+    workers = [
+        processes.start(_DRAIN, database, each * (n + 1) if n < KILLED else 0, lease_seconds) for n in range(WORKERS)
+    ]
     for worker in workers[:KILLED]:
-        assert [read_line(worker), read_line(worker)] == ["ready", "amid work"]
-        worker.send_signal(signal.SIGKILL)
-        worker.communicate()
+        assert [worker.read_line(), worker.read_line()] == ["ready", "amid work"]
+        worker.kill()
 
     with Store.open(database) as store:
-
-        def all_completed() -> bool:
-            time.sleep(0.5)
-            return store.query(jobs.count, status="completed") == JOBS
-
         until = time.monotonic() + 240
-        while not all_completed():
+        while store.query(jobs.count, status="completed") < count:
             assert time.monotonic() < until
+            time.sleep(0.1)
         for worker in workers[KILLED:]:
             worker.send_signal(signal.SIGTERM)
-            finish(worker)
+        for worker in workers[KILLED:]:
+            worker.finish()
         with store.read() as uow:
             effects = uow.exec(select(HistoryEntry.params).where(col(HistoryEntry.session_id) == "jam")).all()
             story = uow.exec(select(JobAttempt.job_id, JobAttempt.attempt, JobAttempt.error)).all()
             attempted = dict(uow.exec(select(Job.id, Job.attempts)).all())
 
-    assert sorted(map(str, effects)) == sorted(map(str, range(JOBS)))
-    assert len(attempted) == JOBS
+    assert sorted(map(str, effects)) == sorted(map(str, range(count)))
+    assert len(attempted) == count
     assert Counter(job_id for job_id, _, _ in story) == attempted
     completed = [(job_id, attempt) for job_id, attempt, error in story if error is None]
     assert dict(completed) == attempted
-    assert len(completed) == JOBS
+    assert len(completed) == count
     expired = [error for _, _, error in story if error is not None]
     assert len(expired) >= KILLED
     assert all("lease" in error for error in expired)
-
-
-# --- one that is paused past its lease -------------------------------------------------------------------------
-
-_SLEEPER = """
-import json, sys
-from vibeweaver_store import Store, StoreError, history, jobs
-store = Store.open(sys.argv[1])
-job = store.run(jobs.claim, ["render"], "sleeper", lease_seconds=2).jobs[0]
-print("holding", flush=True)
-sys.stdin.readline()
-
-def within(lease):
-    with lease.begin() as uow:
-        history.append(uow, "jam", "too late")
-
-def alone(lease):
-    with lease.begin() as uow:
-        jobs.complete(uow, job, "too late")
-
-attempts = {
-    "begin": within,
-    "begin and complete": alone,
-    "complete": lambda lease: store.run(jobs.complete, job, "too late"),
-    "fail": lambda lease: store.run(jobs.fail, job, "too late"),
-    "fail for good": lambda lease: store.run(jobs.fail, job, "too late", retry=False),
-    "heartbeat": lambda lease: store.run(jobs.heartbeat, job),
-    "progress": lambda lease: store.run(jobs.set_progress, job, 1, 2),
-    "hand back": lambda lease: store.run(jobs.hand_back, job),
-}
-said = {}
-for name, attempt in attempts.items():
-    with store.lease(job) as lease:
-        try:
-            attempt(lease)
-        except StoreError as error:
-            said[name] = error.code
-        else:
-            said[name] = "landed"
-print(json.dumps(said), flush=True)
-"""
-
-
-def pause_past_its_lease(process: subprocess.Popen[str]) -> None:
-    process.send_signal(signal.SIGSTOP)
-    time.sleep(2.2)
-
-
-@pytest.mark.parametrize("taken_over", [True, False], ids=["and its job is another's", "and its job is nobody's"])
-def test_a_worker_paused_past_its_lease_writes_nothing(database: str, taken_over: bool) -> None:
-    (job_id,) = prepared(database, 1)
-    process = start(_SLEEPER, database)
-    assert read_line(process) == "holding"
-    pause_past_its_lease(process)
-    with Store.open(database) as store:
-        if taken_over:
-            (job,) = store.run(jobs.claim, ["render"], "successor", lease_seconds=60).jobs
-        before = store.query(jobs.get, job_id)
-        process.send_signal(signal.SIGCONT)
-        write_line(process)
-        said: dict[str, str] = json.loads(read_line(process))
-        finish(process)
-        assert store.query(jobs.get, job_id) == before
-        assert told(store, "jam") == []
-        assert store.query(jobs.attempts, job_id) == ([] if not taken_over else [store.query(jobs.attempts, job_id)[0]])
-        if taken_over:
-            assert store.run(jobs.complete, job).job.status is JobStatus.COMPLETED
-    assert set(said.values()) == {"lease_lost"}
-    assert len(said) == 8
-
-
-_SLEEPS_WITHIN = """
-import sys
-from vibeweaver_store import Store, LeaseLost, history, jobs
-store = Store.open(sys.argv[1])
-job = store.run(jobs.claim, ["render"], "sleeper", lease_seconds=2).jobs[0]
-with store.lease(job) as lease:
-    try:
-        with lease.begin() as uow:
-            history.append(uow, "jam", "too late")
-            if sys.argv[2] == "complete":
-                jobs.complete(uow, job)
-            print("written, not committed", flush=True)
-            sys.stdin.readline()
-    except LeaseLost:
-        print("lost", flush=True)
-    else:
-        print("landed", flush=True)
-"""
-
-
-@pytest.mark.parametrize("also", ["complete", "write alone"])
-def test_a_unit_of_work_paused_past_its_lease_is_rolled_back(database: str, also: str) -> None:
-    (job_id,) = prepared(database, 1)
-    process = start(_SLEEPS_WITHIN, database, also)
-    assert read_line(process) == "written, not committed"
-    pause_past_its_lease(process)
-    process.send_signal(signal.SIGCONT)
-    write_line(process)
-    assert read_line(process) == "lost"
-    finish(process)
-    with Store.open(database) as store:
-        assert told(store, "jam") == []
-        assert status_of(store, store.query(jobs.get, job_id)) is JobStatus.PROCESSING
-
-
-_WORKS_AND_SLEEPS = """
-import sys
-from vibeweaver_store import Store, Worker, history, jobs
-def render(lease):
-    print("holding", flush=True)
-    sys.stdin.readline()
-    with lease.begin() as uow:
-        history.append(uow, "jam", "too late")
-with Store.open(sys.argv[1]) as store:
-    Worker(store, {"render": render}, lease_seconds=2, worker_id="sleeper").run(until_idle=True)
-"""
-
-
-def test_a_worker_process_paused_past_its_lease_leaves_the_job_to_its_successor(database: str) -> None:
-    (job_id,) = prepared(database, 1)
-    process = start(_WORKS_AND_SLEEPS, database)
-    assert read_line(process) == "holding"
-    pause_past_its_lease(process)
-    with Store.open(database) as store:
-        (job,) = store.run(jobs.claim, ["render"], "successor", lease_seconds=60).jobs
-        store.run(jobs.complete, job, "by the successor")
-        process.send_signal(signal.SIGCONT)
-        write_line(process)
-        finish(process)
-        found = store.query(jobs.get, job_id)
-        assert (found.status, found.result, found.worker_id) == (JobStatus.COMPLETED, "by the successor", "successor")
-        assert told(store, "jam") == []
-        assert [(each.worker_id, each.error is None) for each in store.query(jobs.attempts, job_id)] == [
-            ("sleeper", False),
-            ("successor", True),
-        ]
 
 
 # --- the end of a worker process -------------------------------------------------------------------------------
@@ -255,7 +88,7 @@ def test_a_worker_process_paused_past_its_lease_leaves_the_job_to_its_successor(
 HANDLERS = """
 import time
 def short(lease):
-    time.sleep(0.5)
+    time.sleep(0.2)
     return "finished"
 def long(lease):
     time.sleep(60)
@@ -266,50 +99,48 @@ HANDLERS = {"short": short, "long": long, "quick": quick}
 """
 
 
-def work(folder: Path, database: str, *options: str) -> subprocess.Popen[str]:
+def work(processes: Processes, folder: Path, database: str, *options: str) -> Process:
+    """Start ``jobs work`` in a folder that its handlers lie in."""
     (folder / "studio_handlers.py").write_text(HANDLERS)
-    line = [sys.executable, "-m", "vibeweaver_store", "--db", database, "jobs", "work"]
-    return subprocess.Popen(
-        [*line, "--handlers", "studio_handlers:HANDLERS", *options],
-        cwd=folder,
-        env={"PYTHONPATH": ":".join(filter(None, sys.path))},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
+    line = ["--db", database, "jobs", "work", "--handlers", "studio_handlers:HANDLERS", *options]
+    return processes.start_module("vibeweaver_store", *line, folder=folder, environment={})
 
 
 @pytest.mark.parametrize("ending", [signal.SIGTERM, signal.SIGINT])
-def test_a_worker_process_told_to_end_finishes_its_jobs(database: str, tmp_path: Path, ending: signal.Signals) -> None:
+def test_a_worker_process_told_to_end_finishes_its_jobs(
+    processes: Processes, database: str, tmp_path: Path, ending: signal.Signals
+) -> None:
     with Store.open(database) as store:
         job = store.run(jobs.enqueue, "short").job
-        process = work(tmp_path, database)
+        process = work(processes, tmp_path, database)
         wait_until(lambda: status_of(store, job) is JobStatus.PROCESSING)
         process.send_signal(ending)
-        out = finish(process)
+        out = process.finish()
         found = store.query(jobs.get, job.id)
     assert (found.status, found.result) == (JobStatus.COMPLETED, "finished")
     assert out.count("\n") == 1
     assert f"short  {job.id}  completed" in out
 
 
-def test_a_worker_process_hands_back_jobs_it_cannot_finish_in_time(database: str, tmp_path: Path) -> None:
+def test_a_worker_process_hands_back_jobs_it_cannot_finish_in_time(
+    processes: Processes, database: str, tmp_path: Path
+) -> None:
     with Store.open(database) as store:
         job = store.run(jobs.enqueue, "long", max_attempts=1).job
-        process = work(tmp_path, database, "--grace-seconds", "0", "--worker-id", "night shift")
+        process = work(processes, tmp_path, database, "--grace-seconds", "0", "--worker-id", "night shift")
         wait_until(lambda: status_of(store, job) is JobStatus.PROCESSING)
         process.send_signal(signal.SIGTERM)
-        finish(process)
+        process.finish()
         found = store.query(jobs.get, job.id)
         (attempt,) = store.query(jobs.attempts, job.id)
     assert (found.status, found.attempts, found.max_attempts) == (JobStatus.PENDING, 1, 2)
     assert attempt.error == "night shift was stopped amid it"
 
 
-def test_a_draining_worker_process_ends_by_itself(database: str, tmp_path: Path) -> None:
+def test_a_draining_worker_process_ends_by_itself(processes: Processes, database: str, tmp_path: Path) -> None:
     with Store.open(database) as store:
         made = [store.run(jobs.enqueue, "quick", n).job.id for n in range(5)]
-        out = finish(work(tmp_path, database, "--drain", "--concurrency", "2", "--json"))
+        out = work(processes, tmp_path, database, "--drain", "--concurrency", "2", "--json").finish()
         assert store.query(jobs.count, status="completed") == 5
     ended = [json.loads(line) for line in out.splitlines()]
     assert sorted((each["job"]["id"], each["job"]["result"]) for each in ended) == sorted(
@@ -331,14 +162,14 @@ def test_a_draining_worker_process_ends_by_itself(database: str, tmp_path: Path)
     ],
 )
 def test_unusable_handlers_of_a_worker_process_are_refused_in_one_line(
-    tmp_path: Path, sqlite_path: Path, module: str, handlers: str, said: str
+    processes: Processes, tmp_path: Path, sqlite_path: Path, module: str, *, handlers: str, said: str
 ) -> None:
     (tmp_path / "studio.py").write_text(module)
-    process = work(tmp_path, str(sqlite_path), "--handlers", handlers)
-    out, err = process.communicate(timeout=60)
+    process = work(processes, tmp_path, str(sqlite_path), "--handlers", handlers)
+    out = process.read_to_end()
     assert (process.returncode, out) == (4, "")
-    assert said in err
-    assert err.count("\n") == 1
+    assert said in process.stderr
+    assert process.stderr.count("\n") == 1
 
 
 # --- work and its cause ----------------------------------------------------------------------------------------
@@ -356,12 +187,11 @@ with store.begin() as uow:
 """
 
 
-def test_a_process_killed_before_its_commit_leaves_neither_job_nor_cause(database: str) -> None:
+def test_a_process_killed_before_its_commit_leaves_neither_job_nor_cause(processes: Processes, database: str) -> None:
     prepared(database, 0)
-    process = start(_HALF_A_CAUSE, database)
-    assert read_line(process) == "written, not committed"
-    process.send_signal(signal.SIGKILL)
-    process.communicate()
+    process = processes.start(_HALF_A_CAUSE, database)
+    assert process.read_line() == "written, not committed"
+    process.kill()
     with Store.open(database) as store:
         assert told(store, "jam") == []
         assert store.query(jobs.count) == 0

@@ -125,6 +125,7 @@ def ticket_of(n: int, m: int) -> dict[str, Any]:
         "created_at": later(m),
         "closed_at": later(m + 1) if is_closed else None,
         "next_stage": None if is_closed else "writer",
+        "execution_plan": PLAN if m % 20 else [*PLAN, "publisher"],  # which is nobody's worker type
     }
 
 
@@ -136,6 +137,11 @@ def worker_of(n: int, m: int) -> dict[str, Any]:
 
 def later(n: int) -> datetime:
     return EPOCH + timedelta(minutes=n)
+
+
+def take_and_prune(uow: UnitOfWork, _: EnsembleScene) -> None:
+    coordination.take(uow)
+    coordination.prune(uow, timedelta(minutes=5))
 
 
 MUTATORS: dict[str, tuple[Mutator, set[str]]] = {
@@ -159,6 +165,10 @@ MUTATORS: dict[str, tuple[Mutator, set[str]]] = {
         {"tickets", "comments"},
     ),
     "tickets.update": (lambda uow, at: tickets.update(uow, at.ticket_id, title="renamed"), {"tickets"}),
+    "tickets.update of a plan": (
+        lambda uow, at: tickets.update(uow, at.held_id, execution_plan=[*PLAN, "tester"], strict=False),
+        {"tickets"},
+    ),
     "tickets.delete": (lambda uow, at: tickets.delete(uow, at.ticket_id), {"tickets", "comments"}),
     "tickets.complete_stage": (
         lambda uow, at: tickets.complete_stage(uow, at.held_id, "writer", worker_id=at.worker_id, comment="Written."),
@@ -179,6 +189,7 @@ MUTATORS: dict[str, tuple[Mutator, set[str]]] = {
     "comments.update": (lambda uow, at: comments.update(uow, at.comment_id, "On second thoughts"), {"comments"}),
     "comments.delete": (lambda uow, at: comments.delete(uow, at.comment_id), {"comments"}),
     "workers.register": (lambda uow, at: workers.register(uow, new_id(), at.project_id, "writer"), {"workers"}),
+    "workers.update": (lambda uow, at: workers.update(uow, at.worker_id, pid=4242), {"workers"}),
     "workers.heartbeat": (lambda uow, at: workers.heartbeat(uow, at.worker_id), {"workers"}),
     "workers.set_status at its end": (
         lambda uow, at: workers.set_status(uow, at.worker_id, "failed", reason="out of memory"),
@@ -198,6 +209,8 @@ MUTATORS: dict[str, tuple[Mutator, set[str]]] = {
         {"coordination_events"},
     ),
     "coordination.take": (lambda uow, _: coordination.take(uow), {"coordination_events"}),
+    "coordination.delete": (lambda uow, at: coordination.delete(uow, at.event_id), {"coordination_events"}),
+    "coordination.prune": (take_and_prune, {"coordination_events"}),
 }
 """Every function that writes, with the tables that it changes; see test_every_mutator.py."""
 
@@ -239,6 +252,8 @@ LOOKUPS: dict[str, Lookup] = {
     "tickets.page of a project, those closed": listing(tickets.page, project=own_project, open=False),
     "tickets.page of a project, at a stage": listing(tickets.page, project=own_project, stage="writer"),
     "tickets.page of all that": listing(tickets.page, project=own_project, stage="writer", open=True, text="ticket"),
+    "tickets.check": listing(tickets.check),
+    "tickets.check of a project": listing(tickets.check, project=own_project),
     "comments.get": lambda uow, at: comments.get(uow, at.comment_id),
     "comments.find": lambda uow, at: comments.find(uow, at.comment_id),
     "comments.page": listing(comments.page, ticket_id=lambda at: at.ticket_id),
@@ -259,6 +274,7 @@ LOOKUPS: dict[str, Lookup] = {
     "coordination.page of a project, not taken": listing(coordination.page, project=own_project, processed=False),
     "coordination.page of a project, taken": listing(coordination.page, project=own_project, processed=True),
     "coordination.unprocessed": listing(coordination.unprocessed),
+    "coordination.prunable": lambda uow, _: coordination.prunable(uow, timedelta(minutes=5)),
 }
 """Every function that reads; see test_query_plans.py."""
 
@@ -272,12 +288,18 @@ WRITERS: dict[str, Mutator] = {
         *("comments.add", "comments.update", "comments.delete"),
         *("workers.register", "workers.heartbeat", "workers.set_status at its end"),
         *("workers.reap", "workers.delete", "coordination.mark_processed"),
+        *("tickets.update of a plan", "workers.update", "coordination.delete"),
     )
 } | {
     "workers.heartbeat with a lease": lambda uow, at: workers.heartbeat(uow, at.worker_id, lease_seconds=3600.0),
     "coordination.take": lambda uow, _: coordination.take(uow, 3),
+    "coordination.prune": lambda uow, _: coordination.prune(uow, timedelta(minutes=5), limit=5),
 }
 """Functions that write, and look something up to do so."""
 
 WHOLE_TABLE_IN_ORDER: set[str] = {"projects", "tickets", "workers", "coordination_events"}
-IN_SETS: set[str] = {"projects.contents", "projects.delete", "workers.reap"}
+IN_SETS: set[str] = {
+    *("projects.contents", "projects.delete", "workers.reap"),
+    # The worker types that the tickets of a page lack, and a count of the events that were processed: most of them.
+    *("tickets.check", "coordination.prunable"),
+}

@@ -131,6 +131,8 @@ MUTATORS: dict[str, tuple[Mutator, set[str]]] = {
     "jobs.hand_back": (lambda uow, at: jobs.hand_back(uow, at.held), ENDED),
     "jobs.cancel": (lambda uow, at: jobs.cancel(uow, at.held.id), ENDED | FIRED),
     "jobs.retry": (lambda uow, at: jobs.retry(uow, at.failed_id), {"jobs"}),
+    "jobs.set_status": (lambda uow, at: jobs.set_status(uow, at.pending_id, "completed", result=1), ENDED),
+    "jobs.set_status pending": (lambda uow, at: jobs.set_status(uow, at.failed_id, "pending"), {"jobs"}),
     "jobs.retry_many": (lambda uow, at: jobs.retry_many(uow, type=at.kind), {"jobs"}),
     "jobs.prune": (lambda uow, _: jobs.prune(uow, HOUR), ENDED),
     "jobs.delete": (lambda uow, at: jobs.delete(uow, at.failed_id), ENDED),
@@ -202,6 +204,7 @@ WRITERS: dict[str, Mutator] = {
     "jobs.fail": lambda uow, at: jobs.fail(uow, at.held, "it broke"),
     "jobs.cancel": lambda uow, at: jobs.cancel(uow, at.held.id),
     "jobs.retry": lambda uow, at: jobs.retry(uow, at.failed_id),
+    "jobs.set_status": lambda uow, at: jobs.set_status(uow, at.pending_id, "completed"),
     **{
         f"jobs.retry_many{name}": retrying(("status", *names))
         for name, names in FILTERS.items()

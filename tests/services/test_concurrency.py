@@ -196,12 +196,12 @@ def test_concurrent_session_updates_of_different_fields_are_both_kept(store: Sto
 def test_concurrent_creations_of_one_session_id_make_one_session(store: Store, other: Store) -> None:
     def create(each: Store, number: int) -> str:
         try:
-            return each.run(sessions.create, name=f"by {number}", session_id="late-set").name
+            return str(each.run(sessions.create, name=f"by {number}", session_id="late-set").name)
         except Exception as error:  # noqa: BLE001 - which one is what is looked at
             return type(error).__name__
 
     outcomes = at_once(store, other, work=create)
-    winner = other.query(sessions.get, "late-set").name
+    winner = str(other.query(sessions.get, "late-set").name)
     assert sorted(outcomes) == sorted(["AlreadyExists"] * (THREADS - 1) + [winner])
 
 

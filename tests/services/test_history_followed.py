@@ -21,6 +21,7 @@ from tests.conftest import needs_postgres, recorded_statements
 from tests.reused import OURSELVES
 from tests.services.scene import make
 from tests.services.together import Together, together
+from tests.spawning import Processes
 from vibeweaver_store import (
     AsyncStore,
     HistoryEntry,
@@ -279,6 +280,7 @@ except StoreUnavailable as error:
 """
 
 
+@pytest.mark.usefixtures("processes")
 @pytest.mark.parametrize("drive", ["sync"])
 def test_a_signal_handler_may_close_a_followed_store(store: Store, jam: Session, database: str) -> None:
     command = [sys.executable, "-W", "error", "-c", _CLOSED_BY_A_SIGNAL, database, jam.id]
@@ -383,10 +385,10 @@ else:
 
 
 @pytest.fixture
-def writers(database: str, jam: Session) -> Iterator[Together]:
+def writers(database: str, jam: Session, processes: Processes) -> Iterator[Together]:
     """Four processes that append to the session when they are told to begin."""
-    with together(_APPEND, database, jam.id, count=60) as processes:
-        yield processes
+    with together(_APPEND, database, jam.id, count=60) as started:
+        yield started
 
 
 def test_a_history_follower_gives_entries_of_several_processes_exactly_once(
@@ -431,6 +433,7 @@ assert next(followed).action == "after"
 """
 
 
+@pytest.mark.usefixtures("processes")
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not fork")
 @pytest.mark.parametrize("drive", ["sync"])
 def test_a_fork_while_following_history_harms_neither_process(store: Store, jam: Session, database: str) -> None:

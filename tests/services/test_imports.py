@@ -14,6 +14,7 @@ from tests.services.bad_input import BAD_NAMES, VERBATIM, cases
 from tests.services.plans import indexes_of, recorded, sqlite_plan
 from tests.services.scene import build_scene, dump, make, make_many
 from vibeweaver_store import (
+    CorruptData,
     IllegalTransition,
     ImportStatus,
     InvalidInput,
@@ -322,6 +323,33 @@ def test_a_second_undo_of_an_import_is_refused_and_changes_nothing(store: Store)
     before = dump(store)
 
     with pytest.raises(InvalidInput, match="undone before"):
+        store.run(imports.undo, key)
+
+    assert dump(store) == before
+
+
+@pytest.mark.parametrize(
+    "report",
+    [
+        {"grown": 5},
+        {"grown": {"late set": 5}},
+        {"grown": {"late set": {"history": [5]}}},
+        {"latest": "yesterday"},
+        {"latest": "2026-01-01T00:00:00"},
+        {"spaces": ["drums"]},
+        {"attached": {"journal_events": {"late set": [5]}}},
+        {"attached": ["jobs"]},
+    ],
+    ids=str,
+)
+def test_an_import_with_an_edited_report_is_not_undone(store: Store, report: dict[str, Any]) -> None:
+    key = begun(store)
+    bring(store, key, "late set")
+    with store.begin() as uow:
+        imports.get(uow, key).report = report
+    before = dump(store)
+
+    with pytest.raises(CorruptData, match=f"import {key}: its report"):
         store.run(imports.undo, key)
 
     assert dump(store) == before

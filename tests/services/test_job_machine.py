@@ -18,7 +18,8 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from vibeweaver_store import AlreadyExists, IllegalTransition, Job, LeaseLost, Store, jobs
+from tests.sizes import examples
+from vibeweaver_store import AlreadyClaimed, AlreadyExists, IllegalTransition, Job, LeaseLost, Store, jobs
 from vibeweaver_store.columns import new_id
 from vibeweaver_store.testing import SettableClock
 
@@ -189,6 +190,26 @@ class Queue(RuleBasedStateMachine):
             known.status, known.due = "pending", self.now
             known.max_attempts = max(known.max_attempts, known.attempts + 1)
 
+    @precondition(lambda self: self.known)
+    @rule(data=st.data(), status=st.sampled_from(["completed", "failed"]))
+    def set_status(self, data: st.DataObject, status: str) -> None:
+        key = data.draw(st.sampled_from(list(self.known)), "job")
+        known = self.known[key]
+        given: dict[str, Any] = {"error": "it broke"} if status == "failed" else {}
+        held = known.expires is not None and known.expires > self.now
+        if held or (known.status in FINAL and (known.status != status or given)):
+            with pytest.raises(AlreadyClaimed if held else IllegalTransition):
+                self.store.run(jobs.set_status, key, status, **given)
+            return
+        self.store.run(jobs.set_status, key, status, **given)
+        if known.status in FINAL:
+            return
+        known.told += [False] * (known.status == "processing")
+        known.attempts += 1
+        known.max_attempts = max(known.max_attempts, known.attempts)
+        known.told.append(status == "completed")
+        known.let_go(status)
+
     @rule()
     def retry_all_that_failed(self) -> None:
         expected = 0
@@ -235,6 +256,9 @@ def test_jobs_move_only_as_their_state_machine_allows(timed_store: Store, timed_
     run_state_machine_as_test(
         lambda: Queue(timed_store, timed_clock),  # type: ignore[arg-type]  # a factory will do, its documentation says
         settings=settings(
-            max_examples=12, stateful_step_count=25, deadline=None, suppress_health_check=list(HealthCheck)
+            max_examples=examples(12, 60),
+            stateful_step_count=25,
+            deadline=None,
+            suppress_health_check=list(HealthCheck),
         ),
     )

@@ -115,7 +115,7 @@ def test_retrying_a_job_without_attempts_left_grants_one_more(timed_store: Store
 @pytest.mark.parametrize(
     ("status", "allowed"),
     [
-        (JobStatus.PENDING, ("processing", "cancelled")),
+        (JobStatus.PENDING, ("processing", "completed", "failed", "cancelled")),
         (JobStatus.PROCESSING, ("completed", "failed", "cancelled")),
         (JobStatus.COMPLETED, ()),
     ],

@@ -330,6 +330,57 @@ def test_associating_journal_events_by_invalid_ids_is_refused(
     assert caught.value.field == "event_ids"
 
 
+# Seed 004: ids and uuids
+
+
+def test_memva_is_told_the_ids_of_what_it_ingests(store: Store, other: Store, agent: Session) -> None:
+    store.run(journal.ingest, [line("b"), line("x")])
+    lines = [line("a"), line("b"), line("c"), line("a"), {**line("b"), "sessionId": "fork"}, line(mode="plan")]
+    told = store.run(journal.ingest, iter(lines))
+    found = [other.query(journal.get, event_id) for event_id in told.ids]
+    assert [(each.source_session_id, each.event_uuid) for each in found[:5]] == [
+        *((SOURCE, uuid) for uuid in "abca"),
+        ("fork", "b"),
+    ]
+    assert found[5].data == line(mode="plan")
+    assert store.run(journal.ingest, lines).ids == told.ids
+    assert (told.read, told.new, told.duplicate) == (6, 4, 2)
+    assert store.run(journal.associate, told.ids, agent.id) == 5
+
+
+def test_ingested_ids_are_right_after_the_newest_events_were_deleted(
+    store: Store, other: Store, agent: Session
+) -> None:
+    store.run(journal.ingest, [journal.NewEvent(line("a"), session_id=agent.id), line("b")])
+    store.run(sessions.delete, agent.id)
+    told = store.run(journal.ingest, [line("c"), line("a"), line("b")])
+    assert [other.query(journal.get, event_id).event_uuid for event_id in told.ids] == ["c", "a", "b"]
+
+
+def test_ingested_ids_of_many_lines_are_in_their_order(store: Store, other: Store) -> None:
+    shuffled = [f"u-{number}" for number in range(350)]
+    random.Random(3).shuffle(shuffled)
+    store.run(journal.ingest, [line(uuid) for uuid in shuffled[:100:3]])
+    told = store.run(journal.ingest, [line(uuid) for uuid in shuffled])
+    assert [other.query(journal.get, event_id).event_uuid for event_id in told.ids[90:210]] == shuffled[90:210]
+    assert len(set(told.ids)) == 350
+
+
+def test_memva_associates_events_by_their_uuids(store: Store, other: Store, agent: Session) -> None:
+    fork = {**line("a"), "sessionId": "fork"}
+    ids = store.run(journal.ingest, [line("a"), line("b"), fork, line("c")]).ids
+    refs: list[journal.EventRef] = [(SOURCE, "b"), journal.EventKey("fork", "a"), ids[3], ids[1]]
+    assert store.run(journal.associate, refs, agent.id) == 3
+    assert [each.id for each in other.query(journal.for_session, agent.id).items] == [*ids[1:]]
+
+
+def test_associating_a_missing_uuid_names_it_and_changes_none(store: Store, other: Store, agent: Session) -> None:
+    store.run(journal.ingest, [line("a")])
+    with pytest.raises(NotFound, match=r"\('fork', 'a'\)"):
+        store.run(journal.associate, [(SOURCE, "a"), ("fork", "a")], agent.id)
+    assert other.query(journal.count, agent.id) == 0
+
+
 # Following
 
 

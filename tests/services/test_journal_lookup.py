@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.services.bad_input import BAD_BOOLEANS, BAD_IDS, BAD_NAMES, cases
-from tests.services.journal_events import everything, line, make_agent, make_mixed, uuids
+from tests.services.journal_events import SOURCE, everything, line, make_agent, make_mixed, uuids
 from tests.services.plans import Sent, indexes_of, recorded
 from tests.services.scene import make, make_many
 from vibeweaver_store import InvalidInput, NotFound, Session, Store
@@ -285,3 +285,70 @@ def test_a_journal_thread_is_climbed_by_the_index_of_line_keys(lasting_store: St
     used = indexes_of(lasting_store, Sent(chain, ()))
     key = "uq_journal_events_source_session_id_event_uuid"
     assert ("sqlite_autoindex_journal_events_1" if lasting_store.backend == "sqlite" else key) in used
+
+
+# Seed 004: events by their uuids, and the events of one source session
+
+
+def test_memva_finds_an_event_by_its_source_and_uuid(store: Store, other: Store) -> None:
+    fork = {**line("a"), "sessionId": "fork"}
+    store.run(journal.ingest, [line("a"), fork])
+    found = other.query(journal.get, journal.EventKey("fork", "a"))
+    assert (found.source_session_id, found.event_uuid) == ("fork", "a")
+    assert other.query(journal.find, ("fork", "a")) == found
+    assert other.query(journal.find, ("fork", "b")) is None
+    with pytest.raises(NotFound, match=r"no journal event \('fork', 'b'\)"):
+        other.query(journal.get, journal.EventKey("fork", "b"))
+
+
+def test_memva_follows_the_parents_of_an_event_by_its_uuid(store: Store, other: Store) -> None:
+    store.run(journal.ingest, [line("a"), line("b", parentUuid="a"), line("c", parentUuid="b")])
+    assert uuids(other.query(journal.thread, (SOURCE, "c"))) == ["a", "b", "c"]
+    with pytest.raises(NotFound):
+        other.query(journal.thread, (SOURCE, "d"))
+
+
+@pytest.mark.parametrize("bad", [(), ("a",), ("a", "b", "c"), ("a", 1), (1, "a"), ("", "a"), ("a", " ")], ids=repr)
+@pytest.mark.parametrize("operation", [journal.get, journal.find, journal.thread])
+def test_a_bad_key_of_a_journal_event_is_refused(
+    lasting_store: Store, operation: Callable[..., object], bad: Any
+) -> None:
+    with pytest.raises(InvalidInput) as caught:
+        lasting_store.query(operation, bad)
+    assert caught.value.field == "event_id"
+
+
+def test_memva_lists_the_events_of_one_source_session(store: Store, other: Store, agent: Session) -> None:
+    own = [journal.NewEvent({**line(uuid), "sessionId": "agent-1"}, session_id=agent.id) for uuid in "ace"]
+    store.run(journal.ingest, [own[0], line("b"), own[1], line("d"), {**line("f"), "sessionId": "agent-1"}, own[2]])
+    pages: list[list[str]] = []
+    cursor = None
+    while True:
+        page = other.query(journal.for_source, "agent-1", limit=3, cursor=cursor)
+        pages.append(uuids(page.items))
+        cursor = page.next_cursor
+        if cursor is None:
+            break
+    assert pages == [["a", "c", "f"], ["e"]]
+    assert uuids(other.query(journal.for_source, "agent-1", newest_first=True).items) == ["e", "f", "c", "a"]
+    assert other.query(journal.for_source, "agent-2").items == []
+
+
+def test_a_cursor_of_another_source_session_is_refused(store: Store) -> None:
+    store.run(journal.ingest, [line("a"), line("b")])
+    cursor = store.query(journal.for_source, SOURCE, limit=1).next_cursor
+    with pytest.raises(InvalidInput, match="cursor"):
+        store.query(journal.for_source, "agent-1", cursor=cursor)
+
+
+@pytest.mark.parametrize("bad", [*BAD_IDS, None])
+def test_a_bad_source_session_is_refused(lasting_store: Store, bad: Any) -> None:
+    with pytest.raises(InvalidInput) as caught:
+        lasting_store.query(journal.for_source, bad)
+    assert caught.value.field == "source_session_id"
+
+
+def test_memva_counts_the_events_of_a_session_by_type(store: Store, mixed: Session) -> None:
+    store.run(journal.ingest, [journal.NewEvent(line("z", "telepathy"), session_id=mixed.id)])
+    assert list(store.query(journal.counts, mixed.id).items()) == [("assistant", 2), ("telepathy", 1), ("user", 3)]
+    assert store.query(journal.counts, "nowhere") == {}

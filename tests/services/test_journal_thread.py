@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from tests.conftest import recorded_statements
 from tests.services.scene import make, make_many
 from tests.shared_data import CLAUDE_CODE, needs_shared_data
+from tests.sizes import Size
 from vibeweaver_store import NotFound, Store
 from vibeweaver_store.columns import new_id
 from vibeweaver_store.models import JournalEvent
@@ -79,9 +80,10 @@ def test_a_journal_thread_continues_behind_a_compaction(store: Store) -> None:
     assert threaded(store, store.query(journal.recent, 1)[0]) == ["a", "b", "c"]
 
 
-def test_a_journal_thread_of_thousands_is_one_statement(store: Store) -> None:
+def test_a_journal_thread_of_thousands_is_one_statement(store: Store, size: Size) -> None:
+    length = size(1_500, 3_000)
     session_id = make(store, SessionFactory).id
-    parents = [None, *(f"u-{n}" for n in range(2999))]
+    parents = [None, *(f"u-{n}" for n in range(length - 1))]
     rows = [
         JournalEventFactory.build(event_uuid=f"u-{n}", parent_uuid=parent, session_id=session_id)
         for n, parent in enumerate(parents)
@@ -89,7 +91,7 @@ def test_a_journal_thread_of_thousands_is_one_statement(store: Store) -> None:
     with store.begin() as uow:
         uow.insert(*rows)
     with recorded_statements(store) as sent:
-        assert threaded(store, rows[-1]) == [f"u-{n}" for n in range(3000)]
+        assert threaded(store, rows[-1]) == [f"u-{n}" for n in range(length)]
     assert len(sent) == 1
 
 

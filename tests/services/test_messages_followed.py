@@ -14,6 +14,7 @@ import pytest
 
 from tests.services.scene import make
 from tests.services.together import Together, together
+from tests.spawning import Processes
 from vibeweaver_store import (
     AsyncStore,
     InvalidInput,
@@ -165,10 +166,10 @@ store.run(messages.append, session_id, "assistant", f"{process} {number}")
 
 
 @pytest.fixture
-def speakers(database: str, jam: Session) -> Iterator[Together]:
+def speakers(database: str, jam: Session, processes: Processes) -> Iterator[Together]:
     """Four processes that say something in the session when they are told to begin: half of it, all the same ids."""
-    with together(_SAY, database, jam.id, count=30) as processes:
-        yield processes
+    with together(_SAY, database, jam.id, count=30) as started:
+        yield started
 
 
 def test_a_message_follower_gives_messages_of_several_processes_exactly_once(

@@ -330,14 +330,22 @@ LOOKUPS: dict[str, Lookup] = {
     ),
     "journal.get": lambda uow, at: journal.get(uow, at.event_id),
     "journal.find": lambda uow, at: journal.find(uow, at.event_id),
+    "journal.find by its key": lambda uow, at: journal.find(uow, (f"{at.session_id} 0", "event 7")),
     "journal.recent": lambda uow, _: journal.recent(uow, 10),
     "journal.for_session": listing(journal.for_session),
     "journal.for_session newest first": listing(journal.for_session, newest_first=True),
     "journal.for_session of a type": listing(journal.for_session, event_type="assistant"),
     "journal.for_session of sidechains": listing(journal.for_session, sidechain=True),
     "journal.for_session of a time": listing(journal.for_session, since=later(100), until=later(300)),
+    "journal.for_source": lambda uow, at: there_and_back(
+        lambda **values: journal.for_source(uow, f"{at.session_id} 1", **values)
+    ),
+    "journal.for_source newest first": lambda uow, at: there_and_back(
+        lambda **values: journal.for_source(uow, f"{at.session_id} 1", newest_first=True, **values)
+    ),
     "journal.count": lambda uow, at: journal.count(uow, at.session_id),
     "journal.count of a type": lambda uow, at: journal.count(uow, at.session_id, event_type="assistant"),
+    "journal.counts": lambda uow, at: journal.counts(uow, at.session_id),
     "journal.thread": lambda uow, at: journal.thread(uow, at.event_id),
     "journal.source_sessions_of": lambda uow, at: journal.source_sessions_of(uow, at.session_id),
     "journal.latest_source_session": lambda uow, at: journal.latest_source_session(uow, at.session_id),
@@ -395,6 +403,9 @@ WRITERS: dict[str, Lookup] = {
     "arenas.set_output": lambda uow, at: arenas.set_output(uow, at.session_id, 1, "done"),
     "journal.ingest": lambda uow, at: journal.ingest(uow, [journal.NewEvent({"type": "user"}, "x", at.session_id)]),
     "journal.associate": lambda uow, at: journal.associate(uow, [at.event_id], at.session_id),
+    "journal.associate by a key": lambda uow, at: journal.associate(
+        uow, [(f"{at.session_id} 0", "event 7")], at.session_id
+    ),
     "imports.undo": lambda uow, at: imports.undo(uow, at.import_id),
     **{f"rules.fire {name}": signalled(rules.fire, signal) for name, signal in SIGNALS.items()},
     "rules.mark_fired": lambda uow, at: rules.mark_fired(uow, at.deadline_id),

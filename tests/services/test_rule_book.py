@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -18,6 +16,7 @@ from hypothesis import strategies as st
 from tests.conftest import recorded_statements
 from tests.services.scene import dump, make, make_many
 from tests.services.variants import FIRING, NOT_FIRING, called
+from tests.spawning import Process, Processes
 from vibeweaver_store import (
     InvalidInput,
     NotFound,
@@ -361,23 +360,20 @@ with Store.open(sys.argv[1]) as store:
 
 
 @pytest.fixture
-def elsewhere(database: str) -> Iterator[subprocess.Popen[str]]:
+def elsewhere(processes: Processes, database: str) -> Iterator[Process]:
     """Another process, which changes a rule when it is told to."""
-    command = [sys.executable, "-c", _CHANGE, database]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
-        yield process
+    process = processes.start(_CHANGE, database)
+    yield process
+    process.finish()
 
 
-def change(process: subprocess.Popen[str], what: str, key: str) -> None:
-    assert process.stdin is not None
-    assert process.stdout is not None
-    process.stdin.write(f"{what} {key}\n")
-    process.stdin.flush()
-    assert process.stdout.readline() == "done\n"
+def change(process: Process, what: str, key: str) -> None:
+    process.write_line(f"{what} {key}")
+    assert process.read_line() == "done"
 
 
 def test_a_rule_book_sees_changes_of_another_process_between_two_lookups(
-    store: Store, jam: Session, elsewhere: subprocess.Popen[str]
+    store: Store, jam: Session, elsewhere: Process
 ) -> None:
     rule = make(store, RuleFactory, session_id=jam.id, id=new_id())
     book = store.rule_book(jam.id)

@@ -7,13 +7,16 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+import sqlalchemy as sa
 from hypothesis import given
 from hypothesis import strategies as st
+from sqlmodel import col
 
 from tests.services.bad_input import BAD_BEATS, BAD_IDS
 from tests.services.scene import make, make_many
 from tests.services.variants import TRIGGERS
 from vibeweaver_store import (
+    CorruptData,
     InvalidInput,
     NotFound,
     Priority,
@@ -274,3 +277,12 @@ def test_due_rules_of_a_session_without_a_tempo_are_refused(
     session = make(lasting_store, SessionFactory, kind=SessionKind.AGENT, tempo_bpm=None)
     with pytest.raises(InvalidInput, match="no tempo"):
         lasting_store.query(operation, session.id, 0)
+
+
+def test_a_deadline_rule_with_another_trigger_is_corrupt(store: Store) -> None:
+    jam = make(store, SessionFactory, tempo_bpm=120.0)
+    rule = make(store, RuleFactory, session_id=jam.id, trigger=triggers.Marker(name="drop"))
+    with store.begin() as uow:  # as a statement of somebody's own may do, which is not validated
+        uow.execute(sa.update(Rule).where(col(Rule.id) == rule.id).values(trigger_type="deadline"))
+    with pytest.raises(CorruptData, match=f"{rule.id}.*write trigger and trigger_type together"):
+        store.query(rules.due, jam.id, END)

@@ -11,10 +11,12 @@ import pytest
 import sqlalchemy as sa
 from hypothesis import given
 from hypothesis import strategies as st
+from sqlmodel import select
 
 from tests.conftest import recorded_statements
 from tests.services.bad_input import BAD_BOOLEANS, BAD_IDS, BAD_TEXTS, VERBATIM
 from tests.services.scene import make, make_many
+from tests.sizes import Size
 from vibeweaver_store import (
     AgentStatus,
     Arena,
@@ -35,6 +37,7 @@ from vibeweaver_store.testing import (
     ArenaFactory,
     ArenaRuntimeFactory,
     InstanceFactory,
+    JournalEventFactory,
     MessageFactory,
     SessionFactory,
     WorkspaceFactory,
@@ -329,6 +332,72 @@ def test_a_session_search_in_an_invalid_direction_is_refused(lasting_store: Stor
     assert caught.value.field == "falling"
 
 
+# Seed 004: sessions without a title, events by type, the last thing said
+
+
+@both
+@pytest.mark.parametrize("falling", [False, True])
+def test_memva_sessions_without_a_title_are_listed_by_name_before_all_others(
+    store: Store, other: Store, listing: Listing, falling: bool
+) -> None:
+    with store.begin() as uow:
+        for number, name in enumerate([None, "b", None, "A", None]):
+            SessionFactory.create(uow=uow, id=f"s{number}", name=name)
+    wanted = ["s0", "s2", "s4", "s3", "s1"]
+    for limit in (1, 2, 10):
+        pages = found(other, listing=listing, sort="name", falling=falling, limit=limit)
+        assert pages == (wanted[::-1] if falling else wanted)
+    third = other.query(listing, sort="name", limit=1, cursor=other.query(listing, sort="name", limit=2).next_cursor)
+    assert [row.id for row in other.query(listing, sort="name", limit=3, cursor=third.previous_cursor).items] == [
+        "s0",
+        "s2",
+    ]
+    assert {row.name for row in other.query(listing).items} == {None, "A", "b"}
+
+
+@both
+def test_memva_sessions_without_a_title_are_searched_by_their_vibe(
+    store: Store, other: Store, listing: Listing
+) -> None:
+    make_many(store, SessionFactory, {"id": "one", "vibe": "dark"}, {"id": "two", "vibe": "bright"}, name=None)
+    assert found(other, SessionFilter(text="DARK"), listing) == ["one"]
+    assert found(other, SessionFilter(text="untitled"), listing) == []
+
+
+def test_memva_overview_counts_events_by_type_and_shows_the_last_message(store: Store, other: Store) -> None:
+    make_many(store, SessionFactory, {"id": "a"}, {"id": "b"}, {"id": "c"})
+    types = {"a": ["user", "assistant", "user", "omen"], "b": ["user"]}
+    with store.begin() as uow:
+        for session_id, of_session in types.items():
+            for event_type in of_session:
+                JournalEventFactory.create(uow=uow, session_id=session_id, event_type=event_type)
+        for content in ("Find it.", "Found it."):
+            MessageFactory.create(uow=uow, session_id="a", content=content)
+        MessageFactory.create(uow=uow, session_id="b", content="é" * 1500)
+    rows = {row.id: row for row in other.query(sessions.overview).items}
+    assert [dict(rows[key].event_counts or {}) for key in "abc"] == [
+        {"user": 2, "assistant": 1, "omen": 1},
+        {"user": 1},
+        {},
+    ]
+    assert [rows[key].last_said for key in "abc"] == ["Found it.", "é" * 1000, None]
+    filtered = other.query(sessions.overview, SessionFilter(kind="jam", status="created"), sort="name").items
+    assert {row.id: row.last_said for row in filtered} == {key: rows[key].last_said for key in "abc"}
+
+
+def test_memva_overview_is_one_statement_with_all_of_it(store: Store) -> None:
+    make_many(store, SessionFactory, *[{} for _ in range(20)])
+    with recorded_statements(store) as sent:
+        page = store.query(sessions.overview, limit=10)
+        assert [(row.event_counts, row.last_said) for row in page.items] == [({}, None)] * 10
+    assert len(sent) == 1
+
+
+def test_a_view_read_by_another_statement_has_no_event_counts(store: Store, jam: Session) -> None:
+    row = store.query(lambda uow: uow.exec(select(SessionComplete)).one())
+    assert (row.id, row.event_counts, row.last_said) == (jam.id, None, None)
+
+
 # Overview
 
 
@@ -359,17 +428,16 @@ def test_a_session_overview_of_a_jam_has_no_arena(store: Store, jam: Session) ->
     assert (row.instance_count, row.message_count) == (0, 0)
 
 
-INSTANCES, MESSAGES = 50, 10_000
-
-
-def test_a_session_overview_counts_instances_and_messages_separately(store: Store, jam: Session) -> None:
+def test_a_session_overview_counts_instances_and_messages_separately(store: Store, jam: Session, size: Size) -> None:
+    instance_count, message_count = size(20, 50), size(1_000, 10_000)
     with store.begin() as uow:
-        instances = [InstanceFactory.build(session_id=jam.id, instance_id=n) for n in range(INSTANCES)]
+        instances = [InstanceFactory.build(session_id=jam.id, instance_id=n) for n in range(instance_count)]
         uow.insert(*instances)
         message = MessageFactory.build(session_id=jam.id).model_dump(exclude={"id", "public_id"})
-        uow.execute(sa.insert(MessageFactory._meta.model), [{**message, "public_id": str(n)} for n in range(MESSAGES)])
+        said = [{**message, "public_id": str(n)} for n in range(message_count)]
+        uow.execute(sa.insert(MessageFactory._meta.model), said)
     ((row),) = store.query(sessions.overview).items
-    assert (row.instance_count, row.message_count) == (INSTANCES, MESSAGES)
+    assert (row.instance_count, row.message_count) == (instance_count, message_count)
 
 
 @both

@@ -596,6 +596,18 @@ def test_a_session_can_be_created_read_listed_moved_and_deleted(store: Store, ot
     assert other.query(sessions.page).items == []
 
 
+# Seed 004: sessions without a title
+
+
+def test_memva_creates_a_session_without_a_title(store: Store, other: Store) -> None:
+    made = store.run(sessions.create, kind="agent", working_dir="/srv/memva")
+    assert made.name is None
+    assert other.query(sessions.get, made.id).name is None
+    assert store.run(sessions.update, made.id, name="A search page").name == "A search page"
+    assert store.run(sessions.update, made.id, name=None).name is None
+    assert other.query(sessions.get, made.id).name is None
+
+
 # Bad input
 
 

@@ -13,10 +13,12 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from tests.services.conftest import SYNC
 from tests.services.scene import make, make_many
+from tests.sizes import examples
 from vibeweaver_store import (
     AlreadyClaimed,
     IllegalTransition,
     InvalidInput,
+    NotFound,
     Store,
     StoreError,
     coordination,
@@ -51,6 +53,7 @@ class TicketMachine(RuleBasedStateMachine):
         self.project = project
         self.key = self.store.run(tickets.create, new_id(), project, "Login", "Build it.", PLAN).ticket_id
         # The model.
+        self.plan = PLAN
         self.done = 0
         self.closed = False
         self.holder: int | None = None
@@ -62,7 +65,7 @@ class TicketMachine(RuleBasedStateMachine):
     # What the model says
 
     def next_stage(self) -> str | None:
-        return None if self.closed or self.done == len(PLAN) else PLAN[self.done]
+        return None if self.closed or self.done == len(self.plan) else self.plan[self.done]
 
     def is_held_by_another(self, number: int) -> bool:
         held = self.until is not None and self.until > self.clock.instant
@@ -103,15 +106,30 @@ class TicketMachine(RuleBasedStateMachine):
 
     @rule(number=numbers)
     def complete_the_next(self, number: int) -> None:
-        self.complete(number, self.next_stage() or PLAN[-1], speaks=False)
+        self.complete(number, self.next_stage() or self.plan[-1], speaks=False)
 
     @rule(stage=stages)
     def reopen(self, stage: str) -> None:
-        error = self.expected((self.closed or stage not in PLAN[: self.done], IllegalTransition))
+        error = self.expected((self.closed or stage not in self.plan[: self.done], IllegalTransition))
         if self.attempt(error, tickets.reopen_stage, self.key, stage, comment=f"{stage} again"):
-            self.done = PLAN.index(stage)
+            self.done = self.plan.index(stage)
             self.release()
             self.said.append(f"{stage} again")
+
+    @rule(plan=st.lists(st.sampled_from([*PLAN, "tester"]), min_size=1, max_size=4, unique=True), keeps=st.booleans())
+    def replan(self, plan: list[str], keeps: bool) -> None:
+        done = self.plan[: self.done]
+        wanted = [*done, *[stage for stage in plan if stage not in done]] if keeps else plan
+        error = self.expected(
+            (self.closed, IllegalTransition),
+            (wanted[: self.done] != done, InvalidInput),
+            ("tester" in wanted[self.done :], NotFound),
+        )
+        before = self.next_stage()
+        if self.attempt(error, tickets.update, self.key, execution_plan=wanted):
+            self.plan = wanted
+            if self.next_stage() != before:
+                self.release()
 
     @precondition(lambda self: self.done > 0)
     @rule()
@@ -177,8 +195,8 @@ class TicketMachine(RuleBasedStateMachine):
     def it_stands_where_the_model_says(self) -> None:
         found = self.store.query(tickets.get, self.key)
         ticket = found.ticket
-        assert ticket.last_completed_stage == (PLAN[self.done - 1] if self.done else "Planned")
-        assert ticket.next_stage == self.next_stage()
+        assert ticket.last_completed_stage == (self.plan[self.done - 1] if self.done else "Planned")
+        assert (ticket.execution_plan, ticket.next_stage) == (self.plan, self.next_stage())
         assert (ticket.closed_at is not None) == self.closed
         assert (ticket.claimed_by, ticket.claim_expires_at) == (
             None if self.holder is None else self.workers[self.holder],
@@ -198,7 +216,7 @@ class TicketMachine(RuleBasedStateMachine):
 def test_tickets_move_only_as_their_state_machine_allows(timed_store: Store, timed_clock: SettableClock) -> None:
     machine = type("Machine", (TicketMachine,), {"store": timed_store, "clock": timed_clock})
     few = settings(
-        max_examples=12,
+        max_examples=examples(12, 60),
         stateful_step_count=25,
         deadline=None,
         derandomize=True,

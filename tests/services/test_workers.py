@@ -257,6 +257,63 @@ def test_deleting_a_worker_releases_its_tickets_without_an_event(
     assert events_of(lasting_other, worker) == [event]
 
 
+# Update
+
+
+@pytest.mark.parametrize("status", WorkerStatus)
+@pytest.mark.parametrize(
+    "changes",
+    [{"pid": 4711}, {"pid": None}, {"queue_name": "night"}, {"pid": 0, "queue_name": "night"}],
+    ids=str,
+)
+def test_an_update_of_a_worker_changes_only_what_is_given(
+    timed_store: Store, lasting_other: Store, timed_clock: SettableClock, status: WorkerStatus, changes: dict[str, Any]
+) -> None:
+    worker, bystander = make_many(timed_store, EnsembleWorkerFactory, {"pid": 1, "status": status}, {})
+    timed_clock.advance(minutes=1)
+    changed = timed_store.run(workers.update, worker.worker_id, **changes)
+    assert columns_of(changed) == columns_of(worker) | changes
+    assert lasting_other.query(workers.find, worker.worker_id) == changed
+    assert lasting_other.query(workers.find, bystander.worker_id) == bystander
+
+
+def test_an_update_of_a_worker_with_nothing_given_only_reads(timed_store: Store, worker: EnsembleWorker) -> None:
+    with recorded_statements(timed_store) as sent:
+        assert timed_store.run(workers.update, worker.worker_id) == worker
+    assert [each.split()[0] for each in sent] == ["SELECT"]
+
+
+@pytest.mark.parametrize("changes", [{}, {"pid": 1}], ids=str)
+def test_an_update_of_an_unknown_worker_does_not_undo_the_unit_of_work(
+    timed_store: Store, lasting_other: Store, worker: EnsembleWorker, changes: dict[str, Any]
+) -> None:
+    with timed_store.begin() as uow:
+        with pytest.raises(NotFound) as caught:
+            workers.update(uow, "nobody", **changes)
+        workers.update(uow, worker.worker_id, pid=2)
+    assert (caught.value.entity, caught.value.key) == ("worker", "nobody")
+    assert lasting_other.query(workers.get, worker.worker_id).pid == 2
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        *[pytest.param("worker_id", each.values[0], id=f"id: {each.id}") for each in [*BAD_IDS[-3:], NOTHING]],
+        *[
+            pytest.param("pid", each.values[0], id=f"pid: {each.id}")
+            for each in cases(**NO_NUMBER, below_zero=-1, half=0.5, too_great=2**63)
+            if each.id != "nothing"
+        ],
+        *[pytest.param("queue_name", each.values[0], id=f"queue: {each.id}") for each in BAD_NAMES],
+    ],
+)
+def test_an_update_of_a_worker_refuses_invalid_values(lasting_store: Store, field: str, value: Any) -> None:
+    values: dict[str, Any] = {"worker_id": "w-1", field: value}
+    with pytest.raises(InvalidInput) as caught:
+        lasting_store.run(workers.update, **values)
+    assert caught.value.field == field
+
+
 # Heartbeat
 
 

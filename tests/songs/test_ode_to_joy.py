@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import io
-import subprocess
-import sys
 from itertools import accumulate
 from pathlib import Path
 
 import mido  # type: ignore[import-untyped]  # mido ships no types
 import pytest
 
+from tests.spawning import Processes
 from vibeweaver_store.importers.midi import Song, read_song
 from vibeweaver_store.songs import ODE_TO_JOY
 from vibeweaver_store.songs.ode_to_joy import SECTIONS, Line, Section, compose, notes
@@ -31,18 +30,17 @@ def test_the_packaged_song_file_equals_the_generated_one() -> None:
     assert written.getvalue() == ODE_TO_JOY.read_bytes()
 
 
-def test_the_song_module_writes_the_file(tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "vibeweaver_store.songs.ode_to_joy", str(tmp_path / "ode.mid")]
+MODULE = "vibeweaver_store.songs.ode_to_joy"
 
-    subprocess.run(command, cwd=CHECKOUT, check=True)
+
+def test_the_song_module_writes_the_file(processes: Processes, tmp_path: Path) -> None:
+    processes.start_module(MODULE, tmp_path / "ode.mid").finish()
 
     assert (tmp_path / "ode.mid").read_bytes() == ODE_TO_JOY.read_bytes()
 
 
-def test_the_song_module_without_a_path_prints_its_usage() -> None:
-    command = [sys.executable, "-m", "vibeweaver_store.songs.ode_to_joy"]
-
-    done = subprocess.run(command, cwd=CHECKOUT, check=False, capture_output=True, text=True)
+def test_the_song_module_without_a_path_prints_its_usage(processes: Processes) -> None:
+    done = processes.run_module(MODULE)
 
     assert (done.returncode, done.stdout) == (1, "")
     assert "usage" in done.stderr

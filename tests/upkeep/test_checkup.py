@@ -5,19 +5,18 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import signal
 import sqlite3
-import subprocess
-import sys
 import tempfile
 from collections.abc import Callable, Mapping
 from contextlib import closing
 from pathlib import Path
+from typing import Literal
 
 import pytest
 import sqlalchemy as sa
 
 from tests.conftest import needs_postgres
+from tests.spawning import Processes
 from vibeweaver_store import InvalidInput, Settings, Store, history, schema, sessions, sqlite_file
 from vibeweaver_store.testing import PostgresServer
 from vibeweaver_store.upkeep.checkup import Checkup, check
@@ -59,21 +58,16 @@ def rewrite_schema(path: Path, table: str, old: str, new: str) -> None:
         connection.execute("PRAGMA writable_schema = RESET")
 
 
-_LEAVE_UNFINISHED = """
-import os, sys
-from vibeweaver_store import Settings, Store, history, sessions
-store = Store.open(sys.argv[1], settings=Settings(journal_mode=sys.argv[2], cache_size=5))
-store.run(sessions.create, name="kept", session_id="jam")
-with store.begin() as uow:
-    history.append_many(uow, "jam", (history.NewEntry("lost", params="x" * 500) for _ in range(5000)))
-    os.kill(os.getpid(), 9)
-"""
-
-
-def leave_unfinished(path: Path, journal_mode: str) -> None:
-    """A transaction that a killed process had begun and not committed."""
-    done = subprocess.run([sys.executable, "-c", _LEAVE_UNFINISHED, str(path), journal_mode], check=False)
-    assert done.returncode == -signal.SIGKILL
+def leave_unfinished(path: Path, journal_mode: Literal["WAL", "DELETE"]) -> None:
+    """Leave the files that a killed process leaves: of a transaction that it had begun and not committed."""
+    with Store.open(path, settings=Settings(journal_mode=journal_mode, cache_size=5)) as store:
+        store.run(sessions.create, name="kept", session_id="jam")
+        with pytest.raises(ZeroDivisionError), store.begin() as uow:
+            history.append_many(uow, "jam", (history.NewEntry("lost", params="x" * 500) for _ in range(5000)))
+            left = {each: each.read_bytes() for each in path.parent.glob(f"{path.name}*")}
+            raise ZeroDivisionError
+    for file, data in left.items():
+        file.write_bytes(data)
 
 
 def test_a_checkup_of_a_sound_database_lists_every_check_and_none_broken(database: str, backend: str) -> None:
@@ -402,7 +396,7 @@ print(*(each.name for each in check(sys.argv[1]).findings if each.verdict == "br
 
 @pytest.mark.parametrize(("mode", "folder_mode"), [(0o444, 0o777), (0o000, 0o777), (0o666, 0o555)])
 def test_a_checkup_finds_a_file_without_write_permission_broken(
-    sqlite_template: Path, mode: int, folder_mode: int
+    processes: Processes, sqlite_template: Path, mode: int, folder_mode: int
 ) -> None:
     # Not under pytest's own folder, which other users may not enter.
     with tempfile.TemporaryDirectory() as name:
@@ -410,11 +404,7 @@ def test_a_checkup_finds_a_file_without_write_permission_broken(
         shutil.copyfile(sqlite_template, path)
         path.chmod(mode)
         path.parent.chmod(folder_mode)
-        command = [sys.executable, "-c", _AS_SOMEBODY, str(path)]
-        environment = {**os.environ, "PYTHONDONTWRITEBYTECODE": "1"}
-        done = subprocess.run(command, capture_output=True, text=True, env=environment, check=True)
-
-        assert done.stdout == "permissions\n"
+        assert processes.start(_AS_SOMEBODY, path).finish() == "permissions\n"
         assert list(path.parent.iterdir()) == [path]
         path.parent.chmod(0o700)
 
@@ -480,15 +470,12 @@ with Store.open(sys.argv[1]) as store:
 """
 
 
-def test_a_checkup_warns_of_a_wal_without_room_for_a_checkpoint(sqlite_path: Path) -> None:
+def test_a_checkup_warns_of_a_wal_without_room_for_a_checkpoint(processes: Processes, sqlite_path: Path) -> None:
     pytest.importorskip("resource", reason="this system has no limits to the size of a file")
     with Store.open(sqlite_path) as store, store.begin() as uow:
         sessions.create(uow, name="large", session_id="large")
         history.append_many(uow, "large", (history.NewEntry("x", params="y" * 500) for _ in range(4000)))
-    done = subprocess.run(
-        [sys.executable, "-c", _ON_A_FULL_DISK, str(sqlite_path)], capture_output=True, text=True, check=True
-    )
-    broken, ((verdict, told),) = json.loads(done.stdout)
+    broken, ((verdict, told),) = json.loads(processes.start(_ON_A_FULL_DISK, sqlite_path).finish())
 
     assert (broken, verdict) == (False, "warning")
     assert "could not be brought into the database" in told

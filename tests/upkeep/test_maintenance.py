@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import sqlite3
-import subprocess
-import sys
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -18,6 +16,7 @@ from sqlalchemy.engine import make_url
 
 from tests.cli.conftest import run_line
 from tests.conftest import needs_postgres
+from tests.spawning import Processes
 from vibeweaver_store import (
     CorruptData,
     InvalidInput,
@@ -204,20 +203,19 @@ def append_a_hundred(store: Store) -> None:
         store.run(history.append, "jam", "meanwhile")
 
 
-def test_maintenance_during_writes_of_others_loses_nothing(sqlite_path: Path) -> None:
+def test_maintenance_during_writes_of_others_loses_nothing(processes: Processes, sqlite_path: Path) -> None:
     with Store.open(sqlite_path) as store:
         fill(store, 40_000)
         with store.begin() as uow:
             uow.execute(sa.delete(HistoryEntry))
-        command = [sys.executable, "-c", _WRITE, str(sqlite_path)]
-        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process, ThreadPoolExecutor(2) as others:
-            assert process.stdout is not None
-            process.stdout.readline()
+        process = processes.start(_WRITE, sqlite_path)
+        assert process.read_line() == "ready"
+        with ThreadPoolExecutor(2) as others:
             writing = [others.submit(append_a_hundred, store) for _ in range(2)]
             freed = maintain(sqlite_path).pages_freed
             for each in writing:
                 each.result()
-        assert process.returncode == 0
+        process.finish()
 
         assert freed > 1000
         assert store.query(history.count, "jam") == 400

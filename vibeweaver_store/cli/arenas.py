@@ -56,7 +56,6 @@ _STYLES: Final = {
     "create",
     example="""
 arenas create competition "Write a bass line" --workspace ~/set --runtime claude
-arenas create debate "Which key?" --id keys --status running --json
 """,
 )
 def create(

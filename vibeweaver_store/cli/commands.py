@@ -37,9 +37,9 @@ COMMANDS: Final[dict[str, Entry]] = {
     "stats": Entry("Record and show how long generating takes; deadlines go by it.", ("stats",)),
     "projects": Entry("List, show, make, change and delete what ensembles work on.", ("projects",)),
     "worker-types": Entry("List, show, make, change and delete the roles of a project.", ("worker_types",)),
-    "tickets": Entry("Make, list, show, move on, comment on and delete tickets.", ("tickets", "ticket_work")),
-    "workers": Entry("List, show, register and move on the agents of ensembles.", ("workers",)),
-    "coordination": Entry("List, take and tick off the events for coordinators.", ("coordination",)),
+    "tickets": Entry("Make, list, change, check, move on and delete tickets.", ("tickets", "ticket_work")),
+    "workers": Entry("List, register, change and move on the agents of ensembles.", ("workers",)),
+    "coordination": Entry("List, take, tick off and remove the events for coordinators.", ("coordination",)),
     "jobs": Entry("Enqueue, list, show, retry, cancel and prune background work.", ("jobs", "job_work")),
     "db": Entry("Make, migrate, describe, check and back up the database.", ("db", "db_backup", "db_check")),
 }

@@ -39,7 +39,7 @@ Database: TypeAlias = Annotated[
     typer.Option(
         "--db",
         metavar="PATH|URL",
-        help="The database: a file, sqlite:FILE or postgresql://…; else $VIBEWEAVER_DATABASE, else your own file.",
+        help="The database: a file or a URL; else $VIBEWEAVER_DATABASE, else your own file.",
         callback=_set_database,
         rich_help_panel=ANYWHERE,
         show_default=False,

@@ -1,4 +1,4 @@
-"""``coordination``: list, take and tick off the events that coordinators must act on."""
+"""``coordination``: list, take, tick off, delete and prune the events that coordinators must act on."""
 
 from __future__ import annotations
 
@@ -7,16 +7,18 @@ from typing import Annotated, Final
 
 import typer
 
+from vibeweaver_store.cli.asking import confirm
+from vibeweaver_store.cli.batches import in_batches
 from vibeweaver_store.cli.context import command, new_group
 from vibeweaver_store.cli.invocation import Cli
-from vibeweaver_store.cli.options import LIMIT, Cursor, Limit, OfProject, within_project
-from vibeweaver_store.cli.output import hint, print_document, print_items, print_page
+from vibeweaver_store.cli.options import LIMIT, Cursor, Limit, OfProject, Yes, parse_duration, within_project
+from vibeweaver_store.cli.output import hint, print_deleted, print_document, print_items, print_page
 from vibeweaver_store.cli.table import Cell, Column
 from vibeweaver_store.cli.text import counted, instant
 from vibeweaver_store.models import CoordinationEvent
 from vibeweaver_store.services import coordination
 
-group = new_group("coordination", "List, take and tick off the events for coordinators.")
+group = new_group("coordination", "List, take, tick off and remove the events for coordinators.")
 
 _COLUMNS: Final = (
     Column("ID", "dim", right=True),
@@ -79,6 +81,43 @@ def mark_processed(
         print_document({"marked": changed})
     else:
         hint(f"marked {counted(changed, 'event')}")
+
+
+@command(group, "delete", example="coordination delete 7 --yes")
+def delete(
+    cli: Cli,
+    event: Annotated[int, typer.Argument(metavar="ID", help="The event's number.", show_default=False)],
+    yes: Yes = False,
+) -> None:
+    """Delete one event, processed or not."""
+    with cli.store() as store:
+        found = store.query(coordination.get, event)
+        state = "processed" if found.processed else "not processed yet"
+        confirm(f"Delete event {event} ({found.event_type.value}), which is {state}?", yes=yes)
+        store.run(coordination.delete, event)
+    print_deleted(cli, "event", str(event))
+
+
+@command(group, "prune", example="coordination prune --older-than 30d --yes")
+def prune(
+    cli: Cli,
+    *,
+    older_than: Annotated[
+        str, typer.Option(metavar="TIME", help="How long ago they were recorded: 12h, 7d.", show_default=False)
+    ],
+    yes: Yes = False,
+) -> None:
+    """Delete processed events that were recorded long ago. Those that nobody has taken stay."""
+    age = parse_duration(older_than, option="--older-than")
+    with cli.store() as store:
+        count = store.query(coordination.prunable, age)
+        if count:
+            confirm(f"Delete {counted(count, 'processed event')} recorded more than {older_than} ago?", yes=yes)
+        deleted = in_batches(store, count, coordination.prune, age)
+    if cli.json:
+        print_document({"deleted": deleted})
+    else:
+        hint(f"deleted {counted(deleted, 'event')}")
 
 
 def _row(event: CoordinationEvent) -> Sequence[Cell]:

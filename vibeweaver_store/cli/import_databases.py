@@ -35,16 +35,21 @@ _MAX_MAPPING_BYTES: Final = 16 * 1024 * 1024
 @command(
     group,
     "ait42",
-    example="import ait42 sessions.json --workspace ~/src/app\nimport ait42 ~/.ait42 --mapping workspaces.json",
+    example="""
+import ait42 ~/.ait42/sessions.db
+import ait42 sessions.json --workspace ~/src/app
+import ait42 ~/.ait42 --mapping workspaces.json
+""",
 )
 def ait42(
     cli: Cli,
     *,
     paths: Annotated[
-        list[Path], typer.Argument(metavar="PATH", help="Session files, or folders of *.json.", show_default=False)
+        list[Path],
+        typer.Argument(metavar="PATH", help="Databases, session files, or folders of them.", show_default=False),
     ],
     workspace: Annotated[
-        str | None, typer.Option(metavar="PATH", help="The workspace that the files are of.", show_default=False)
+        str | None, typer.Option(metavar="PATH", help="The workspace that session files are of.", show_default=False)
     ] = None,
     mapping: Annotated[
         Path | None,
@@ -58,7 +63,8 @@ def ait42(
 ) -> None:
     """Bring in AIT42's sessions with their instances and chat.
 
-    AIT42 keeps a file a workspace, and does not say in it of which. What has been brought in before is left as it is.
+    Its SQLite database says of which workspaces they are; a JSON file does not. Do it again
+    for what came since: a session follows AIT42 until it is changed here.
     """
     run = partial(
         import_ait42,
@@ -86,7 +92,7 @@ def vibeweaver(cli: Cli, file: DatabaseFile, no_redact: NoRedact = False, dry_ru
 def lulu(cli: Cli, file: DatabaseFile, no_redact: NoRedact = False, dry_run: DryRun = False) -> None:
     """Bring in a lulu database: agents' sessions and their messages.
 
-    Do it again for the messages that came since.
+    Do it again for what came since: a session follows lulu until it is changed here.
     """
     run = partial(import_lulu, path=file, redact=not no_redact, dry_run=dry_run)
     _run(cli, [file], run, dry_run=dry_run)
@@ -115,8 +121,8 @@ def memva(
 ) -> None:
     """Bring in a memva database: agents' sessions, their journal and messages, and jobs.
 
-    Do it again for the events and jobs that came since. A job that was at work has lost its worker:
-    it waits again, or has failed where it was its last attempt.
+    Do it again for what came since: a session follows memva until it is changed here. A job that was at work has
+    lost its worker: it waits again, or has failed where it was its last attempt.
     """
     run = partial(import_memva, path=file, redact=not no_redact, dry_run=dry_run)
     _run(cli, [file], run, dry_run=dry_run)

@@ -23,6 +23,7 @@ DryRun: TypeAlias = Annotated[
 ]
 
 _PROBLEMS_SHOWN: Final = 20
+_NOTES_SHOWN: Final = 20
 
 
 @contextmanager
@@ -71,6 +72,10 @@ def report_and_exit(cli: Cli, report: ImportReport) -> None:
         say(str(problem))
     if report.problem_count > _PROBLEMS_SHOWN:
         say(f"and {counted(report.problem_count - _PROBLEMS_SHOWN, 'more problem')}; --json lists the first 1,000")
+    for note in report.notes[:_NOTES_SHOWN]:
+        hint(f"note: {note}")
+    if len(report.notes) > _NOTES_SHOWN:
+        hint(f"and {counted(len(report.notes) - _NOTES_SHOWN, 'more note')}; --json lists the first 1,000")
     if report.dry_run:
         hint("a dry run: nothing was written")
     if report.problem_count:
@@ -90,6 +95,7 @@ def _card(report: ImportReport) -> dict[str, str]:
         "sources": f"{sources} ({asides})" if asides else sources,
         **counts,
         "left out": f"{report.problem_count:,}",
+        "noted": f"{len(report.notes):,}",
         "seconds": f"{report.seconds:.1f}",
         "imports": _spans(report.import_ids),
     }

@@ -217,7 +217,8 @@ def _row(each: Import) -> Sequence[str]:
 
 def _card(each: Import) -> dict[str, str]:
     problems = each.report.get("problems", [])
-    rest = {name: value for name, value in each.report.items() if name != "problems"}
+    notes = each.report.get("notes", [])
+    rest = {name: value for name, value in each.report.items() if name not in {"problems", "notes"}}
     return {
         "id": str(each.id),
         "importer": each.importer,
@@ -229,4 +230,5 @@ def _card(each: Import) -> dict[str, str]:
         **{name: f"{count:,}" for name, count in each.counts.items()},
         **{name: value if isinstance(value, str) else compact(value) for name, value in rest.items()},
         **{f"left out {number}": str(problem) for number, problem in enumerate(problems, 1)},
+        **{f"noted {number}": str(note) for number, note in enumerate(notes, 1)},
     }

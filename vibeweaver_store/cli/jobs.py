@@ -5,15 +5,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from datetime import datetime
-from typing import Annotated, Any, Final, Literal, TypeAlias
+from typing import Annotated, Final, Literal, TypeAlias
 
 import typer
-from rich.console import Console
 from rich.text import Text
 
 from vibeweaver_store.cli.asking import confirm
+from vibeweaver_store.cli.batches import in_batches
 from vibeweaver_store.cli.context import command, new_group
 from vibeweaver_store.cli.errors import LineError
 from vibeweaver_store.cli.invocation import Cli
@@ -34,7 +34,6 @@ from vibeweaver_store.cli.options import (
 from vibeweaver_store.cli.output import hint, print_card, print_document, print_made, print_page
 from vibeweaver_store.cli.table import Cell, Column
 from vibeweaver_store.cli.text import counted, instant
-from vibeweaver_store.domain_store import Store
 from vibeweaver_store.models import Job
 from vibeweaver_store.models.job import DEFAULT_MAX_ATTEMPTS, FINAL_OF_JOBS
 from vibeweaver_store.services import jobs
@@ -48,9 +47,6 @@ OfType: TypeAlias = Annotated[
 OfSession: TypeAlias = Annotated[
     str | None, typer.Option("--session", metavar="SESSION", help="Only of this session.", show_default=False)
 ]
-
-BATCH: Final = 1000
-"""How many jobs are retried or pruned in one unit of work."""
 
 _COLUMNS: Final = (
     Column("TYPE", "bold", narrow="fold"),
@@ -197,13 +193,59 @@ def _retry_many(cli: Cli, status: str, job_type: str | None, session: str | None
         if count:
             confirm(f"Try {counted(count, f'{status} job')} again?", yes=yes)
         # Bounded by what was counted: one that fails again meanwhile is not retried for ever.
-        retried = _in_batches(store, count, jobs.retry_many, status=status, type=job_type, session_id=session)
+        retried = in_batches(store, count, jobs.retry_many, status=status, type=job_type, session_id=session)
     if cli.json:
         print_document({"retried": retried})
         return
     left = count - retried
     aside = f"; {left:,} {'was' if left == 1 else 'were'} left: another of the same key is under way" if left else ""
     hint(f"retried {counted(retried, 'job')}{aside}")
+
+
+@command(
+    group,
+    "set-status",
+    example="""
+jobs set-status "$JOB" completed --result '{"bars": 8}'
+jobs set-status "$JOB" failed --error "the disk is full"
+""",
+)
+def set_status(
+    cli: Cli,
+    job: JobId,
+    status: Annotated[
+        str,
+        typer.Argument(metavar="STATUS", help="completed, failed, cancelled or pending.", show_default=False),
+    ],
+    *,
+    result: Annotated[
+        str | None, typer.Option(metavar="JSON", help="What came of it; - for stdin.", show_default=False)
+    ] = None,
+    error: Annotated[
+        str | None, typer.Option(metavar="TEXT", help="Why it failed, or was cancelled.", show_default=False)
+    ] = None,
+    started: Annotated[
+        str | None,
+        typer.Option(metavar="TIME", help="When the work began: 2026-01-23T18:30:00Z.", show_default="now"),
+    ] = None,
+    worker: Annotated[
+        str | None, typer.Option(metavar="WORKER", help="The worker that did it.", show_default=False)
+    ] = None,
+) -> None:
+    """Set the status of a job that nobody holds, for programs that run jobs without claiming them; and show it."""
+    outcome = parse_json(None if result is None else text_or_stdin(result), option="--result")
+    with cli.store() as store:
+        ended, now = store.run(
+            timed,
+            jobs.set_status,
+            job,
+            status,
+            result=outcome,
+            error=error,
+            started_at=parse_instant(started, option="--started"),
+            worker_id=worker,
+        )
+    _print_ended(cli, ended, now)
 
 
 @command(group, "cancel", example='jobs cancel "$JOB" --reason "the set is over"')
@@ -215,6 +257,10 @@ def cancel(
     """Call a job off that is pending or being processed, and show it, and the rules of its session that fired."""
     with cli.store() as store:
         ended, now = store.run(timed, jobs.cancel, job, reason=reason)
+    _print_ended(cli, ended, now)
+
+
+def _print_ended(cli: Cli, ended: jobs.Ended, now: datetime) -> None:
     if cli.json:
         print_document(ended)
         return
@@ -268,32 +314,11 @@ def prune(
         count = store.query(jobs.prunable, ages)
         if count:
             confirm(f"Delete {counted(count, 'job')} that ended more than {older_than} ago?", yes=yes)
-        deleted = _in_batches(store, count, jobs.prune, ages)
+        deleted = in_batches(store, count, jobs.prune, ages)
     if cli.json:
         print_document({"deleted": deleted})
     else:
         hint(f"deleted {counted(deleted, 'job')}")
-
-
-def _in_batches(store: Store, count: int, operation: Callable[..., int], *args: Any, **kwargs: Any) -> int:
-    """Run an operation, a unit of work each time, until it finds no more or has dealt with so many.
-
-    A bar on stderr shows how far it is; in a pipe it stays silent.
-    """
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn  # noqa: PLC0415 - only here
-
-    done = 0
-    console = Console(stderr=True, markup=False, emoji=False)
-    columns = (BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
-        task = bar.add_task("", total=count)
-        while done < count:
-            changed = store.run(operation, *args, **kwargs, limit=min(BATCH, count - done))
-            if not changed:
-                break
-            done += changed
-            bar.advance(task, changed)
-    return done
 
 
 def _print_job(cli: Cli, job: Job, now: datetime) -> None:

@@ -13,16 +13,25 @@ from rich.cells import cell_len
 from rich.text import Text
 
 from vibeweaver_store.cli.context import command, new_group
+from vibeweaver_store.cli.errors import LineError
 from vibeweaver_store.cli.invocation import Cli
 from vibeweaver_store.cli.journal_text import summary
 from vibeweaver_store.cli.options import LIMIT, Cursor, Limit, SessionId, parse_instant, within
-from vibeweaver_store.cli.output import console, hint, print_items, print_lines, print_page
+from vibeweaver_store.cli.output import (
+    console,
+    hint,
+    print_card,
+    print_document,
+    print_items,
+    print_lines,
+    print_page,
+)
 from vibeweaver_store.cli.table import Cell, Column, print_table
-from vibeweaver_store.cli.text import instant, spelled
+from vibeweaver_store.cli.text import compact, counted, instant, spelled
 from vibeweaver_store.errors import NotFound
 from vibeweaver_store.models import JournalEvent
 from vibeweaver_store.services import journal, sessions, workspaces
-from vibeweaver_store.services.journal import Usage
+from vibeweaver_store.services.journal import EventKey, Usage
 from vibeweaver_store.services.journal_lines import TOKENS
 from vibeweaver_store.unit_of_work import ReadUnitOfWork
 
@@ -35,6 +44,15 @@ _COLUMNS: Final = (
     Column("WHAT", narrow="cut"),
 )
 
+_COUNTED: Final = (Column("TYPE"), Column("EVENTS", "cyan", right=True))
+
+Source: TypeAlias = Annotated[
+    str | None,
+    typer.Option("--source", metavar="NAME", help="The agent's own name for its session.", show_default=False),
+]
+EventArgument: TypeAlias = Annotated[
+    str, typer.Argument(metavar="EVENT", help="The event's number; with --source, its uuid.", show_default=False)
+]
 Since: TypeAlias = Annotated[
     str | None,
     typer.Option("--since", metavar="TIME", help="From 2026-01-23T18:30:00Z on, say.", show_default=False),
@@ -46,12 +64,21 @@ By: TypeAlias = Literal["day", "model"]
 
 
 @command(
-    group, "list", example='journal list "$SESSION" --type assistant\njournal list "$SESSION" --newest-first --json'
+    group,
+    "list",
+    example="""
+journal list "$SESSION" --type assistant
+journal list "$SESSION" --newest-first --json
+journal list --source "$AGENTS_SESSION"
+""",
 )
 def list_(
     cli: Cli,
-    session: SessionId,
+    session: Annotated[
+        str | None, typer.Argument(metavar="SESSION", help="The session's id.", show_default=False)
+    ] = None,
     *,
+    source: Source = None,
     event_type: Annotated[
         str | None, typer.Option("--type", metavar="TYPE", help="Only lines of this type.", show_default=False)
     ] = None,
@@ -67,35 +94,115 @@ def list_(
     limit: Limit = LIMIT,
     cursor: Cursor = None,
 ) -> None:
-    """List a session's events as they were taken in; with --since or --until, by their times."""
-    first, end = parse_instant(since, option="--since"), parse_instant(until, option="--until")
-    with cli.store() as store:
-        page = store.query(
-            within,
-            session,
-            journal.for_session,
-            event_type=event_type,
-            sidechain=sidechain,
-            since=first,
-            until=end,
-            newest_first=newest_first,
-            limit=limit,
-            cursor=cursor,
-        )
+    """List events as they were taken in: those of a session, or with --source those of an agent's session.
+
+    With --since or --until they are listed by their times.
+    """
+    filters: dict[str, Any] = {
+        "event_type": event_type,
+        "sidechain": sidechain,
+        "since": parse_instant(since, option="--since"),
+        "until": parse_instant(until, option="--until"),
+    }
+    if (session is None) == (source is None):
+        raise LineError("say whose events: either a SESSION or --source")
+    if source is not None and any(each is not None for each in filters.values()):
+        raise LineError("--source: it goes with --newest-first, --limit and --cursor alone")
+    paging: dict[str, Any] = {"newest_first": newest_first, "limit": limit, "cursor": cursor}
+    with cli.store() as store, store.read() as uow:
+        if source is not None:
+            page = journal.for_source(uow, source, **paging)
+        else:
+            page = within(uow, session or "", journal.for_session, **filters, **paging)
     print_page(
         cli, page, _COLUMNS, _cells, none="nothing in this journal; bring in a transcript: vibeweaver-store import"
     )
 
 
-@command(group, "thread", example="journal thread 4711")
-def thread(
-    cli: Cli,
-    event: Annotated[int, typer.Argument(metavar="EVENT", help="The event's number.", show_default=False)],
-) -> None:
-    """Show an event behind its parent, that one behind its own, and so on, from the first."""
+@command(group, "show", example='journal show 4711\njournal show "$UUID" --source "$AGENTS_SESSION" --json | jq .data')
+def show(cli: Cli, event: EventArgument, source: Source = None) -> None:
+    """Show one event with the whole line that the agent wrote."""
+    ref = _event(event, source)
     with cli.store() as store:
-        found = store.query(journal.thread, event)
+        found = store.query(journal.get, ref)
+    if cli.json:
+        print_document(found)
+    else:
+        print_card(_card(found))
+
+
+@command(group, "thread", example='journal thread 4711\njournal thread "$UUID" --source "$AGENTS_SESSION"')
+def thread(cli: Cli, event: EventArgument, source: Source = None) -> None:
+    """Show an event behind its parent, that one behind its own, and so on, from the first."""
+    ref = _event(event, source)
+    with cli.store() as store:
+        found = store.query(journal.thread, ref)
     print_items(cli, found, _COLUMNS, _cells, none="")
+
+
+@command(
+    group,
+    "associate",
+    example="""
+journal associate "$SESSION" 4711 4712
+journal associate "$SESSION" "$UUID" --source "$AGENTS_SESSION"
+""",
+)
+def associate(
+    cli: Cli,
+    session: SessionId,
+    events: Annotated[
+        list[str],
+        typer.Argument(metavar="EVENT", help="Events' numbers; with --source, uuids.", show_default=False),
+    ],
+    source: Source = None,
+) -> None:
+    """Have events belong to a session, whichever they belonged to."""
+    refs = [_event(each, source) for each in events]
+    with cli.store() as store:
+        changed = store.run(journal.associate, refs, session)
+    if cli.json:
+        print_document({"session_id": session, "associated": changed})
+    else:
+        hint(f"{counted(changed, 'event')} of {counted(len(refs), 'event')} came to session {session}")
+
+
+@command(group, "counts", example='journal counts "$SESSION"\njournal counts "$SESSION" --json')
+def counts(cli: Cli, session: SessionId) -> None:
+    """List how many events of each type a session has."""
+    with cli.store() as store:
+        found = store.query(within, session, journal.counts)
+    items = [{"type": event_type, "count": count} for event_type, count in found.items()]
+    print_items(cli, items, _COUNTED, lambda each: (str(each["type"]), f"{each['count']:,}"), none="no events")
+
+
+def _event(text: str, source: str | None) -> int | EventKey:
+    """Return what an event is named by: its number, or its uuid where the source is given."""
+    if source is not None:
+        return EventKey(source, text)
+    if not (text.isascii() and text.isdecimal()):
+        raise LineError(f"EVENT: {text!r} is no number; with an event's uuid, say --source")
+    return int(text)
+
+
+def _card(event: JournalEvent) -> dict[str, str]:
+    told = {
+        "session": event.session_id or "",
+        "parent": event.parent_uuid or "",
+        "folder": event.cwd or "",
+        "project": event.project_name or "",
+        "model": event.model or "",
+        "message": event.message_id or "",
+    }
+    return {
+        "id": str(event.id),
+        "uuid": event.event_uuid,
+        "source": event.source_session_id,
+        "type": f"{event.event_type}{', of a sub-agent' if event.is_sidechain else ''}",
+        "at": instant(event.timestamp),
+        **{name: value for name, value in told.items() if value},
+        "line": compact(event.data),
+    }
 
 
 def _cells(event: JournalEvent) -> Sequence[Cell]:

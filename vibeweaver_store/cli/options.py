@@ -36,11 +36,11 @@ CreatedAt: TypeAlias = Annotated[
 ]
 UpdatedAt: TypeAlias = Annotated[
     str | None,
-    typer.Option("--updated-at", metavar="TIME", help="When it was last changed.", show_default="when it was made"),
+    typer.Option("--updated-at", metavar="TIME", help="When it was last changed.", show_default=False),
 ]
 CompletedAt: TypeAlias = Annotated[
     str | None,
-    typer.Option("--completed-at", metavar="TIME", help="When it was over.", show_default="when it was last changed"),
+    typer.Option("--completed-at", metavar="TIME", help="When it was over.", show_default=False),
 ]
 ProjectName: TypeAlias = Annotated[
     str, typer.Argument(metavar="PROJECT", help="The project's name.", show_default=False)

@@ -39,7 +39,8 @@ def _plain(value: Any) -> Any:
         return value.isoformat(timespec="microseconds").replace("+00:00", "Z")
     if isinstance(value, BaseModel):
         # A column that SQLAlchemy keeps the name of has an attribute with an underscore behind it.
-        return {name.removesuffix("_"): getattr(value, name) for name in type(value).model_fields}
+        names = (*type(value).model_fields, *getattr(type(value), "ON_REQUEST", ()))
+        return {name.removesuffix("_"): getattr(value, name) for name in names}
     raise TypeError(f"{type(value).__name__} is not JSON")
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from textwrap import shorten
 from typing import Annotated, Any, Final, TypeAlias, TypeVar
 
 import typer
@@ -61,11 +62,14 @@ _OVERVIEW: Final = (
     Column("STATUS"),
     Column("INSTANCES", "cyan", right=True),
     Column("MESSAGES", "cyan", right=True),
+    Column("EVENTS", "cyan", right=True),
     Column("UPDATED", "dim", narrow="below"),
     Column("RUNTIMES", "cyan", narrow="below"),
     Column("WORKSPACE", "dim", narrow="below"),
+    Column("LAST SAID", narrow="below"),
     Column("ID", "dim", narrow="below"),
 )
+_LAST_SAID: Final = 60
 
 _COUNTS: Final = (Column("KIND", "bold"), Column("STATUS"), Column("SESSIONS", "cyan", right=True))
 
@@ -117,9 +121,11 @@ def _overview_row(session: SessionComplete) -> Sequence[str]:
         session.status.value,
         f"{session.instance_count:,}",
         f"{session.message_count:,}",
+        f"{sum((session.event_counts or {}).values()):,}",
         instant(session.updated_at),
         session.runtime_mix or "",
         session.workspace_path or "",
+        shorten((session.last_said or ""), _LAST_SAID, placeholder="…"),
         session.id,
     )
 

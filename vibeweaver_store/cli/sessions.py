@@ -75,7 +75,9 @@ sessions create "last week" --status completed --created-at 2026-11-20T18:00:00Z
 )
 def create(
     cli: Cli,
-    name: Annotated[str, typer.Argument(metavar="NAME", help="What to call it.", show_default=False)],
+    name: Annotated[
+        str | None, typer.Argument(metavar="NAME", help="What to call it, if anything.", show_default=False)
+    ] = None,
     *,
     kind: Annotated[str, typer.Option(metavar="KIND", help="jam or agent.")] = "jam",
     vibe: Annotated[str | None, typer.Option(metavar="TEXT", help="Its mood.", show_default=False)] = None,
@@ -169,6 +171,7 @@ def update(
     session: SessionId,
     *,
     name: Annotated[str | None, typer.Option(metavar="NAME", help="Its new name.", show_default=False)] = None,
+    no_name: Annotated[bool, typer.Option("--no-name", metavar="", help="Take its name away.")] = False,
     vibe: Annotated[str | None, typer.Option(metavar="TEXT", help="Its new mood.", show_default=False)] = None,
     no_vibe: Annotated[bool, typer.Option("--no-vibe", metavar="", help="Take its mood away.")] = False,
     tempo: Annotated[float | None, typer.Option(metavar="BPM", help="Its new tempo.", show_default=False)] = None,
@@ -197,6 +200,7 @@ def update(
         "status": status,
     }
     changes: dict[str, Any] = {field: value for field, value in given.items() if value is not None}
+    changes |= {"name": None} if no_name else {}
     changes |= {"vibe": None} if no_vibe else {}
     changes |= {"workspace_id": None} if no_workspace else {}
     with cli.store() as store:
@@ -256,7 +260,7 @@ def delete(cli: Cli, session: SessionId, yes: Yes = False) -> None:
     with cli.store() as store:
         found = store.query(sessions.get, session)
         goes = ", ".join([*told(store.query(within, session, count)), "rules, markers and snapshots"])
-        confirm(f"Delete session {found.name!r} with its {goes}?", yes=yes)
+        confirm(f"Delete session {found.name or UNTITLED!r} with its {goes}?", yes=yes)
         store.run(sessions.delete, session)
     print_deleted(cli, "session", session)
 

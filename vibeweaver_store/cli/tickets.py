@@ -1,9 +1,12 @@
-"""``tickets``: list, show, make, comment on and delete them. How they move on stands in ``ticket_work``."""
+"""``tickets``: list, show, make, change, check, comment on and delete them.
+
+How they move on stands in ``ticket_work``.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Annotated, Final
+from typing import Annotated, Any, Final, TypeAlias
 
 import typer
 from rich.text import Text
@@ -29,7 +32,7 @@ from vibeweaver_store.cli.ticket_page import TicketId, claim, done_count, move, 
 from vibeweaver_store.models import Ticket
 from vibeweaver_store.services import comments, tickets
 
-group = new_group("tickets", "Make, list, show, move on, comment on and delete tickets.")
+group = new_group("tickets", "Make, list, change, check, move on and delete tickets.")
 
 _COLUMNS: Final = (
     Column("TICKET", "bold"),
@@ -40,6 +43,26 @@ _COLUMNS: Final = (
     Column("PROJECT", "dim", narrow="below"),
     Column("CREATED", "dim", narrow="below"),
 )
+
+_MISSING: Final = (
+    Column("TICKET", "bold"),
+    Column("MISSING", "yellow", narrow="fold"),
+    Column("PROJECT", "dim", narrow="below"),
+)
+
+INCOMPLETE: Final = 4
+"""The exit code of a check that found something missing."""
+
+Plan: TypeAlias = Annotated[
+    str | None, typer.Option("--plan", metavar="A,B,…", help="The worker types it goes through.", show_default=False)
+]
+Stages: TypeAlias = Annotated[
+    list[str] | None,
+    typer.Option("--stage", metavar="TYPE", help="The same one by one; may be repeated.", show_default=False),
+]
+Strict: TypeAlias = Annotated[
+    bool, typer.Option("--strict/--no-strict", metavar="", help="Refuse worker types that the project does not have.")
+]
 
 
 @command(
@@ -119,6 +142,7 @@ def show(cli: Cli, ticket: TicketId) -> None:
     example="""
 tickets create T-1 song --title Bridge --plan writer,tester --description -
 tickets create T-2 song --title Outro --stage writer --description "End it."
+tickets create T-3 song --title Remix --stage remixer --no-strict
 """,
 )
 def create(
@@ -128,39 +152,72 @@ def create(
     *,
     title: Annotated[str, typer.Option(metavar="TEXT", help="What it is, in a line.", show_default=False)],
     description: Annotated[
-        str, typer.Option(metavar="TEXT", help="What is to be done; - for stdin.", show_default=False)
-    ],
-    plan: Annotated[
-        str | None,
-        typer.Option(metavar="A,B,…", help="The worker types it goes through.", show_default=False),
+        str | None, typer.Option(metavar="TEXT", help="What is to be done; - for stdin.", show_default=False)
     ] = None,
-    stage: Annotated[
-        list[str] | None,
-        typer.Option(metavar="TYPE", help="The same one by one; may be repeated.", show_default=False),
-    ] = None,
+    plan: Plan = None,
+    stage: Stages = None,
+    strict: Strict = True,
 ) -> None:
-    """Make a ticket with its description as the first comment, and print its id."""
+    """Make a ticket, its description as the first comment where it has one, and print its id."""
     stages = _stages(plan, stage)
-    content = text_or_stdin(description)
+    if stages is None:
+        raise LineError(_EITHER)
+    content = None if description is None else text_or_stdin(description)
     with cli.store() as store:
-        made = store.run(tickets.create, ticket, project, title, content, stages)
+        made = store.run(tickets.create, ticket, project, title, content, stages, strict=strict)
     print_made(cli, made, made.ticket_id)
 
 
-def _stages(plan: str | None, stages: list[str] | None) -> list[str]:
-    if (plan is None) == (not stages):
-        raise LineError("say by which stages it goes, with either --plan writer,reviewer or --stage once a stage")
-    return [part.strip() for part in plan.split(",")] if plan is not None else list(stages or ())
+_EITHER: Final = "say by which stages it goes, with either --plan writer,reviewer or --stage once a stage"
 
 
-@command(group, "update", example='tickets update T-1 --title "Bridge and outro"')
+def _stages(plan: str | None, stages: list[str] | None) -> list[str] | None:
+    if plan is not None and stages:
+        raise LineError(_EITHER)
+    return [part.strip() for part in plan.split(",")] if plan is not None else stages or None
+
+
+@command(
+    group,
+    "update",
+    example="""
+tickets update T-1 --title "Bridge and outro"
+tickets update T-1 --plan writer,reviewer,deployer --no-strict
+""",
+)
 def update(
     cli: Cli,
     ticket: TicketId,
-    title: Annotated[str, typer.Option(metavar="TEXT", help="Its new title.", show_default=False)],
+    *,
+    title: Annotated[str | None, typer.Option(metavar="TEXT", help="Its new title.", show_default=False)] = None,
+    plan: Plan = None,
+    stage: Stages = None,
+    strict: Strict = True,
 ) -> None:
-    """Change the title of a ticket, and show it."""
-    move(cli, tickets.update, ticket, title=title)
+    """Change the title or the plan of a ticket, and show it.
+
+    A new plan begins with the stages that are done.
+    """
+    given = {"title": title, "execution_plan": _stages(plan, stage)}
+    changes: dict[str, Any] = {field: value for field, value in given.items() if value is not None}
+    move(cli, tickets.update, ticket, **changes, strict=strict)
+
+
+@command(group, "check", example="tickets check\ntickets check --project band/song --json | jq -r '.worker_types[]'")
+def check(cli: Cli, *, project: OfProject = None, limit: Limit = LIMIT, cursor: Cursor = None) -> None:
+    """List open tickets that wait, now or later, for worker types that their projects do not have, newest first.
+
+    The exit code is 4 when there are any.
+    """
+    with cli.store() as store:
+        page = store.query(within_project, project, tickets.check, project=project, limit=limit, cursor=cursor)
+    print_page(cli, page, _MISSING, _missing, none="no ticket waits for a worker type that is not there")
+    if page.items:
+        raise typer.Exit(INCOMPLETE)
+
+
+def _missing(found: tickets.MissingWorkerTypes) -> Sequence[Cell]:
+    return found.ticket_id, ", ".join(found.worker_types), found.project_id
 
 
 @command(group, "next-stage", example="tickets next-stage T-1")

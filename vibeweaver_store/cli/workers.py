@@ -1,9 +1,9 @@
-"""``workers``: list, show, register and move on the agents at work for a project."""
+"""``workers``: list, show, register, update and move on the agents at work for a project."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Annotated, Final, TypeAlias
+from typing import Annotated, Any, Final, TypeAlias
 
 import typer
 from rich.text import Text
@@ -28,7 +28,7 @@ from vibeweaver_store.cli.worker_types import TypeName
 from vibeweaver_store.models import EnsembleWorker, WorkerStatus
 from vibeweaver_store.services import workers
 
-group = new_group("workers", "List, show, register and move on the agents of ensembles.")
+group = new_group("workers", "List, register, change and move on the agents of ensembles.")
 
 WorkerId: TypeAlias = Annotated[str, typer.Argument(metavar="WORKER", help="The worker's id.", show_default=False)]
 OlderThan: TypeAlias = Annotated[
@@ -100,6 +100,32 @@ def register(
     with cli.store() as store:
         made = store.run(workers.register, worker, project, worker_type, queue_name=queue, pid=pid)
     print_made(cli, made, made.worker_id)
+
+
+@command(
+    group,
+    "update",
+    example="""
+workers update worker-3 --pid $!
+workers update worker-3 --queue night-shift
+""",
+)
+def update(
+    cli: Cli,
+    worker: WorkerId,
+    *,
+    queue: Annotated[
+        str | None, typer.Option(metavar="NAME", help="The queue that feeds it.", show_default=False)
+    ] = None,
+    pid: Annotated[int | None, typer.Option(metavar="N", help="Its process.", show_default=False)] = None,
+    no_pid: Annotated[bool, typer.Option("--no-pid", metavar="", help="It has no process.")] = False,
+) -> None:
+    """Change the process or the queue of a worker, once they are known, and show it."""
+    given = {"pid": pid, "queue_name": queue}
+    changes: dict[str, Any] = {field: value for field, value in given.items() if value is not None}
+    changes |= {"pid": None} if no_pid else {}
+    with cli.store() as store:
+        print_row(cli, store.run(workers.update, worker, **changes), _card)
 
 
 @command(group, "heartbeat", example="workers heartbeat worker-3\nworkers heartbeat worker-3 --lease-seconds 15m")

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Hashable, Iterable
+from collections.abc import Hashable, Iterable, Iterator
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Annotated, Any, Final, Literal, Self, TypeAlias, TypeVar
 
@@ -16,7 +17,6 @@ from vibeweaver_store.importers.foreign_values import Instant
 from vibeweaver_store.models import (
     Arena,
     ArenaRuntime,
-    Base,
     Instance,
     InstanceStatus,
     Message,
@@ -28,6 +28,7 @@ from vibeweaver_store.models import (
 from vibeweaver_store.models.arena import FINAL_OF_INSTANCES
 from vibeweaver_store.models.session import FINAL
 from vibeweaver_store.services.arenas import MAX_DIFF, MAX_INSTANCE_ID, name_of
+from vibeweaver_store.unit_of_work import UnitOfWork
 from vibeweaver_store.validation import explain
 
 EnumT = TypeVar("EnumT", SessionStatus, InstanceStatus, MessageRole)
@@ -147,8 +148,34 @@ def read_session(document: object) -> ForeignSession:
         raise explain(error) from error
 
 
-def rows_of(session: ForeignSession, import_id: int) -> tuple[Session, list[list[Base]]]:
-    """Return the row of a session, still without its workspace, and lists of what belongs to it, in this order.
+@dataclass(frozen=True, slots=True)
+class Rows:
+    """A session with all that belongs to it.
+
+    Attributes:
+        session: its row, still without its workspace.
+        instances: its agents.
+        arena: what is about its task.
+        runtimes: its runtime mix.
+        chat: what was said in it, in order.
+        besides: what it has that has no column here and is kept in its attributes, for the report.
+    """
+
+    session: Session
+    instances: list[Instance]
+    arena: Arena
+    runtimes: list[ArenaRuntime]
+    chat: list[Message]
+    besides: list[str]
+
+    def insert(self, uow: UnitOfWork) -> None:
+        """Write all rows of a session that is not there yet."""
+        for rows in ([self.session], self.instances, [self.arena], self.runtimes, self.chat):
+            uow.insert(*rows)
+
+
+def rows_of(session: ForeignSession, import_id: int) -> Rows:
+    """Return the rows of a session.
 
     A session that is over was over when it says so, else when it was last updated; its instances that are done ended
     then, too, unless they say when. An end of what goes on still is kept as an attribute.
@@ -178,12 +205,25 @@ def rows_of(session: ForeignSession, import_id: int) -> tuple[Session, list[list
         **{name: getattr(session, name) for name in _OF_ARENAS},
     )
     mix = dict.fromkeys(session.runtime_mix or [])
-    return row, [
-        [_instance(each, session, over_at or session.updated_at, import_id) for each in session.instances],
-        [arena],
-        [ArenaRuntime.build(session_id=session.id, runtime=each) for each in mix],
-        [_message(each, session.id, import_id) for each in session.chat_history],
+    return Rows(
+        session=row,
+        instances=[_instance(each, session, over_at or session.updated_at, import_id) for each in session.instances],
+        arena=arena,
+        runtimes=[ArenaRuntime.build(session_id=session.id, runtime=each) for each in mix],
+        chat=[_message(each, session.id, import_id) for each in session.chat_history],
+        besides=list(_besides(session)),
+    )
+
+
+def _besides(session: ForeignSession) -> Iterator[str]:
+    parts: list[tuple[str, Iterable[_Object]]] = [
+        ("session", [session]),
+        ("instance", session.instances),
+        ("message", session.chat_history),
     ]
+    for part, objects in parts:
+        for name in sorted({name for each in objects for name in each.besides}):
+            yield f"{part}.{name} has no column here and is kept in the session's attributes"
 
 
 _OF_ARENAS: Final = (

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Final, Literal, TypeAlias
@@ -22,7 +22,9 @@ from vibeweaver_store.json_values import shown
 from vibeweaver_store.settings import load
 
 Layout: TypeAlias = Mapping[str, Sequence[str]]
-"""The columns that an application's tables must have, by table; others may be there, too.
+"""The columns that an application's tables must have, by table.
+
+Others may be there, too, and come as :attr:`ForeignRow.besides`: importers keep them where they can, and tell of them.
 
 What goes by several names has a bar between them, and is called by the first: ``state|state_capnp``. A column that may
 be missing, and is ``None`` then, ends with a question mark: ``updated_at?``; so does a table that may be missing, and
@@ -39,11 +41,18 @@ class ForeignRow:
     """A row of a foreign table, its values as SQLite gives them: a column may hold anything.
 
     Invalid UTF-8 is kept as lone surrogates, which every one of our texts refuses.
+
+    Attributes:
+        table: the name of the table in the layout.
+        key: the value of its first column.
+        values: the columns of the layout, by name.
+        besides: the other columns that have a value.
     """
 
     table: str
     key: object
     values: Mapping[str, Any]
+    besides: Mapping[str, Any] = field(default_factory=dict)
 
     def __getitem__(self, column: str) -> Any:
         return self.values[column]
@@ -54,7 +63,8 @@ class ForeignRow:
     @property
     def size_bytes(self) -> int:
         """About how much memory its texts and blobs take."""
-        return sum(len(value) for value in self.values.values() if isinstance(value, str | bytes))
+        values = (*self.values.values(), *self.besides.values())
+        return sum(len(value) for value in values if isinstance(value, str | bytes))
 
     def time(self, column: str) -> datetime:
         """Return a column that is a time.
@@ -148,8 +158,10 @@ class ForeignDatabase:
             if row is None:
                 return
             self._tell.row()
-            values: Mapping[str, Any] = dict(row)
-            yield ForeignRow(table, next(iter(values.values())), values)
+            values = {name: value for name, value in row.items() if not name.startswith(_BESIDES)}
+            others = [(name.removeprefix(_BESIDES), row[name]) for name in row if name not in values]
+            besides = {name: value for name, value in others if value is not None}
+            yield ForeignRow(table, next(iter(values.values())), values, besides)
 
 
 def _as_inserted(columns: Iterable[Any]) -> list[sa.ColumnElement[Any]]:
@@ -195,6 +207,8 @@ class Tell:
 
 _ORDER: Final = "order of rows "
 """How the columns are called, with a number, by which a table's rows are ordered."""
+_BESIDES: Final = "besides "
+"""How the columns are called, before their names, that are not of the layout."""
 
 
 @contextmanager
@@ -301,12 +315,15 @@ def _selected(path: Path, missing: str, connection: sa.Connection, table: str, c
     without_rowid = connection.execute(sa.select(listed.c.wr)).scalar()
     order = [name for name, pk in columns_of_it if pk] if without_rowid else ["rowid"]
     chosen: list[sa.ColumnElement[Any]] = []
+    besides = dict(there)
     for wanted in columns:
         ours, *others = wanted.removesuffix("?").split("|")
         name = next((there[name] for name in (ours, *others) if name in there), None)
         if name is None and not wanted.endswith("?"):
             raise ImportRejected(path, f"{missing} {ours}")
         chosen.append((sa.null() if name is None else sa.column(name)).label(ours))
+        besides.pop((name or "").lower(), None)
+    chosen += [sa.column(name).label(f"{_BESIDES}{name}") for name in besides.values()]
     ordered: list[sa.ColumnElement[Any]] = [
         sa.column(name).label(f"{_ORDER}{number}") for number, name in enumerate(order)
     ]

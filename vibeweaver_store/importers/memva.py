@@ -14,9 +14,10 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
+import sqlalchemy as sa
 from sqlmodel import col, select
 
-from vibeweaver_store.columns import Id, PathText, parse_enum
+from vibeweaver_store.columns import Id, PathText
 from vibeweaver_store.errors import InvalidInput
 from vibeweaver_store.importers import memva_jobs
 from vibeweaver_store.importers.foreign_database import (
@@ -28,12 +29,14 @@ from vibeweaver_store.importers.foreign_database import (
     opened,
 )
 from vibeweaver_store.importers.foreign_values import read_flag, read_optional
+from vibeweaver_store.importers.keeping import Kept, kept_value, lose_columns
 from vibeweaver_store.importers.recorded import Part, keep_activity, note_activity, recorded
 from vibeweaver_store.importers.redaction import Redactor
+from vibeweaver_store.importers.refreshing import bring_again, find_earlier
 from vibeweaver_store.importers.runs import ImportReport, Progress, running
-from vibeweaver_store.importers.transcript_lines import UNTITLED, Said, said_in, source_session_of, title_of
+from vibeweaver_store.importers.transcript_lines import Said, said_in, source_session_of, title_of
 from vibeweaver_store.json_values import shown
-from vibeweaver_store.models import AgentStatus, Job, MessageRole, Session, SessionKind, SessionStatus
+from vibeweaver_store.models import AgentStatus, Job, JournalEvent, MessageRole, Session, SessionKind, SessionStatus
 from vibeweaver_store.models.session import FINAL
 from vibeweaver_store.services import jobs, journal, messages, sessions, workspaces
 from vibeweaver_store.services.journal import NewEvent
@@ -63,11 +66,15 @@ def import_memva(
     """Bring in a memva database: a unit of work a session, then events and jobs, up to 500 or 2 MiB a unit of work.
 
     Sessions, events and jobs each count as an item; ``messages`` counts what can be read of the events. Events come in
-    the order of their times, equal ones as they were inserted. An event whose memva session is not there is kept in the
-    journal without one. Jobs keep their ids and times, and belong to the session that their data name, where it is
-    here; one that was at work has lost its worker, and waits again, or has failed where it was at its last attempt.
-    What is there already stays as it is, and what came since is added to it. What cannot be read is left out and told
-    of, the rest goes in.
+    the order of their times, equal ones as they were inserted. Jobs keep their ids and times, and belong to the session
+    that their data name; one that was at work has lost its worker, and waits again, or has failed where it was at its
+    last attempt. An event or a job whose session is not there is kept without one, and attached to it by the import
+    that brings the session.
+
+    Run it again for what came since. A session follows its source until somebody changes it here; events and jobs stay
+    as they are. What cannot be read is left out and reported, the rest goes in. A status that memva's own programs do
+    not define is read as the nearest of ours. Columns that have no place here are kept: those of sessions in the
+    session's attributes under ``memva``, those of events in their lines.
 
     Args:
         store: where to.
@@ -101,37 +108,54 @@ def import_memva(
 
 def _bring_session(source: ForeignDatabase, redact: bool, row: ForeignRow, uow: UnitOfWork, part: Part) -> None:
     redactor = Redactor(redact)
-    session = part.attempt(row, partial(_session, source, redactor, row, part.import_id))
+    kept = Kept(IMPORTER, redactor)
+    session = part.attempt(row, partial(_session, source, kept, row, part.import_id))
     if session is None:
         return
     part.counts.redacted += redactor.count
-    if sessions.find(uow, session.id) is not None:
-        part.counts.duplicate += 1
+    earlier = find_earlier(uow, IMPORTER, session.id)
+    if earlier is not None:
+        if bring_again(uow, part, earlier, session, item=row):
+            kept.tell(part)
         return
     session.workspace_id = workspaces.ensure(uow, row["project_path"], import_id=part.import_id).id
     uow.insert(session)
+    kept.tell(part)
     part.counts.new += 1
     part.counts.sessions += 1
 
 
-def _session(source: ForeignDatabase, redactor: Redactor, row: ForeignRow, import_id: int) -> Session:
-    updated_at, status = row.time("updated_at"), parse_enum(SessionStatus, row["status"])
-    agent_status = row["claude_status"]
+def _session(source: ForeignDatabase, kept: Kept, row: ForeignRow, import_id: int) -> Session:
+    redactor, updated_at = kept.redactor, row.time("updated_at")
+    status, is_begun = kept.word_of_session(row, "status", SessionStatus), row["claude_status"] is not None
+    agent_status = kept.word_of_session(row, "claude_status", AgentStatus) if is_begun else AgentStatus.NOT_STARTED
+    kept.columns_of_session(row)
     return Session.build(
         id=row["id"],
         kind=SessionKind.AGENT,
-        name=title_of(redactor.strike(row["title"])) or _first_prompt(source, redactor.on, row) or UNTITLED,
+        name=title_of(redactor.strike(row["title"])) or _first_prompt(source, redactor.on, row) or None,
         tempo_bpm=None,
         status=status,
-        agent_status=AgentStatus.NOT_STARTED if agent_status is None else parse_enum(AgentStatus, agent_status),
+        agent_status=agent_status,
         working_dir=require(PathText, row["project_path"], field="project_path"),
-        attributes=redactor.strike(row.json("metadata")) or {},
+        attributes=_attributes(kept, row),
         created_at=row.time("created_at"),
         updated_at=updated_at,
         completed_at=updated_at if status in FINAL else None,
         last_activity_at=updated_at,
         import_id=import_id,
     )
+
+
+def _attributes(kept: Kept, row: ForeignRow) -> Any:
+    with suppress(InvalidInput):
+        metadata = row.json("metadata")
+        if metadata is None or isinstance(metadata, dict):
+            return kept.within(kept.redactor.strike(metadata or {}))
+    kept.value_of_session(
+        row, "metadata", "sessions.metadata is no JSON object and is kept in the session's attributes"
+    )
+    return kept.within({})
 
 
 def _first_prompt(source: ForeignDatabase, redact: bool, row: ForeignRow) -> str:
@@ -159,12 +183,18 @@ class _Event(NamedTuple):
 def _bring_events(rows: Sequence[ForeignRow], redact: bool, uow: UnitOfWork, part: Part) -> None:
     there = _sessions_there(uow, rows)
     note_activity(uow, part, there)
-    read = [event for row in rows if (event := part.attempt(row, partial(_read, row, redact, there, part))) is not None]
+    tried = [(row, part.attempt(row, partial(_read, row, redact, there, part))) for row in rows]
+    read = [event for _, event in tried if event is not None]
     ingested = journal.ingest(uow, [event.new for event in read])
+    attached = _attach_events(uow, part, read, ingested.ids) if ingested.duplicate else 0
     part.counts.new += ingested.new
-    part.counts.duplicate += ingested.duplicate
+    part.counts.updated += attached
+    part.counts.duplicate += ingested.duplicate - attached
     part.counts.unknown += ingested.unknown
     part.counts.redacted += sum(event.redacted for event in read)
+    if ingested.new:
+        for row, event in tried:
+            _tell_of_columns(part, row, event)
     said = defaultdict(list)
     for event in read:
         if event.said is not None and event.new.session_id is not None:
@@ -172,6 +202,30 @@ def _bring_events(rows: Sequence[ForeignRow], redact: bool, uow: UnitOfWork, par
     for session_id in sorted(said):
         part.counts.messages += messages.append_many(uow, session_id, said[session_id], if_exists="ignore")
     keep_activity(uow, part, there)
+
+
+def _attach_events(uow: UnitOfWork, part: Part, read: Sequence[_Event], ids: Sequence[int]) -> int:
+    """Attach events that an earlier import brought without their session, which is here now; return how many."""
+    named: dict[str, list[int]] = defaultdict(list)
+    for event, event_id in zip(read, ids, strict=True):
+        if event.new.session_id is not None:
+            named[event.new.session_id].append(event_id)
+    count = 0
+    for session_id in sorted(named):
+        strays = (col(JournalEvent.session_id).is_(None), col(JournalEvent.import_id).is_not(None))
+        those = sa.update(JournalEvent).where(col(JournalEvent.id).in_(named[session_id]), *strays)
+        given = those.values(session_id=session_id).returning(col(JournalEvent.id))
+        attached = uow.execute(given, execution_options={"synchronize_session": False}).scalars().all()
+        if attached:
+            part.attach("journal_events", session_id, [event_id for event_id in attached if event_id is not None])
+            uow.announce(sessions.topic(session_id))
+        count += len(attached)
+    return count
+
+
+def _tell_of_columns(part: Part, row: ForeignRow, event: _Event | None) -> None:
+    for column in row.besides if event is not None else ():
+        part.note(f"events.{column} has no column here and is kept in the event's line")
 
 
 def _sessions_there(uow: UnitOfWork, rows: Iterable[ForeignRow]) -> set[str]:
@@ -214,7 +268,9 @@ def _line(row: ForeignRow, redactor: Redactor) -> dict[str, Any]:
     if source_session_of(said) is None:
         columns["sessionId"] = row["session_id"]
     filled_in = {name: value for name, value in columns.items() if value is not None and said.get(name) is None}
-    return said | filled_in
+    besides = {name: kept_value(value) for name, value in row.besides.items() if name not in said}
+    struck: dict[str, Any] = redactor.strike(besides)
+    return said | filled_in | struck
 
 
 def _as_spoken(line: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -237,25 +293,47 @@ def _message(event: _Event, said: Said) -> NewMessage:
 
 def _bring_jobs(rows: Sequence[ForeignRow], redact: bool, uow: UnitOfWork, part: Part) -> None:
     redactor = Redactor(redact)
-    read: dict[str, tuple[Job, str | None]] = {}
+    read: dict[str, tuple[ForeignRow, Job]] = {}
     for row in rows:
         job = part.attempt(row, partial(memva_jobs.read_job, row, redactor, part.import_id, uow.now()))
         if job is not None and job.id in read:
             part.counts.duplicate += 1
         elif job is not None:
-            read[job.id] = job, memva_jobs.session_named(row)
+            read[job.id] = row, job
     part.counts.redacted += redactor.count
-    here = _hold_sessions(uow, {session_id for _, session_id in read.values()})
+    named = {key: memva_jobs.session_named(row) for key, (row, _) in read.items()}
+    here = _hold_sessions(uow, named.values())
     there = set(uow.exec(select(col(Job.id)).where(col(Job.id).in_(read)))) if read else set()
-    fresh = [job for job, _ in read.values() if job.id not in there]
+    fresh = [job for job_id, (_, job) in read.items() if job_id not in there]
     for job in fresh:
-        session_id = read[job.id][1]
-        job.session_id = session_id if session_id in here else None
+        job.session_id = named[job.id] if named[job.id] in here else None
+        lose_columns(part, read[job.id][0])
+        if (word := memva_jobs.other_word(read[job.id][0], job)) is not None:
+            part.note(word)
     uow.insert(*fresh)
+    attached = _attach_jobs(uow, part, {key: owner for key in there if (owner := named[key]) in here and owner})
     part.counts.new += len(fresh)
-    part.counts.duplicate += len(there)
+    part.counts.updated += attached
+    part.counts.duplicate += len(there) - attached
     if any(job.ready for job in fresh):
         uow.announce(jobs.JOBS_TOPIC)
+
+
+def _attach_jobs(uow: UnitOfWork, part: Part, named: Mapping[str, str]) -> int:
+    """Attach jobs that an earlier import brought without their session, which is here now; return how many."""
+    by_session: dict[str, list[str]] = defaultdict(list)
+    for job_id in sorted(named):
+        by_session[named[job_id]].append(job_id)
+    count = 0
+    for session_id, ids in by_session.items():
+        strays = (col(Job.session_id).is_(None), col(Job.import_id).is_not(None))
+        given = sa.update(Job).where(col(Job.id).in_(ids), *strays).values(session_id=session_id)
+        returning = given.returning(col(Job.id))
+        attached = uow.execute(returning, execution_options={"synchronize_session": False}).scalars().all()
+        if attached:
+            part.attached.setdefault("jobs", {}).setdefault(session_id, []).extend(sorted(attached))
+        count += len(attached)
+    return count
 
 
 def _hold_sessions(uow: UnitOfWork, named: Iterable[str | None]) -> set[str]:

@@ -6,12 +6,13 @@ from contextlib import suppress
 from datetime import datetime
 from typing import Any, Final
 
-from vibeweaver_store.columns import Count, parse_enum
+from vibeweaver_store.columns import Count
 from vibeweaver_store.errors import InvalidInput
 from vibeweaver_store.importers.foreign_database import ForeignRow
 from vibeweaver_store.importers.foreign_values import read_json
+from vibeweaver_store.importers.nearest_words import read_word
 from vibeweaver_store.importers.redaction import Redactor
-from vibeweaver_store.json_values import freeze
+from vibeweaver_store.json_values import freeze, shown
 from vibeweaver_store.models import Job, JobStatus
 from vibeweaver_store.models.job import DEFAULT_MAX_ATTEMPTS, FINAL_OF_JOBS
 from vibeweaver_store.services.journal_lines import id_of
@@ -48,7 +49,7 @@ def read_job(row: ForeignRow, redactor: Redactor, import_id: int, now: datetime)
     started_at, completed_at = row.optional_time("started_at"), row.optional_time("completed_at")
     attempts = max(_count(row, "attempts", 0), int(started_at is not None))
     max_attempts = max(_count(row, "max_attempts", DEFAULT_MAX_ATTEMPTS), attempts, 1)
-    status, error = parse_enum(JobStatus, row["status"], field="status"), redactor.strike(row["error"])
+    status, error = read_word(JobStatus, row["status"], field="status")[0], redactor.strike(row["error"])
     if status is JobStatus.PROCESSING and attempts < max_attempts:
         status = JobStatus.PENDING
     elif status is JobStatus.PROCESSING:
@@ -74,6 +75,12 @@ def read_job(row: ForeignRow, redactor: Redactor, import_id: int, now: datetime)
         result=redactor.strike(_document(row["result"])) if status is JobStatus.COMPLETED else None,
         import_id=import_id,
     )
+
+
+def other_word(row: ForeignRow, job: Job) -> str | None:
+    """Return what is to be told of a status that none of ours is called; ``None`` where there is nothing to tell."""
+    _, exact = read_word(JobStatus, row["status"], field="status")
+    return None if exact else f"jobs.status {shown(row['status'])} is read as {job.status}"
 
 
 def _count(row: ForeignRow, column: str, default: int) -> int:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -16,7 +17,7 @@ from sqlmodel import col, select
 
 from vibeweaver_store.errors import AlreadyExists, InvalidInput, StoreError
 from vibeweaver_store.importers.redaction import redact_text
-from vibeweaver_store.importers.runs import Counts, Run
+from vibeweaver_store.importers.runs import Counts, Run, noted
 from vibeweaver_store.importers.transcript_marks import MAX_PROBLEMS_KEPT
 from vibeweaver_store.models import ImportStatus, Session
 from vibeweaver_store.services import imports
@@ -43,6 +44,9 @@ class Part:
         latest: the latest time of what it brings with sessions that has no column to say by which import it came.
         grown: of what it brings of that to sessions that were there, where it is; as :data:`imports.GROWN` has it.
         activity: when something was last done in sessions that were there: see :func:`note_activity`.
+        notes: what was stored otherwise than the source has it, each with how many rows.
+        lost: what rows have that has no place here and was left out, though the rows were not; likewise.
+        attached: rows that were there without a parent, by table and parent; as :data:`imports.ATTACHED` has it.
     """
 
     import_id: int
@@ -52,6 +56,14 @@ class Part:
     latest: datetime | None = None
     grown: dict[str, dict[str, list[Any]]] = field(default_factory=dict)
     activity: dict[str, datetime] = field(default_factory=dict)
+    notes: Counter[str] = field(default_factory=Counter)
+    lost: Counter[str] = field(default_factory=Counter)
+    attached: dict[str, dict[str, list[Any]]] = field(default_factory=dict)
+
+    @property
+    def brought(self) -> bool:
+        """Whether it has written anything."""
+        return bool(self.counts.new or self.counts.updated or self.counts.messages)
 
     def attempt(self, item: object, read: Callable[[], T]) -> T | None:
         """Count an item as read and return what ``read`` makes of it; what it refuses is left out, and ``None``."""
@@ -66,6 +78,19 @@ class Part:
         """Leave an item out that was counted as read. What is told of it is kept, and so without secrets."""
         self.counts.broken += 1
         self.left_out.append(redact_text(f"{item}: {reason}"))
+
+    def note(self, text: str) -> None:
+        """Note something that was stored otherwise than the source has it, and is no loss."""
+        self.notes[text] += 1
+
+    def attach(self, table: str, parent: str, ids: Iterable[int]) -> None:
+        """Note which rows of a log were attached to a parent, as :data:`imports.ATTACHED` has it."""
+        runs = self.attached.setdefault(table, {}).setdefault(parent, [])
+        for first, last in _spans(ids):
+            if runs and runs[-1][1] + 1 == first:
+                runs[-1][1] = last
+            else:
+                runs.append([first, last])
 
     def refuse(self, items: Iterable[object], reason: str) -> None:
         """Count items as read and leave all of them out."""
@@ -87,6 +112,9 @@ class RecordedSource:
         self._spaces: dict[str, int] = {}
         self._latest: datetime | None = None
         self._grown: dict[str, dict[str, list[Any]]] = {}
+        self._attached: dict[str, dict[str, list[Any]]] = {}
+        self._notes: Counter[str] = Counter()
+        self._lost: Counter[str] = Counter()
         self._ended = False
 
     def bring(self, work: Callable[[UnitOfWork, Part], None], *, whole: bool = False) -> None:
@@ -102,11 +130,14 @@ class RecordedSource:
         self._spaces.update(part.spaces)
         self._latest = _later(self._latest, part.latest)
         self._grown.update(part.grown)
+        self._attached = _merged(self._attached, part.attached)
+        self._notes.update(part.notes)
+        self._lost.update(part.lost)
         self._left_out.extend(part.left_out[: MAX_PROBLEMS_KEPT - len(self._left_out)])
         self._run.report.counts.add(part.counts)
         for reason in part.left_out:
             self._run.report.leave_out(self._source, None, reason)
-        if self._import_id is None and (part.counts.new or part.counts.messages):
+        if self._import_id is None and part.brought:
             self._import_id = part.import_id
             self._run.note(part.import_id)
             self._ended = whole
@@ -122,7 +153,7 @@ class RecordedSource:
         with suppress(_NothingNewError), uow.savepoint():
             part = Part(self._import_id or self._begin(uow))
             work(uow, part)
-            if not (part.counts.new or part.counts.messages):
+            if not part.brought:
                 raise _NothingNewError
             note = imports.finish if whole else imports.record
             note(uow, part.import_id, **self._so_far(part))
@@ -137,7 +168,10 @@ class RecordedSource:
         counts = Counts()
         counts.add(self._counts)
         counts.add(part.counts)
-        report: dict[str, Any] = {"problems": [*self._left_out, *part.left_out][:MAX_PROBLEMS_KEPT]}
+        lost = _listed(self._lost + part.lost)
+        report: dict[str, Any] = {"problems": [*lost, *self._left_out, *part.left_out][:MAX_PROBLEMS_KEPT]}
+        if notes := _listed(self._notes + part.notes):
+            report["notes"] = notes[:MAX_PROBLEMS_KEPT]
         if spaces := {**self._spaces, **part.spaces}:
             # Their average is a rounded one, so their sums are about right, and their range is not known.
             report |= {imports.SPACES: spaces, "approximate": imports.SPACES}
@@ -145,6 +179,8 @@ class RecordedSource:
             report[imports.LATEST] = latest.isoformat()
         if grown := {**self._grown, **part.grown}:
             report[imports.GROWN] = grown
+        if attached := _merged(self._attached, part.attached):
+            report[imports.ATTACHED] = attached
         return {"counts": counts.as_document(), "report": report}
 
     def end(self, status: ImportStatus) -> None:
@@ -153,11 +189,41 @@ class RecordedSource:
         Raises:
             StoreError: it was undone meanwhile, or taken over by another run.
         """
+        for text, count in self._lost.items():
+            self._run.report.leave_out(self._source, None, noted(text, count))
+        for text, count in self._notes.items():
+            self._run.report.note(self._source, text, count)
         if self._import_id is None:
             self._run.report.unchanged += 1
         elif not self._ended:
             self._run.do(imports.finish, self._import_id, status=status, **self._so_far(Part(self._import_id)))
         self._ended = True
+
+
+def _listed(told: Counter[str]) -> list[str]:
+    return [redact_text(noted(text, count)) for text, count in told.items()]
+
+
+def _merged(
+    one: Mapping[str, Mapping[str, list[Any]]], other: Mapping[str, Mapping[str, list[Any]]]
+) -> dict[str, dict[str, list[Any]]]:
+    """Return lists by two keys, those of both put together."""
+    merged = {table: {key: list(rows) for key, rows in by_key.items()} for table, by_key in one.items()}
+    for table, by_key in other.items():
+        for key, rows in by_key.items():
+            merged.setdefault(table, {}).setdefault(key, []).extend(rows)
+    return merged
+
+
+def _spans(ids: Iterable[int]) -> list[list[int]]:
+    """Return whole numbers as the first and the last of each run without a gap."""
+    found: list[list[int]] = []
+    for each in sorted(ids):
+        if found and each == found[-1][1] + 1:
+            found[-1][1] = each
+        else:
+            found.append([each, each])
+    return found
 
 
 def _later(one: datetime | None, other: datetime | None) -> datetime | None:

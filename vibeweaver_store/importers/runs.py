@@ -26,8 +26,9 @@ class Counts:
     """What became of the items of a source: lines of a journal, sessions of a file, rows of a database.
 
     Attributes:
-        read: how many there were to be dealt with; ``new + duplicate + broken`` of them.
+        read: how many there were to be dealt with; ``new + updated + duplicate + broken`` of them.
         new: stored now.
+        updated: there already, and changed to what the source says now, or attached to a parent that came later.
         duplicate: there already.
         unknown: stored, but of a kind that this version does not know; they are among the new ones.
         broken: left out, since they could not be read.
@@ -38,6 +39,7 @@ class Counts:
 
     read: int = 0
     new: int = 0
+    updated: int = 0
     duplicate: int = 0
     unknown: int = 0
     broken: int = 0
@@ -68,6 +70,23 @@ class Problem:
         return f"{place}: {self.reason}"
 
 
+@dataclass(frozen=True, slots=True)
+class Note:
+    """Something that was stored otherwise than the source has it, and how often: a word that was read as another."""
+
+    source: str
+    text: str
+    count: int
+
+    def __str__(self) -> str:
+        return f"{self.source}: {noted(self.text, self.count)}"
+
+
+def noted(text: str, count: int) -> str:
+    """Return a note with how many rows it is about, where it is more than one."""
+    return text if count == 1 else f"{text} ({count:,} rows)"
+
+
 @dataclass(slots=True)
 class ImportReport:
     """What an import did, or would do.
@@ -83,6 +102,7 @@ class ImportReport:
         counts: of all sources together.
         problems: what was left out, the first 1,000.
         problem_count: how much was left out.
+        notes: what was stored otherwise than a source has it, and is no loss; the first 1,000.
         import_ids: the imports that were recorded, for ``import undo``; none on a dry run.
         seconds: how long it took.
     """
@@ -96,6 +116,7 @@ class ImportReport:
     counts: Counts = field(default_factory=Counts)
     problems: list[Problem] = field(default_factory=list)
     problem_count: int = 0
+    notes: list[Note] = field(default_factory=list)
     import_ids: list[int] = field(default_factory=list)
     seconds: float = 0.0
 
@@ -104,6 +125,11 @@ class ImportReport:
         self.problem_count += 1
         if len(self.problems) < MAX_PROBLEMS_TOLD:
             self.problems.append(Problem(str(source), line, redact_text(reason)))
+
+    def note(self, source: object, text: str, count: int) -> None:
+        """Note something that was stored otherwise than a source has it; no secret of the source is shown."""
+        if len(self.notes) < MAX_PROBLEMS_TOLD:
+            self.notes.append(Note(str(source), redact_text(text), count))
 
     def as_document(self) -> dict[str, Any]:
         """Return the report as a JSON object."""
@@ -117,6 +143,7 @@ class ImportReport:
             **self.counts.as_document(),
             "problems": [{"source": each.source, "line": each.line, "reason": each.reason} for each in self.problems],
             "problem_count": self.problem_count,
+            "notes": [{"source": each.source, "note": each.text, "count": each.count} for each in self.notes],
             "imports": self.import_ids,
             "seconds": round(self.seconds, 3),
         }

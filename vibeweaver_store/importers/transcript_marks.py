@@ -8,16 +8,43 @@ line had named one yet, and the file is not called as its session is, or where t
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from typing import Any, BinaryIO, Final, Self
 
+from pydantic import AwareDatetime, BaseModel, ValidationError
+
+from vibeweaver_store.errors import CorruptData
 from vibeweaver_store.importers.jsonl import fingerprint
 from vibeweaver_store.models import Import, Session
+from vibeweaver_store.validation import explain
 
 MAX_PROBLEMS_KEPT: Final = 100
 """How many of the things that were left out are kept with an import; all are counted."""
+
+
+class _File(BaseModel):
+    size: int
+    changed_ns: int
+
+
+class _Noted(BaseModel):
+    """What the next run reads of a report."""
+
+    lines: int = 0
+    session_id: str = ""
+    last_at: AwareDatetime | None = None
+    summaries: list[tuple[str, str]] = []
+    file: _File | None = None
+
+
+def _noted_by(before: Import) -> _Noted:
+    try:
+        return _Noted.model_validate(before.report)
+    except ValidationError as error:
+        raise CorruptData(
+            f"import {before.id}: its report is not what a run writes: {explain(error)}; undo that import and repeat it"
+        ) from error
 
 
 @dataclass(slots=True)
@@ -42,15 +69,18 @@ class Mark:
 
     @classmethod
     def of(cls, before: Import) -> Self:
-        """Return where an import left off; it is another run's, so its problems are told already."""
-        noted = before.report
-        last_at = noted.get("last_at")
+        """Return where an import left off; it is another run's, so its problems are told already.
+
+        Raises:
+            CorruptData: its report is not what a run writes; somebody has edited it.
+        """
+        noted = _noted_by(before)
         return cls(
             offset=before.offset_bytes,
-            lines=noted.get("lines", 0),
-            session_id=noted.get("session_id", ""),
-            last_at=None if last_at is None else datetime.fromisoformat(last_at),
-            summaries=[(leaf, summary) for leaf, summary in noted.get("summaries", [])],
+            lines=noted.lines,
+            session_id=noted.session_id,
+            last_at=noted.last_at,
+            summaries=noted.summaries,
         )
 
     def as_report(self) -> dict[str, Any]:
@@ -79,10 +109,14 @@ class State:
         return cls(status.st_size, status.st_mtime_ns)
 
     @classmethod
-    def noted(cls, report: Mapping[str, Any]) -> Self | None:
-        """Return what a file was like when an import began to read it."""
-        noted = report.get("file")
-        return None if noted is None else cls(noted["size"], noted["changed_ns"])
+    def noted(cls, before: Import) -> Self | None:
+        """Return what a file was like when an import began to read it.
+
+        Raises:
+            CorruptData: its report is not what a run writes; somebody has edited it.
+        """
+        noted = _noted_by(before).file
+        return None if noted is None else cls(noted.size, noted.changed_ns)
 
     def as_report(self) -> dict[str, int]:
         """Return it as it is noted with an import."""

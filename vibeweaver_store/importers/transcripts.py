@@ -224,7 +224,7 @@ class _Transcript:
             self._run.report.rewritten += 1
             return Mark()
         mark = Mark.of(before)
-        self._touched = self._state.was_touched_since(State.noted(before.report))
+        self._touched = self._state.was_touched_since(State.noted(before))
         return Mark() if self._touched or self._lacks_its_session(mark, before) else mark
 
     def _lacks_its_session(self, mark: Mark, before: Import) -> bool:
@@ -234,7 +234,7 @@ class _Transcript:
 
     def _is_as_it_was(self, before: Import) -> bool:
         """Say whether an import has read all of the file, as far as there are lines."""
-        return before.status is ImportStatus.COMPLETED and State.noted(before.report) == self._state
+        return before.status is ImportStatus.COMPLETED and State.noted(before) == self._state
 
     def _named_session(self, array: Iterable[Line] | None) -> str:
         """Return the session that the file is of.

@@ -29,6 +29,7 @@ from vibeweaver_store.importers.foreign_database import (
     in_batches,
     opened,
 )
+from vibeweaver_store.importers.keeping import lose_columns
 from vibeweaver_store.importers.known_rows import Known, Mark
 from vibeweaver_store.importers.recorded import Part, recorded
 from vibeweaver_store.importers.redaction import Redactor
@@ -76,7 +77,8 @@ def import_vibe_ensemble(
     ticket that has moved on since: here or there. What came since is added: comments and events of tickets that are
     there, too. A ticket or worker whose key is taken in another project is left out, and so is what cannot be read: a
     ticket with its comments, where its plan is refused. The rest goes in. A plan may name worker types that are not
-    there. An event belongs to the project of its ticket or worker, where that is known.
+    there. An event belongs to the project of its ticket or worker, where that is known; it is attached to it by the
+    import that brings the project, the ticket or the worker. Columns that have no place here are left out and told of.
 
     Args:
         store: where to.
@@ -160,6 +162,7 @@ def _bring(kind: _Kind, rows: Sequence[ForeignRow], redact: bool, uow: UnitOfWor
             part.leave_out(row, "its project is not there")
         elif key not in taken:
             fresh.append(made)
+            lose_columns(part, row)
             kept.new.add(key[0])
             taken[key] = project
         elif taken[key] == project:
@@ -201,9 +204,12 @@ def _bring_tickets(
 def _bring_comments(
     rows: Iterable[ForeignRow], redactor: Redactor, known: Known | None, uow: UnitOfWork, part: Part
 ) -> None:
-    tried = (part.attempt(row, partial(read_comment, row, redactor, part.import_id)) for row in rows)
-    read = [comment for comment in tried if comment is not None]
-    fresh = read if known is None else [each for each in read if not known.has(mark_of_comment(each))]
+    tried = [(row, part.attempt(row, partial(read_comment, row, redactor, part.import_id))) for row in rows]
+    read = [(row, comment) for row, comment in tried if comment is not None]
+    new = [(row, each) for row, each in read if known is None or not known.has(mark_of_comment(each))]
+    for row, _ in new:
+        lose_columns(part, row)
+    fresh = [comment for _, comment in new]
     uow.insert(*fresh)
     part.counts.new += len(fresh)
     part.counts.duplicate += len(read) - len(fresh)

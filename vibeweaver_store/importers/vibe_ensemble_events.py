@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from typing import Any, NamedTuple
@@ -11,6 +11,7 @@ import sqlalchemy as sa
 from sqlmodel import col, select
 
 from vibeweaver_store.importers.foreign_database import BATCH_ROWS, ForeignDatabase, ForeignRow
+from vibeweaver_store.importers.keeping import lose_columns
 from vibeweaver_store.importers.known_rows import Mark, Tally
 from vibeweaver_store.importers.recorded import Part
 from vibeweaver_store.importers.redaction import Redactor
@@ -61,22 +62,28 @@ class Events:
         named = {project for _, event in read for each in (ours, self._theirs) for project in each.of(event)}
         projects = hold_projects(uow, named)
         hold_events(uow)
-        there = _brought_before(uow, [event for _, event in read])
+        there, strays = _brought_before(uow, [event for _, event in read])
         self._tally.begin()
-        fresh = []
+        fresh, attached = [], 0
         for row, event in read:
             known = mark_of_event(event)
             if (clash := self._clash(event, ours)) is not None:
                 part.leave_out(row, clash)
-            elif self._tally.next_place(known) < there[known]:
-                part.counts.duplicate += 1
-            else:
-                of_it = (*ours.of(event), *self._theirs.of(event))
-                event.project_id = next((project for project in of_it if project in projects), None)
+                continue
+            of_it = (*ours.of(event), *self._theirs.of(event))
+            event.project_id = next((project for project in of_it if project in projects), None)
+            if self._tally.next_place(known) >= there[known]:
                 fresh.append(event)
+                lose_columns(part, row)
+            elif event.project_id is not None and strays[known]:
+                _attach(uow, part, strays[known].pop(0), event.project_id)
+                attached += 1
+            else:
+                part.counts.duplicate += 1
         if fresh:
             append_events(uow, *fresh)
         part.counts.new += len(fresh)
+        part.counts.updated += attached
 
     def _clash(self, event: CoordinationEvent, ours: Named) -> str | None:
         for kind, there, here in zip(("ticket", "worker"), self._theirs.of(event), ours.of(event), strict=True):
@@ -105,13 +112,32 @@ def _projects_here(uow: UnitOfWork, events: Sequence[CoordinationEvent]) -> Name
     return Named(dict(uow.exec(of_tickets).all()), dict(uow.exec(of_workers).all()))
 
 
-def _brought_before(uow: UnitOfWork, events: Sequence[CoordinationEvent]) -> Counter[Mark]:
-    """Return which events of the time of these were brought, by this import or by others."""
+def _brought_before(
+    uow: UnitOfWork, events: Sequence[CoordinationEvent]
+) -> tuple[Counter[Mark], Mapping[Mark, list[int]]]:
+    """Return which events of the time of these were brought, by this import or by others.
+
+    Besides, the ids of those of no project, the oldest first.
+    """
     times = [each.created_at for each in events]
+    there: Counter[Mark] = Counter()
+    strays: dict[Mark, list[int]] = defaultdict(list)
     if not times:
-        return Counter()
+        return there, strays
     of = CoordinationEvent
     columns = [*map(col, (of.event_type, of.ticket_id, of.worker_id, of.stage, of.reason)), col(of.created_at)]
     brought = (col(of.import_id).is_not(None), col(of.created_at).between(min(times), max(times)))
-    found = sa.select(*columns).where(*brought)
-    return Counter(map(mark_of_event, uow.execute(found.execution_options(yield_per=BATCH_ROWS))))
+    found = sa.select(*columns, col(of.id), col(of.project_id)).where(*brought).order_by(col(of.id))
+    for row in uow.execute(found.execution_options(yield_per=BATCH_ROWS)):
+        known = mark_of_event(row)
+        there[known] += 1
+        if row.project_id is None:
+            strays[known].append(row.id)
+    return there, strays
+
+
+def _attach(uow: UnitOfWork, part: Part, event_id: int, project_id: str) -> None:
+    """Attach an event that an earlier import brought without its project, which is here now."""
+    one = sa.update(CoordinationEvent).where(col(CoordinationEvent.id) == event_id)
+    uow.exec(one.values(project_id=project_id), execution_options={"synchronize_session": False})
+    part.attach("coordination_events", project_id, [event_id])

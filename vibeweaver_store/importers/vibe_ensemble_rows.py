@@ -5,11 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from vibeweaver_store.columns import parse_enum
-from vibeweaver_store.errors import InvalidInput
 from vibeweaver_store.importers.foreign_database import ForeignRow
 from vibeweaver_store.importers.known_rows import Mark, mark
 from vibeweaver_store.importers.redaction import Redactor
-from vibeweaver_store.json_values import shown
 from vibeweaver_store.models import (
     Comment,
     CoordinationEvent,
@@ -20,7 +18,7 @@ from vibeweaver_store.models import (
     WorkerStatus,
     WorkerType,
 )
-from vibeweaver_store.models.ensemble import PLANNED, ExecutionPlan
+from vibeweaver_store.models.ensemble import ExecutionPlan, next_stage_of
 from vibeweaver_store.validation import require
 
 
@@ -84,19 +82,13 @@ def read_ticket(row: ForeignRow, redactor: Redactor, import_id: int) -> Ticket:
     """
     plan: list[str] = require(ExecutionPlan, row.json("execution_plan"), field="execution_plan")
     done, closed_at = row["last_completed_stage"], row.optional_time("closed_at")
-    if done not in (PLANNED, *plan):
-        raise InvalidInput(
-            f"last_completed_stage: must be {PLANNED!r} or a stage of the plan (got {shown(done)})",
-            field="last_completed_stage",
-        )
-    open_stages = plan if done == PLANNED else plan[plan.index(done) + 1 :]
     return Ticket.build(
         ticket_id=row["ticket_id"],
         project_id=row["project_id"],
         title=redactor.strike(row["title"]),
         execution_plan=plan,
         last_completed_stage=done,
-        next_stage=open_stages[0] if open_stages and closed_at is None else None,
+        next_stage=next_stage_of(plan, done, closed_at),
         created_at=row.time("created_at"),
         updated_at=row.time("updated_at"),
         closed_at=closed_at,

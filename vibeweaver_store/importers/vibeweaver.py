@@ -30,8 +30,10 @@ from vibeweaver_store.importers.foreign_database import (
     in_batches,
     opened,
 )
+from vibeweaver_store.importers.keeping import Kept, lose_columns
 from vibeweaver_store.importers.recorded import Part, keep_activity, note_activity, recorded
 from vibeweaver_store.importers.redaction import Redactor
+from vibeweaver_store.importers.refreshing import Earlier, find_earlier
 from vibeweaver_store.importers.runs import ImportReport, Progress, running
 from vibeweaver_store.json_values import shown
 from vibeweaver_store.models import (
@@ -49,7 +51,7 @@ from vibeweaver_store.models import (
 from vibeweaver_store.models.actions import ActionType
 from vibeweaver_store.models.documents import TypeName
 from vibeweaver_store.models.triggers import TriggerType
-from vibeweaver_store.services import imports, sessions, stats
+from vibeweaver_store.services import sessions, stats
 from vibeweaver_store.services.snapshots import MAX_STATE_BYTES
 from vibeweaver_store.services.stats import MAX_DURATION_MS
 from vibeweaver_store.store import Store
@@ -87,6 +89,7 @@ def import_vibeweaver(
     ours made it, what came to it since goes in: rules and markers whose ids are not there, history and snapshots that
     are not. All else that hangs on it is a duplicate. What cannot be read is left out and told of, the rest goes in.
     Of the stats of a space only a rounded average is known: count and average are kept, the sums follow from them.
+    Columns that have no place here are kept in the session's attributes under ``vibeweaver``, and told of.
 
     Args:
         store: where to.
@@ -117,8 +120,8 @@ def import_vibeweaver(
 
 def _bring_session(source: ForeignDatabase, redact: bool, row: ForeignRow, uow: UnitOfWork, part: Part) -> None:
     redactor = Redactor(redact)
-    strike = redactor.strike
-    session = part.attempt(row, partial(_session, row, strike, part.import_id))
+    kept = Kept(IMPORTER, redactor)
+    session = part.attempt(row, partial(_session, row, kept, part.import_id))
     if session is None:
         for table in _CHILDREN:
             part.refuse(source.rows(table, session_id=row.key), "its session was left out")
@@ -127,12 +130,20 @@ def _bring_session(source: ForeignDatabase, redact: bool, row: ForeignRow, uow: 
     if known is None:
         uow.insert(session)
         part.counts.sessions += 1
+    else:
+        kept.take_over(known.earlier.session, *_CHILDREN)
+        kept.forget_notes()
     _count(part, new=int(known is None), of=1)
     for table, read in _CHILDREN.items():
         for batch in in_batches(source.rows(table, session_id=row.key)):
-            built = [made for each in batch if (made := part.attempt(each, partial(read, each, strike))) is not None]
-            if built:
-                _bring_children(uow, part, known, built)
+            tried = [(each, part.attempt(each, partial(read, each, redactor.strike))) for each in batch]
+            built = [(each, made) for each, made in tried if made is not None]
+            fresh = _bring_children(uow, part, known, [made for _, made in built]) if built else []
+            new = set(map(id, fresh))
+            for each in [each for each, made in built if id(made) in new]:
+                kept.columns_of(each)
+    kept.add_to(uow, part, session, None if known is None else known.earlier)
+    kept.tell(part)
     part.counts.redacted += redactor.count
     keep_activity(uow, part, [session.id])
 
@@ -149,9 +160,16 @@ def _count(part: Part, *, new: int, of: int) -> None:
 class _Known:
     """A session that was there before this import: whether it came by one, and what of its logs was there."""
 
-    session_id: str
-    imported: bool
+    earlier: Earlier
     logged: Counter[bytes]
+
+    @property
+    def session_id(self) -> str:
+        return self.earlier.session.id
+
+    @property
+    def imported(self) -> bool:
+        return self.earlier.made_by is not None
 
     def has(self, row: _Child) -> bool:
         """Return whether a row of a log was there; of equal ones, as many as there were."""
@@ -164,15 +182,14 @@ class _Known:
 
 def _known(uow: UnitOfWork, part: Part, session_id: str) -> _Known | None:
     """Return a session that is there, which nobody else adds to until the unit of work ends; ``None``: it is not."""
-    session = sessions.find(uow, session_id)
-    if session is None:
+    earlier = find_earlier(uow, IMPORTER, session_id)
+    if earlier is None:
         return None
-    found = None if session.import_id is None else imports.find(uow, session.import_id)
-    if found is None or found.importer != IMPORTER:
-        return _Known(session_id, imported=False, logged=Counter())
+    if earlier.made_by is None:
+        return _Known(earlier, logged=Counter())
     note_activity(uow, part, [session_id])
     sessions.hold(uow, session_id, active=False)
-    return _Known(session_id, imported=True, logged=Counter(_logged(uow, session_id)))
+    return _Known(earlier, logged=Counter(_logged(uow, session_id)))
 
 
 def _logged(uow: UnitOfWork, session_id: str) -> Iterator[bytes]:
@@ -193,11 +210,11 @@ def _digest(values: Iterable[Any]) -> bytes:
     return hashlib.sha256(orjson.dumps(list(values), option=orjson.OPT_SORT_KEYS)).digest()
 
 
-def _bring_children(uow: UnitOfWork, part: Part, known: _Known | None, built: list[_Child]) -> None:
-    """Bring rows of one table that hang on one session."""
+def _bring_children(uow: UnitOfWork, part: Part, known: _Known | None, built: list[_Child]) -> list[_Child]:
+    """Bring rows of one table that hang on one session; return those that were not there."""
     if known is not None and not known.imported:
         _count(part, new=0, of=len(built))
-        return
+        return []
     if isinstance(built[0], Rule | Marker):
         fresh = _with_free_ids(uow, part, known, built)
     else:
@@ -209,6 +226,7 @@ def _bring_children(uow: UnitOfWork, part: Part, known: _Known | None, built: li
     elif fresh:
         _note_grown(part, known.session_id, fresh)
         uow.announce(sessions.topic(known.session_id))
+    return fresh
 
 
 def _with_free_ids(uow: UnitOfWork, part: Part, known: _Known | None, built: list[_Child]) -> list[_Child]:
@@ -248,8 +266,9 @@ def _refuse_strays(source: ForeignDatabase, _uow: UnitOfWork, part: Part) -> Non
 # --- rows ------------------------------------------------------------------------------------------------------
 
 
-def _session(row: ForeignRow, strike: _Strike, import_id: int) -> Session:
-    updated_at = row.time("updated_at")
+def _session(row: ForeignRow, kept: Kept, import_id: int) -> Session:
+    updated_at, strike = row.time("updated_at"), kept.redactor.strike
+    kept.columns_of_session(row)
     name = strike(row["name"])
     return Session.build(
         id=row["id"],
@@ -257,6 +276,7 @@ def _session(row: ForeignRow, strike: _Strike, import_id: int) -> Session:
         name=None if isinstance(name, str) and not name.strip() else name,  # theirs may be empty
         vibe=strike(row["vibe"]),
         tempo_bpm=row["tempo_bpm"],
+        attributes=kept.within({}),
         created_at=row.time("created_at"),
         updated_at=updated_at,
         last_activity_at=updated_at,
@@ -353,6 +373,7 @@ def _bring_stats(source: ForeignDatabase, uow: UnitOfWork, part: Part) -> None:
         there = stats.find(uow, found.space) is not None
         if not there:
             uow.insert(found)
+            lose_columns(part, row)
             part.spaces[found.space] = found.sample_count
         _count(part, new=int(not there), of=1)
 

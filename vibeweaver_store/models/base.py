@@ -12,6 +12,7 @@ from sqlalchemy.types import TypeEngine
 from sqlmodel import Field, SQLModel
 
 from vibeweaver_store.columns import NOW, UtcDateTime
+from vibeweaver_store.models.row_validation import remember_validated, validate_when_flushed
 from vibeweaver_store.validation import explain
 
 T = TypeVar("T")
@@ -42,9 +43,23 @@ class Base(SQLModel, registry=registry(metadata=sa.MetaData(naming_convention=NA
             InvalidInput: a value is refused; the message names its field.
         """
         try:
-            return cls.model_validate(values)
+            row = cls.model_validate(values)
         except ValidationError as error:
             raise explain(error) from error
+        remember_validated(row)
+        return row
+
+    def check_row(self) -> None:
+        """Check that the values of this row fit together; called before the row is written, after each value alone.
+
+        Table classes override it where one column follows from others.
+
+        Raises:
+            InvalidInput: a value contradicts another; ``field`` names it.
+        """
+
+
+validate_when_flushed(Base)
 
 
 def column(sa_type: TypeEngine[Any] | type[TypeEngine[Any]], **options: Any) -> Any:

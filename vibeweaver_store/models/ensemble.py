@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import enum
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from datetime import datetime
 from typing import Annotated, ClassVar, Final, TypeAlias
 
 import sqlalchemy as sa
@@ -26,6 +27,7 @@ from vibeweaver_store.columns import (
     UtcDateTime,
     one_of,
 )
+from vibeweaver_store.errors import InvalidInput
 from vibeweaver_store.json_values import FrozenList, shown
 from vibeweaver_store.models.base import (
     LOG,
@@ -60,6 +62,32 @@ ExecutionPlan: TypeAlias = Annotated[
     list[Name], Field(min_length=1, max_length=MAX_STAGES), AfterValidator(_check_plan)
 ]
 """The worker types that a ticket goes through, in their order: 1 to 100, each once. It cannot be edited in place."""
+
+
+def stages_to_do(plan: Sequence[str], last_completed_stage: str) -> Sequence[str]:
+    """Return the stages of a plan that are not done yet, in their order.
+
+    Raises:
+        InvalidInput: the last completed stage is neither ``Planned`` nor a stage of the plan.
+    """
+    if last_completed_stage == PLANNED:
+        return plan
+    if last_completed_stage not in plan:
+        raise InvalidInput(
+            f"last_completed_stage: must be {PLANNED!r} or a stage of the plan (got {shown(last_completed_stage)})",
+            field="last_completed_stage",
+        )
+    return plan[plan.index(last_completed_stage) + 1 :]
+
+
+def next_stage_of(plan: Sequence[str], last_completed_stage: str, closed_at: datetime | None) -> str | None:
+    """Return the stage that a ticket waits for; ``None`` where all stages are done or the ticket is closed.
+
+    Raises:
+        InvalidInput: the last completed stage is neither ``Planned`` nor a stage of the plan.
+    """
+    remaining = stages_to_do(plan, last_completed_stage)
+    return remaining[0] if remaining and closed_at is None else None
 
 
 class WorkerStatus(enum.StrEnum):
@@ -213,6 +241,20 @@ class Ticket(Base, table=True):
     closed_at: Utc | None = column(UtcDateTime, default=None)
     import_id: Count | None = import_reference()
 
+    def check_row(self) -> None:
+        """Check that ``next_stage`` follows from the plan, the last completed stage and the closing.
+
+        Raises:
+            InvalidInput: it does not, or the last completed stage is not of the plan.
+        """
+        expected = next_stage_of(self.execution_plan, self.last_completed_stage, self.closed_at)
+        if self.next_stage != expected:
+            raise InvalidInput(
+                f"next_stage: must be {shown(expected)}, which follows from the plan, the last completed stage and the "
+                f"closing (got {shown(self.next_stage)})",
+                field="next_stage",
+            )
+
 
 class Comment(Base, table=True):
     """Something written on a ticket, in the order of writing. The first is the ticket's description, of stage 0.
@@ -287,6 +329,8 @@ class CoordinationEvent(Base, table=True):
         sa.CheckConstraint("processed IN (0, 1)", name="processed").ddl_if(dialect="sqlite"),
         # unprocessed and take: few among all that were ever processed.
         flag_index("ix_coordination_events_unprocessed", "id", flag="processed", is_set=False),
+        # prune and prunable
+        flag_index("ix_coordination_events_processed", "created_at", "id", flag="processed", is_set=True),
         partial_index("ix_coordination_events_by_project", "project_id", "id", where="project_id IS NOT NULL"),
         brought_by_import("coordination_events"),
         LOG,

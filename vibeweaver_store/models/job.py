@@ -53,7 +53,8 @@ class JobStatus(enum.StrEnum):
     """Where a job stands. A new one is ``pending``.
 
     - ``pending``: it waits until ``scheduled_at``, and then for a worker. Enqueuing puts it here; so do a failure that
-      is to be tried again, a worker that hands it back, a lease that expired, and ``retry``. A claim takes it out.
+      is to be tried again, a worker that hands it back, a lease that expired, and ``retry``. A claim takes it out; so
+      does ``set_status``, for programs that run jobs without claiming them.
     - ``processing``: a worker holds it under a lease. It goes out by ``complete``, ``fail``, ``hand_back`` or
       ``cancel``; where its lease expires, the next claim of anybody takes it out.
     - ``completed``: its work is done, once.
@@ -61,7 +62,7 @@ class JobStatus(enum.StrEnum):
     - ``cancelled``: somebody called it off. ``retry`` makes it pending.
 
     The last three are final: a job has a ``completed_at`` while it is in one of them, and only then; ``prune`` removes
-    it some time after that.
+    it some time after that. The word ``running`` of seed 004's programs is read as ``processing``.
     """
 
     PENDING = "pending"
@@ -70,9 +71,13 @@ class JobStatus(enum.StrEnum):
     FAILED = "failed"
     CANCELLED = "cancelled"
 
+    @classmethod
+    def _missing_(cls, value: object) -> JobStatus | None:
+        return {"running": cls.PROCESSING}.get(value.lower()) if isinstance(value, str) else None
+
 
 JOB_TRANSITIONS: Final[Mapping[JobStatus, tuple[JobStatus, ...]]] = {
-    JobStatus.PENDING: (JobStatus.PROCESSING, JobStatus.CANCELLED),
+    JobStatus.PENDING: (JobStatus.PROCESSING, JobStatus.COMPLETED, JobStatus.FAILED, JobStatus.CANCELLED),
     JobStatus.PROCESSING: (JobStatus.PENDING, JobStatus.COMPLETED, JobStatus.FAILED, JobStatus.CANCELLED),
     JobStatus.COMPLETED: (),
     JobStatus.FAILED: (JobStatus.PENDING,),

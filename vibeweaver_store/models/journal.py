@@ -53,6 +53,8 @@ class JournalEvent(Base, table=True):
         sa.Index("ix_journal_events_by_timestamp", "session_id", "timestamp", "id"),
         # source_sessions_of
         sa.Index("ix_journal_events_by_source", "session_id", "source_session_id", "id"),
+        # for_source
+        sa.Index("ix_journal_events_of_source", "source_session_id", "id"),
         # usage of a session or workspace, and usage since
         partial_index("ix_journal_events_of_messages", "session_id", "message_id", where=_OF_A_MESSAGE),
         partial_index("ix_journal_events_of_messages_by_timestamp", "timestamp", where=_OF_A_MESSAGE),

@@ -107,12 +107,18 @@ class AgentStatus(enum.StrEnum):
     - ``processing``: it is at work on a turn.
     - ``completed``: its last turn is done, and it waits for the next.
     - ``error``: its last turn broke off.
+
+    The word ``waiting_for_input`` of seed 004's programs is read as ``completed``.
     """
 
     NOT_STARTED = "not_started"
     PROCESSING = "processing"
     COMPLETED = "completed"
     ERROR = "error"
+
+    @classmethod
+    def _missing_(cls, value: object) -> AgentStatus | None:
+        return {"waiting_for_input": cls.COMPLETED}.get(value.lower()) if isinstance(value, str) else None
 
 
 class Workspace(Base, table=True):

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import datetime
-from typing import ClassVar, Final
+from typing import TYPE_CHECKING, ClassVar, Final
 
 import sqlalchemy as sa
 from sqlalchemy import event
-from sqlalchemy.orm import registry
+from sqlalchemy.orm import query_expression, registry
 from sqlalchemy.schema import CreateView
 from sqlmodel import SQLModel
 
@@ -36,6 +37,12 @@ class SessionComplete(View, table=True):
 
     ``runtime_mix`` is the names of the arena's runtimes in their alphabetical order, with commas between them; where a
     name may hold a comma itself, see ``arenas.runtimes``.
+
+    Two attributes are no columns of the view: ``sessions.overview`` alone fills them in, elsewhere they are ``None``.
+
+    Attributes:
+        event_counts: how many journal events of each type the session has.
+        last_said: the first 1,000 characters of its last message; ``None`` if it has none.
     """
 
     __tablename__: ClassVar[str] = "session_complete"
@@ -63,6 +70,23 @@ class SessionComplete(View, table=True):
     instance_count: int = column(INTEGER)
     message_count: int = column(INTEGER)
     runtime_mix: str | None = column(TEXT)
+
+    ON_REQUEST: ClassVar[tuple[str, ...]] = ("event_counts", "last_said")
+    """What only some queries fill in."""
+
+    if TYPE_CHECKING:
+
+        @property
+        def event_counts(self) -> Mapping[str, int] | None:
+            """How many journal events of each type the session has."""
+
+        @property
+        def last_said(self) -> str | None:
+            """The beginning of its last message."""
+
+
+for _name in SessionComplete.ON_REQUEST:
+    sa.inspect(SessionComplete).add_property(_name, query_expression())
 
 
 def _session_complete() -> CreateView:

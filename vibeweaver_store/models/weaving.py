@@ -31,6 +31,8 @@ from vibeweaver_store.columns import (
     new_id,
     one_of,
 )
+from vibeweaver_store.errors import InvalidInput
+from vibeweaver_store.json_values import shown
 from vibeweaver_store.models import actions, triggers
 from vibeweaver_store.models.actions import Action, ActionType
 from vibeweaver_store.models.base import LOG, STRICT, Base, belongs_to, column, flag_index, made_now, with_default
@@ -88,6 +90,25 @@ class Rule(Base, table=True):
     fired_count: Count = with_default(INTEGER, 0)
     last_fired_at: Utc | None = column(UtcDateTime, default=None)
     created_at: Utc = made_now()
+
+    def check_row(self) -> None:
+        """Check that the columns for lookups repeat what the trigger and the action say.
+
+        Raises:
+            InvalidInput: one of them says something else.
+        """
+        repeated = {
+            "trigger_type": self.trigger.type,
+            "trigger_key": self.trigger.key,
+            "action_type": self.action.type,
+        }
+        for name, expected in repeated.items():
+            if getattr(self, name) != expected:
+                document = name.partition("_")[0]
+                raise InvalidInput(
+                    f"{name}: must be {shown(expected)}, as the {document} says (got {shown(getattr(self, name))})",
+                    field=name,
+                )
 
 
 class Marker(Base, table=True):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Iterable, Iterator, Sequence
+from datetime import datetime, timedelta
 from typing import Any, Final, TypeVar
 
 from sqlmodel import col, select
@@ -61,3 +62,17 @@ def require_free_ids(uow: ReadUnitOfWork, table: Any, ids: Sequence[str]) -> Non
             if each in taken or each in seen:
                 raise AlreadyExists(table.__name__.lower(), each)
             seen.add(each)
+
+
+def instant_ago(uow: ReadUnitOfWork, span: object, *, field: str) -> datetime:
+    """Return the instant that lies so long before now.
+
+    Raises:
+        InvalidInput: the span is no ``timedelta``, below 0, or longer than time itself.
+    """
+    if not isinstance(span, timedelta) or span < timedelta():
+        raise InvalidInput(f"{field}: must be a timedelta from 0 (got {shown(span)})", field=field)
+    try:
+        return uow.now() - span
+    except OverflowError:
+        raise InvalidInput(f"{field}: {span} is longer than time itself", field=field) from None

@@ -1,8 +1,12 @@
-"""Coordination events: what a coordinator must act on, in the order in which it was committed."""
+"""Coordination events: what a coordinator must act on, in the order in which it was committed.
+
+They stay once they are processed, until :func:`prune` or :func:`delete` removes them.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
+from datetime import timedelta
 from typing import Any, Final
 
 import sqlalchemy as sa
@@ -12,17 +16,20 @@ from vibeweaver_store.columns import Count, Id, StrictBool, parse_enum
 from vibeweaver_store.errors import NotFound
 from vibeweaver_store.models.ensemble import CoordinationEvent, CoordinationEventType
 from vibeweaver_store.paging import DEFAULT_LIMIT, Order, Page, check_limit, fetch
-from vibeweaver_store.services.arguments import expect_many
+from vibeweaver_store.services.arguments import expect_many, instant_ago
 from vibeweaver_store.services.ensemble_rows import TOPIC, append_events, hold_project
 from vibeweaver_store.unit_of_work import ReadUnitOfWork, UnitOfWork
 from vibeweaver_store.validation import require
 
 __all__ = [
     "TOPIC",
+    "delete",
     "find",
     "get",
     "mark_processed",
     "page",
+    "prunable",
+    "prune",
     "record",
     "take",
     "unprocessed",
@@ -95,8 +102,7 @@ def find(uow: ReadUnitOfWork, event_id: int) -> CoordinationEvent | None:
     Raises:
         InvalidInput: the id is no whole number.
     """
-    key: int = require(Count, event_id, field="event_id")
-    return uow.exec(select(CoordinationEvent).where(col(CoordinationEvent.id) == key)).one_or_none()
+    return uow.exec(select(CoordinationEvent).where(col(CoordinationEvent.id) == _key(event_id))).one_or_none()
 
 
 def page(
@@ -195,3 +201,65 @@ def _process(uow: UnitOfWork, *which: sa.ColumnElement[bool], limit: int | None 
     returned = statement.returning(CoordinationEvent)
     taken = list(uow.execute(returned, execution_options={"synchronize_session": False}).scalars())
     return sorted(taken, key=lambda event: event.id or 0)
+
+
+# --- removing --------------------------------------------------------------------------------------------------
+
+
+def delete(uow: UnitOfWork, event_id: int) -> None:
+    """Delete an event, processed or not. Its id is not given again.
+
+    Raises:
+        NotFound: there is no such event.
+        InvalidInput: the id is no whole number.
+    """
+    key = _key(event_id)
+    if uow.exec(sa.delete(CoordinationEvent).where(col(CoordinationEvent.id) == key)).rowcount == 0:
+        raise NotFound("coordination event", key)
+
+
+def prune(uow: UnitOfWork, older_than: timedelta, *, limit: int = 1000) -> int:
+    """Delete processed events that were recorded longer ago than this, the oldest first; return how many.
+
+    Events that nobody has taken stay, however old they are. Call it until it returns 0, in a unit of work each time, to
+    remove all without holding up others. On PostgreSQL events that somebody else has locked are passed over.
+
+    Args:
+        uow: the unit of work to write in.
+        older_than: how long ago they were recorded.
+        limit: how many at most, 1 to 1,000.
+
+    Raises:
+        InvalidInput: ``older_than`` is no ``timedelta``, below 0, or longer than time itself; or the limit is refused.
+    """
+    key = col(CoordinationEvent.id)
+    oldest = (
+        sa.select(key)
+        .where(*_done_with(uow, older_than))
+        .order_by(col(CoordinationEvent.created_at), key)
+        .limit(check_limit(limit))
+        .with_for_update(skip_locked=True)
+        .cte("oldest")
+    )
+    statement = sa.delete(CoordinationEvent).where(key.in_(sa.select(oldest.c.id))).returning(key)
+    return len(uow.execute(statement, execution_options={"synchronize_session": False}).all())
+
+
+def prunable(uow: ReadUnitOfWork, older_than: timedelta) -> int:
+    """Return how many events :func:`prune` would delete now, called until none is left.
+
+    Raises:
+        InvalidInput: ``older_than`` is no ``timedelta``, below 0, or longer than time itself.
+    """
+    counted = sa.select(sa.func.count()).select_from(CoordinationEvent).where(*_done_with(uow, older_than))
+    return int(uow.execute(counted).scalar_one())
+
+
+def _done_with(uow: ReadUnitOfWork, older_than: object) -> tuple[sa.ColumnElement[bool], ...]:
+    before = instant_ago(uow, older_than, field="older_than")
+    return col(CoordinationEvent.processed) == sa.true(), col(CoordinationEvent.created_at) < before
+
+
+def _key(event_id: object) -> int:
+    key: int = require(Count, event_id, field="event_id")
+    return key

@@ -6,7 +6,7 @@ writes an event refers to its project, and locks it before anything else; whoeve
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Container, Iterable, Sequence
 from datetime import datetime, timedelta
 from typing import Annotated, Any, Final, TypeVar
 
@@ -109,12 +109,25 @@ def hold_worker_types(uow: UnitOfWork, project: str, worker_types: Sequence[str]
     Raises:
         NotFound: it has not one of them; the first is named.
     """
+    require_worker_types(project, worker_types, lock_worker_types(uow, project, worker_types))
+
+
+def lock_worker_types(uow: UnitOfWork, project: str, worker_types: Sequence[str]) -> set[str]:
+    """Return which of these worker types a project has; nobody deletes one until the unit of work ends."""
     found = select(col(WorkerType.worker_type)).where(
         col(WorkerType.project_id) == project, col(WorkerType.worker_type).in_(worker_types)
     )
-    held = set(uow.exec(found.order_by(col(WorkerType.worker_type)).with_for_update(read=True, key_share=True)))
+    return set(uow.exec(found.order_by(col(WorkerType.worker_type)).with_for_update(read=True, key_share=True)))
+
+
+def require_worker_types(project: str, worker_types: Iterable[str], there: Container[str]) -> None:
+    """Check that all of these worker types are among those that a project has.
+
+    Raises:
+        NotFound: one is not; the first is named.
+    """
     for worker_type in worker_types:
-        if worker_type not in held:
+        if worker_type not in there:
             raise NotFound("worker type", (project, worker_type))
 
 

@@ -6,14 +6,16 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from itertools import islice
-from typing import Any, Final
+from typing import Annotated, Any, Final
 
 import sqlalchemy as sa
+from pydantic import AfterValidator, BaseModel, ValidationError
 from sqlmodel import col, select
 
-from vibeweaver_store.errors import InvalidInput, NotFound
+from vibeweaver_store.errors import CorruptData, InvalidInput, NotFound
 from vibeweaver_store.models import (
     Arena,
+    CoordinationEvent,
     GenerationStats,
     HistoryEntry,
     Import,
@@ -35,6 +37,7 @@ from vibeweaver_store.services.import_rows import break_off, key_of, same_source
 from vibeweaver_store.services.import_undo_ensemble import hold_ensembles, remove_ensembles
 from vibeweaver_store.services.session_rows import part_with, topic
 from vibeweaver_store.unit_of_work import UnitOfWork
+from vibeweaver_store.validation import explain
 
 SPACES: Final = "spaces"
 """Where a report names the generation stats that an import brought: an object of sample counts by space."""
@@ -47,7 +50,41 @@ An object by session of objects by table: the ids, and of logs the first and the
 two, a session's log has nothing else: who brings them holds the session.
 """
 
+ATTACHED: Final = "attached"
+"""Where a report names the rows that were there without a parent, and that an import attached to one.
+
+An object by table of objects by parent: the ids of jobs, and of logs the first and the last id of each run of them.
+"""
+
 _BATCH: Final = 500
+
+
+def _check_instant(text: str) -> str:
+    if datetime.fromisoformat(text).tzinfo is None:
+        raise ValueError("must have a time zone")
+    return text
+
+
+class _Grown(BaseModel):
+    rules: list[str] = []
+    markers: list[str] = []
+    history: list[tuple[int, int]] = []
+    snapshots: list[tuple[int, int]] = []
+
+
+class _Attached(BaseModel):
+    journal_events: dict[str, list[tuple[int, int]]] = {}
+    coordination_events: dict[str, list[tuple[int, int]]] = {}
+    jobs: dict[str, list[str]] = {}
+
+
+class _Report(BaseModel):
+    """What an undo reads of a report."""
+
+    spaces: dict[str, int] = {}
+    latest: Annotated[str, AfterValidator(_check_instant)] | None = None
+    grown: dict[str, _Grown] = {}
+    attached: _Attached = _Attached()
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +141,8 @@ def undo(uow: UnitOfWork, import_id: int) -> Undone:
     it with an outcome, or hold it; a worker type unless an open ticket or a worker needs it; a project unless something
     is left in it. Workers go, and what they hold is given back. A job goes unless it was taken up here.
 
+    Rows that came by an earlier import without a parent, and that this one attached to a parent, have none again.
+
     Two things are not as they were: where one of several imports of a source is undone, what it had brought comes again
     at the end of the conversation, behind what the others brought; and a session that it changed, but did not make,
     keeps what it changed (its name, its times, its attributes).
@@ -114,8 +153,10 @@ def undo(uow: UnitOfWork, import_id: int) -> Undone:
     Raises:
         NotFound: there is no such import.
         InvalidInput: it was undone before, or the id is no whole number.
+        CorruptData: its report is not what an importer writes: somebody has edited it.
     """
     found = _hold(uow, import_id)
+    _detach(uow, _attached(found))
     messages, journal_events = _remove(uow, Message, import_id), _remove(uow, JournalEvent, import_id)
     _remove_instances(uow, import_id)
     jobs, kept_jobs = _remove_jobs(uow, import_id)
@@ -149,24 +190,33 @@ def _hold(uow: UnitOfWork, import_id: int) -> Import:
     Raises:
         NotFound: there is no such import.
         InvalidInput: it was undone before, or the id is no whole number.
+        CorruptData: its report is not what an importer writes.
     """
     found = uow.exec(select(Import).where(col(Import.id) == key_of(import_id)).with_for_update()).one_or_none()
     if found is None:
         raise NotFound("import", import_id)
     if found.status is ImportStatus.UNDONE:
         raise InvalidInput(f"import {import_id} was undone before", field="import_id")
+    _check_report(found)
     concerned: Any = sa.union(
         select(col(Session.id)).where(col(Session.import_id) == import_id),
         select(col(Message.session_id)).where(col(Message.import_id) == import_id),
         select(col(JournalEvent.session_id)).where(col(JournalEvent.import_id) == import_id),
         select(col(Instance.session_id)).where(col(Instance.import_id) == import_id),
         select(col(Job.session_id)).where(col(Job.import_id) == import_id),
-        *([select(col(Session.id)).where(col(Session.id).in_(list(grown)))] if (grown := _grown(found)) else []),
+        *([select(col(Session.id)).where(col(Session.id).in_(sorted(grown)))] if (grown := _changed(found)) else []),
     )
     # In one order, so that two who undo at once do not wait for each other in a circle.
     uow.exec(select(col(Session.id)).where(col(Session.id).in_(concerned)).order_by(col(Session.id)).with_for_update())
     hold_ensembles(uow, import_id)
     return found
+
+
+def _check_report(of: Import) -> None:
+    try:
+        _Report.model_validate(of.report)
+    except ValidationError as error:
+        raise CorruptData(f"import {of.id}: its report is not what an importer writes: {explain(error)}") from error
 
 
 def _remove(uow: UnitOfWork, table: type[Message | JournalEvent], import_id: int) -> int:
@@ -190,6 +240,38 @@ def _remove_jobs(uow: UnitOfWork, import_id: int) -> tuple[int, int]:
     attempted = select(sa.true()).where(col(JobAttempt.job_id) == col(Job.id)).exists()
     removed = uow.exec(sa.delete(Job).where(own, col(Job.status) != JobStatus.PROCESSING, ~attempted)).rowcount
     return removed, uow.exec(sa.update(Job).where(own).values(import_id=None)).rowcount
+
+
+def _changed(of: Import) -> set[str]:
+    """Return the sessions that were there, and to which an import brought something."""
+    attached = _attached(of)
+    return {*_grown(of), *(key for table in _OF_SESSIONS for key in attached.get(table, ()))}
+
+
+def _attached(of: Import) -> Mapping[str, Mapping[str, list[Any]]]:
+    found = of.report.get(ATTACHED)
+    return found if isinstance(found, Mapping) else {}
+
+
+_OF_SESSIONS: Final = ("journal_events", "jobs")
+
+
+def _detach(uow: UnitOfWork, attached: Mapping[str, Mapping[str, list[Any]]]) -> None:
+    """Take rows away from the parents that an import has attached them to, where they are theirs still."""
+    for session_id, runs in attached.get("journal_events", {}).items():
+        own = col(JournalEvent.session_id) == session_id
+        for first, last in runs:
+            those = (own, col(JournalEvent.id).between(first, last))
+            uow.exec(sa.update(JournalEvent).where(*those).values(session_id=None))
+        uow.announce(topic(session_id))
+    for session_id, ids in attached.get("jobs", {}).items():
+        for start in range(0, len(ids), _BATCH):
+            those = (col(Job.session_id) == session_id, col(Job.id).in_(ids[start : start + _BATCH]))
+            uow.exec(sa.update(Job).where(*those).values(session_id=None))
+    for project_id, runs in attached.get("coordination_events", {}).items():
+        for first, last in runs:
+            those = (col(CoordinationEvent.project_id) == project_id, col(CoordinationEvent.id).between(first, last))
+            uow.exec(sa.update(CoordinationEvent).where(*those).values(project_id=None))
 
 
 def _grown(of: Import) -> Mapping[str, Mapping[str, list[Any]]]:

@@ -38,11 +38,12 @@ from vibeweaver_store.models import (
 )
 from vibeweaver_store.paging import DEFAULT_LIMIT, Order, Page, fetch
 from vibeweaver_store.services.import_rows import break_off, find, get, key_of
-from vibeweaver_store.services.import_undo import GROWN, LATEST, SPACES, Undone, undo
+from vibeweaver_store.services.import_undo import ATTACHED, GROWN, LATEST, SPACES, Undone, undo
 from vibeweaver_store.unit_of_work import ReadUnitOfWork, UnitOfWork
 from vibeweaver_store.validation import require
 
 __all__ = [
+    "ATTACHED",
     "GROWN",
     "LATEST",
     "SPACES",

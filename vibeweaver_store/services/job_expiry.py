@@ -26,7 +26,7 @@ from vibeweaver_store.unit_of_work import ReadUnitOfWork, UnitOfWork
 _AT_ONCE: Final = 1000
 """How many jobs one call makes ready, and how many leases it sees to."""
 
-_EXPIRED: Final = "the lease expired"
+EXPIRED: Final = "the lease expired"
 _EXPIRED_LAST: Final = "the lease expired on the last attempt"
 
 _SPENT: Final = col(Job.attempts) >= col(Job.max_attempts)
@@ -92,7 +92,7 @@ def _take_back(uow: UnitOfWork) -> list[Ended]:
     spent = [job for job in expired if job.spent and job.session_id in free]
     again = [job for job in expired if not job.spent]
     now = uow.now()
-    _end(uow, again, {"status": JobStatus.PENDING, "ready": True, "error": _EXPIRED, "updated_at": now})
+    _end(uow, again, {"status": JobStatus.PENDING, "ready": True, "error": EXPIRED, "updated_at": now})
     over = {"status": JobStatus.FAILED, "completed_at": now, "error": _EXPIRED_LAST, "updated_at": now}
     return [Ended(job, fire_finished(uow, job.id, job.session_id)) for job in _end(uow, spent, over)]
 

@@ -49,13 +49,13 @@ def cancel(uow: UnitOfWork, job_id: str, *, reason: str | None = None) -> Ended:
     """
     told = None if reason is None else require(NotBlank, reason, field="reason")
     hold_session(uow, job_id, get(uow, job_id).session_id)
-    job = _lock(uow, job_id)
+    job = lock(uow, job_id)
     if job.status in FINAL_OF_JOBS:
         raise IllegalTransition("job", job_id, job.status, JobStatus.CANCELLED, JOB_TRANSITIONS[job.status])
     if job.status is JobStatus.PROCESSING:
         record_attempt(uow, job, error="cancelled" if told is None else f"cancelled: {told}")
     changes = {"status": JobStatus.CANCELLED, "ready": None, "completed_at": uow.now(), "error": told, **UNHELD}
-    cancelled = _write(uow, job_id, changes)
+    cancelled = write(uow, job_id, changes)
     return Ended(cancelled, fire_finished(uow, job_id, cancelled.session_id))
 
 
@@ -74,7 +74,7 @@ def retry(uow: UnitOfWork, job_id: str) -> Job:
         AlreadyExists: its unique key is taken meanwhile, by a job that is pending or processing.
         InvalidInput: the id is no text, or blank.
     """
-    job = _lock(uow, job_id)
+    job = lock(uow, job_id)
     if job.status not in _AGAIN:
         # One that is processing becomes pending too, but by who holds it.
         others = [status for status in JOB_TRANSITIONS[job.status] if status is not JobStatus.PENDING]
@@ -85,7 +85,7 @@ def retry(uow: UnitOfWork, job_id: str) -> Job:
     uow.announce(JOBS_TOPIC)
     try:
         with uow.savepoint():
-            return _write(uow, job_id, _as_new(uow))
+            return write(uow, job_id, _as_new(uow))
     except AlreadyExists as error:  # by somebody who enqueued at the same time
         raise taken from error
 
@@ -153,7 +153,13 @@ def delete(uow: UnitOfWork, job_id: str) -> None:
         raise IllegalTransition("job", key, get(uow, key).status, "deleted", (JobStatus.CANCELLED,))
 
 
-def _lock(uow: UnitOfWork, job_id: str) -> Job:
+def lock(uow: UnitOfWork, job_id: str) -> Job:
+    """Return a job that nobody else changes until the unit of work ends.
+
+    Raises:
+        NotFound: there is none.
+        InvalidInput: the id is no text, or blank.
+    """
     key = require(Id, job_id, field="job_id")
     job = uow.exec(select(Job).where(col(Job.id) == key).with_for_update(key_share=True)).one_or_none()
     if job is None:
@@ -161,7 +167,8 @@ def _lock(uow: UnitOfWork, job_id: str) -> Job:
     return job
 
 
-def _write(uow: UnitOfWork, job_id: str, changes: dict[str, Any]) -> Job:
+def write(uow: UnitOfWork, job_id: str, changes: dict[str, Any]) -> Job:
+    """Write changes of a locked job, and return it as it is then."""
     statement = sa.update(Job).where(col(Job.id) == job_id).values(**changes, updated_at=uow.now()).returning(Job)
     written: Job = uow.execute(statement, execution_options={"synchronize_session": False}).scalar_one()
     return written

@@ -1,9 +1,9 @@
 """Jobs: background work that is claimed under a lease, retried, and completed once.
 
 The whole of it under one name; what is written here stands in ``job_queue``, ``job_claims``, ``job_ends``,
-``job_leases``, ``job_overrides``, ``job_lookup``, ``job_stats`` and ``job_prune``. Of seed 004, ``createJob`` is
-:func:`enqueue`, ``getNextJob`` is :func:`claim`, and ``updateJobStatus`` is :func:`complete`, :func:`fail` and
-:func:`cancel`.
+``job_leases``, ``job_overrides``, ``job_status``, ``job_lookup``, ``job_stats`` and ``job_prune``. Of seed 004,
+``createJob`` is :func:`enqueue`, ``getNextJob`` is :func:`claim`, and ``updateJobStatus`` is :func:`complete`,
+:func:`fail` and :func:`cancel`, or :func:`set_status` for programs that do not claim.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ from vibeweaver_store.services.job_prune import prunable, prune
 from vibeweaver_store.services.job_queue import Enqueued, NewJob, enqueue, enqueue_many
 from vibeweaver_store.services.job_rows import DEFAULT_LEASE_SECONDS, JOBS_TOPIC, Ended, find, get
 from vibeweaver_store.services.job_stats import JobCount, JobDurations, JobStats, stats
+from vibeweaver_store.services.job_status import set_status
 
 __all__ = [
     "DEFAULT_BACKOFF",
@@ -64,5 +65,6 @@ __all__ = [
     "retry",
     "retry_many",
     "set_progress",
+    "set_status",
     "stats",
 ]

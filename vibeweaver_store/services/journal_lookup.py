@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from datetime import datetime
-from typing import Any, overload
+from typing import Any, NamedTuple, TypeAlias, overload
 
 import sqlalchemy as sa
 from sqlalchemy.orm import aliased
@@ -13,6 +13,7 @@ from sqlmodel import col, select
 from vibeweaver_store.async_store import AsyncStore
 from vibeweaver_store.columns import Count, Id, Name, StrictBool, Utc
 from vibeweaver_store.errors import InvalidInput, NotFound
+from vibeweaver_store.json_values import shown
 from vibeweaver_store.models.journal import JournalEvent
 from vibeweaver_store.paging import DEFAULT_LIMIT, Order, Page, check_limit, fetch, ordered
 from vibeweaver_store.services.logs import follow_log
@@ -24,27 +25,58 @@ _LINES_AT_ONCE = 100
 """How many events are read at once by what goes through many: a line may be a megabyte."""
 
 
-def get(uow: ReadUnitOfWork, event_id: int) -> JournalEvent:
-    """Return an event by its id.
+class EventKey(NamedTuple):
+    """The key that an event has in the program that wrote it: its session's name there, and its uuid.
+
+    A uuid alone is not enough: forked transcripts repeat them.
+    """
+
+    source_session_id: str
+    event_uuid: str
+
+
+EventRef: TypeAlias = int | EventKey | tuple[str, str]
+"""An event by its id here, or by its :class:`EventKey`; any pair of two texts is read as one."""
+
+
+def get(uow: ReadUnitOfWork, event_id: EventRef) -> JournalEvent:
+    """Return an event by its id, or by its :class:`EventKey`.
 
     Raises:
         NotFound: there is none.
-        InvalidInput: the id is no whole number from 0.
+        InvalidInput: the id is no whole number from 0, and no pair of ids.
     """
     event = find(uow, event_id)
     if event is None:
-        raise NotFound("journal event", event_id)
+        raise NotFound("journal event", tuple(event_id) if isinstance(event_id, tuple) else event_id)
     return event
 
 
-def find(uow: ReadUnitOfWork, event_id: int) -> JournalEvent | None:
-    """Return an event by its id, or ``None``.
+def find(uow: ReadUnitOfWork, event_id: EventRef) -> JournalEvent | None:
+    """Return an event by its id, or by its :class:`EventKey`; ``None`` if there is none.
 
     Raises:
-        InvalidInput: the id is no whole number from 0.
+        InvalidInput: the id is no whole number from 0, and no pair of ids.
     """
-    key = require(Count, event_id, field="event_id")
-    return uow.exec(select(JournalEvent).where(col(JournalEvent.id) == key)).one_or_none()
+    ref = read_ref(event_id, field="event_id")
+    if isinstance(ref, int):
+        return uow.exec(select(JournalEvent).where(col(JournalEvent.id) == ref)).one_or_none()
+    of_key = (col(JournalEvent.source_session_id) == ref.source_session_id, col(JournalEvent.event_uuid) == ref[1])
+    return uow.exec(select(JournalEvent).where(*of_key)).one_or_none()
+
+
+def read_ref(value: object, *, field: str) -> int | EventKey:
+    """Return what an event is named by: an id, or an :class:`EventKey`.
+
+    Raises:
+        InvalidInput: it is neither.
+    """
+    if not isinstance(value, tuple):
+        key: int = require(Count, value, field=field)
+        return key
+    if len(value) != 2:
+        raise InvalidInput(f"{field}: must be a source session and a uuid (got {shown(value)})", field=field)
+    return EventKey(*[require(Id, each, field=field) for each in value])
 
 
 def recent(uow: ReadUnitOfWork, limit: int = DEFAULT_LIMIT) -> list[JournalEvent]:
@@ -107,6 +139,40 @@ def for_session(
     )
     of_kind = [] if kind is None else [col(JournalEvent.event_type) == kind]
     return fetch(uow, select(JournalEvent).where(*of_side, *of_kind), order, limit=limit, cursor=cursor)
+
+
+def for_source(
+    uow: ReadUnitOfWork,
+    source_session_id: str,
+    *,
+    newest_first: bool = False,
+    limit: int = DEFAULT_LIMIT,
+    cursor: str | None = None,
+) -> Page[JournalEvent]:
+    """Return the events of one source session in the order they were ingested, or newest first.
+
+    They come whether they belong to one of our sessions or to none. An unknown source session has none.
+
+    Args:
+        uow: the unit of work to read in.
+        source_session_id: the name of the session in the program that wrote the events.
+        newest_first: the other way round.
+        limit: how many, 1 to 1,000. An event brings its whole line, which may be a megabyte.
+        cursor: where to go on.
+
+    Raises:
+        InvalidInput: the source session is blank or no text, the limit is not 1 to 1,000, or the cursor is not of this
+            listing.
+    """
+    falling = require(StrictBool, newest_first, field="newest_first")
+    source = require(Id, source_session_id, field="source_session_id")
+    order = Order(
+        ["journal of a source", source, falling],
+        [col(JournalEvent.id)],
+        falling=falling,
+        within=[(col(JournalEvent.source_session_id), source)],
+    )
+    return fetch(uow, JournalEvent, order, limit=limit, cursor=cursor)
 
 
 def _order(session_id: str, event_type: str | None, sidechain: bool | None, *, newest_first: bool) -> Order:
@@ -245,6 +311,25 @@ def count(uow: ReadUnitOfWork, session_id: str, *, event_type: str | None = None
     return uow.exec(select(sa.func.count()).select_from(JournalEvent).where(*fixed)).one()
 
 
+def counts(uow: ReadUnitOfWork, session_id: str) -> dict[str, int]:
+    """Return how many events of each type a session has, by type in alphabetical order; no type has 0.
+
+    Raises:
+        InvalidInput: the id is no text, or blank.
+    """
+    return counts_of(uow, [require(Id, session_id, field="session_id")]).get(session_id, {})
+
+
+def counts_of(uow: ReadUnitOfWork, session_ids: Sequence[str]) -> dict[str, dict[str, int]]:
+    """Return how many events of each type sessions have, by session; those that have none are not in it."""
+    owner, kind = col(JournalEvent.session_id), col(JournalEvent.event_type)
+    statement = sa.select(owner, kind, sa.func.count()).where(owner.in_(session_ids)).group_by(owner, kind)
+    found: dict[str, dict[str, int]] = {}
+    for session_id, event_type, number in sorted(uow.execute(statement)):
+        found.setdefault(session_id, {})[event_type] = number
+    return found
+
+
 def source_sessions_of(uow: ReadUnitOfWork, session_id: str) -> list[str]:
     """Return the agent's own names for its sessions that our session has events of, in order of first appearance.
 
@@ -267,7 +352,7 @@ def latest_source_session(uow: ReadUnitOfWork, session_id: str) -> str | None:
     return uow.exec(ordered(uow, select(col(JournalEvent.source_session_id)), order).limit(1)).first()
 
 
-def thread(uow: ReadUnitOfWork, event_id: int) -> list[JournalEvent]:
+def thread(uow: ReadUnitOfWork, event_id: EventRef) -> list[JournalEvent]:
     """Return an event behind its parent, that one behind its own, and so on: from the first to the event itself.
 
     It begins with an event without a parent, or whose parent is not in the journal of the same source session. Behind
@@ -275,13 +360,11 @@ def thread(uow: ReadUnitOfWork, event_id: int) -> list[JournalEvent]:
 
     Raises:
         NotFound: there is no such event.
-        InvalidInput: the id is no whole number from 0.
+        InvalidInput: the id is no whole number from 0, and no :class:`EventKey`.
     """
-    key = require(Count, event_id, field="event_id")
+    key = get(uow, event_id).id
     chain = {event.event_uuid: event for event in uow.exec(_chain(key))}
     at = next((event for event in chain.values() if event.id == key), None)
-    if at is None:
-        raise NotFound("journal event", key)
     upward: list[JournalEvent] = []
     while at is not None:
         upward.append(chain.pop(at.event_uuid))
@@ -289,7 +372,7 @@ def thread(uow: ReadUnitOfWork, event_id: int) -> list[JournalEvent]:
     return upward[::-1]
 
 
-def _chain(event_id: int) -> Any:
+def _chain(event_id: int | None) -> Any:
     """Return the statement that finds an event and all that came before it, in no order."""
     keys = [col(JournalEvent.id), col(JournalEvent.source_session_id), col(JournalEvent.parent_uuid)]
     chain = sa.select(*keys).where(col(JournalEvent.id) == event_id).cte("chain", recursive=True)

@@ -42,8 +42,8 @@ def page(
 
     Of one session the order is that of appending, whatever the times say. Of all sessions, and where a range of time is
     given, it is that of the times, equal ones as they were appended. A page at any depth costs what the first costs,
-    but for what filters pass over: of an instance, messages of other roles; of a range of one session's time, those of
-    other roles and instances. A session that is not there has no messages.
+    but for what filters pass over: of an instance, messages of other roles; by time, those of other roles and instances
+    (of all sessions within the index). A session that is not there has no messages.
 
     Args:
         uow: the unit of work to read in.
@@ -95,16 +95,15 @@ def _by_time(
         raise InvalidInput("instance_id: give the session that it is of as well", field="instance_id")
     key = None if session_id is None else require(Id, session_id, field="session_id")
     number = None if instance_id is None else require(Count, instance_id, field="instance_id")
-    given = [(col(Message.session_id), key), (col(Message.role), role), (col(Message.instance_id), number)]
-    filters = [(column, value) for column, value in given if value is not None]
+    given = [(col(Message.role), role), (col(Message.instance_id), number)]
     order = Order(
         ["messages by time", key, role, number, *span, newest_first],
         [col(Message.created_at), col(Message.id)],
         falling=newest_first,
-        within=filters[:1],
+        within=[] if key is None else [(col(Message.session_id), key)],
         span=span,
     )
-    return order, [column == value for column, value in filters[1:]]
+    return order, [column == value for column, value in given if value is not None]
 
 
 def read_role(role: MessageRole | str | None) -> MessageRole | None:

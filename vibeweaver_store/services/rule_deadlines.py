@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from sqlmodel import col, select
 
 from vibeweaver_store.columns import BeatPosition
-from vibeweaver_store.errors import InvalidInput
+from vibeweaver_store.errors import CorruptData, InvalidInput
 from vibeweaver_store.models.actions import space_of
 from vibeweaver_store.models.triggers import Deadline, TriggerType
 from vibeweaver_store.models.weaving import GenerationStats, Priority, Rule
@@ -57,6 +57,7 @@ def due(uow: ReadUnitOfWork, session_id: str, position_beat: float) -> list[DueR
     Raises:
         NotFound: there is no such session.
         InvalidInput: the position is no finite number, or the session has no tempo.
+        CorruptData: a rule is looked up as a deadline, and its trigger is another.
     """
     position: float = require(BeatPosition, position_beat, field="position_beat")
     return [each for each in _pending(uow, session_id) if each.start_by_beat <= position]
@@ -70,6 +71,7 @@ def next_due(uow: ReadUnitOfWork, session_id: str, position_beat: float) -> floa
     Raises:
         NotFound: there is no such session.
         InvalidInput: the position is no finite number, or the session has no tempo.
+        CorruptData: a rule is looked up as a deadline, and its trigger is another.
     """
     position: float = require(BeatPosition, position_beat, field="position_beat")
     return next((each.start_by_beat for each in _pending(uow, session_id) if each.start_by_beat > position), None)
@@ -93,7 +95,11 @@ def _averages(uow: ReadUnitOfWork, spaces: set[str]) -> dict[str, float]:
 
 
 def _pace(rule: Rule, averages: dict[str, float], tempo_bpm: float) -> DueRule:
-    assert isinstance(rule.trigger, Deadline)  # noqa: S101 - trigger_type repeats the trigger
+    if not isinstance(rule.trigger, Deadline):  # a statement has changed one of the two alone
+        raise CorruptData(
+            f"rule {rule.id!r} is looked up as a deadline, and its trigger is {rule.trigger.type}; "
+            "write trigger and trigger_type together"
+        )
     space = space_of(rule.action)
     estimate_ms = 0.0 if space is None else averages.get(space, DEFAULT_ESTIMATE_MS)
     lead_beats = estimate_ms * tempo_bpm / _MS_A_MINUTE * SAFETY_MARGIN[rule.priority]

@@ -67,6 +67,10 @@ def _revise_by_rows(uow: UnitOfWork, *_: object) -> None:
 
 
 def _sessions_of(row: Rule) -> list[str]:
-    """Return the session that a row belongs to, and the one that it belonged to before it was edited."""
+    """Return the session that a row belongs to, and the one that it belonged to before it was edited.
+
+    Raises:
+        InvalidInput: the id is no text, or blank.
+    """
     added, unchanged, deleted = sa.inspect(row).attrs.session_id.history
-    return [*added, *unchanged, *deleted]
+    return [require(Id, each, field="session_id") for each in (*added, *unchanged, *deleted)]

@@ -24,12 +24,16 @@ from datetime import datetime
 from typing import Any, Final, Literal, TypeAlias, TypeVar, get_args
 
 import sqlalchemy as sa
+from sqlalchemy.orm import with_expression
 from sqlmodel import col, select
+from sqlmodel.sql.expression import SelectOfScalar
 
-from vibeweaver_store.columns import Id, Name, StrictBool, Utc, parse_enum
+from vibeweaver_store.columns import Id, Json, Name, StrictBool, Utc, parse_enum
 from vibeweaver_store.errors import InvalidInput
 from vibeweaver_store.json_values import shown
 from vibeweaver_store.models.arena import Arena
+from vibeweaver_store.models.journal import JournalEvent
+from vibeweaver_store.models.message import Message
 from vibeweaver_store.models.session import AgentStatus, Session, SessionKind, SessionStatus
 from vibeweaver_store.models.views import SessionComplete
 from vibeweaver_store.paging import DEFAULT_LIMIT, Order, Page, fetch
@@ -143,14 +147,49 @@ def overview(
 ) -> Page[SessionComplete]:
     """Return sessions as :func:`search` does, each with its workspace, its arena and its counts, in one statement.
 
-    Of several statuses or kinds they are two statements. Instances and messages are counted of the sessions that are
-    returned, each once.
+    Each also has the last thing said in it, and its journal events counted by type. Instances, messages and events are
+    counted of the sessions that are returned, each once. Of several statuses or kinds they are two statements.
 
     Raises:
         InvalidInput: as :func:`search` does.
     """
+    shown: Any = SessionComplete  # the two attributes are descriptors there
+    filled_in = (
+        with_expression(shown.event_counts, _event_counts(uow.backend)),
+        with_expression(shown.last_said, _last_said()),
+    )
+    source = select(SessionComplete).options(*filled_in)
     task = col(SessionComplete.task)
-    return _listed(uow, SessionComplete, task, where, sort=sort, falling=falling, limit=limit, cursor=cursor)
+    return _listed(
+        uow, SessionComplete, task, where, sort=sort, falling=falling, limit=limit, cursor=cursor, source=source
+    )
+
+
+LAST_SAID_CHARACTERS: Final = 1000
+"""How much of the last message an overview shows."""
+
+
+def _last_said() -> sa.ColumnElement[Any]:
+    # A range of one value: with =, PostgreSQL may walk the primary key through the rows of other sessions, or sort.
+    owner, session = col(Message.session_id), col(SessionComplete.id)
+    beginning = sa.func.substr(col(Message.content), 1, LAST_SAID_CHARACTERS, type_=sa.Text())
+    last = sa.select(beginning).where(owner >= session, owner <= session)
+    return last.order_by(owner.desc(), col(Message.id).desc()).limit(1).scalar_subquery()
+
+
+def _event_counts(backend: str) -> sa.ColumnElement[Any]:
+    """Return the expression of an object of counts by type of event."""
+    kind = col(JournalEvent.event_type)
+    of_session = sa.select(kind, sa.func.count().label("events")).where(
+        col(JournalEvent.session_id) == col(SessionComplete.id)
+    )
+    counted = of_session.group_by(kind).correlate(SessionComplete).subquery("counted")
+    if backend == "sqlite":
+        found: Any = sa.func.json_group_object(counted.c.event_type, counted.c.events)
+    else:
+        aggregated = sa.func.jsonb_object_agg(counted.c.event_type, counted.c.events)
+        found = sa.func.coalesce(aggregated, sa.func.jsonb_build_object())
+    return sa.type_coerce(sa.select(found).scalar_subquery(), Json())
 
 
 def counts(uow: ReadUnitOfWork) -> list[SessionCount]:
@@ -173,6 +212,7 @@ def _listed(
     falling: bool | None,
     limit: int,
     cursor: str | None,
+    source: SelectOfScalar[RowT] | None = None,
 ) -> Page[RowT]:
     wanted = _validated(where)
     if sort not in get_args(Sort):
@@ -197,12 +237,14 @@ def _listed(
     sieves += [each for name, ends in ranges.items() for each in _range(getattr(columns, name), *ends)]
     sieves += _further(columns, task, wanted)
     beside = _beside(uow, sieves)
-    source = select(row)
+    if source is None and not sieves and order.among is None:
+        return fetch(uow, row, order, limit=limit, cursor=cursor)
+    chosen = select(row) if source is None else source
     if order.among is None:
-        return fetch(uow, source.where(*beside) if sieves else row, order, limit=limit, cursor=cursor)
+        return fetch(uow, chosen.where(*beside), order, limit=limit, cursor=cursor)
     keys = fetch(uow, select(*order.columns).where(*beside), order, limit=limit, cursor=cursor)
     ids = [key.id for key in keys.items]
-    rows: Any = uow.exec(source.where(columns.id.in_(ids))) if ids else ()
+    rows: Any = uow.exec(chosen.where(columns.id.in_(ids))) if ids else ()
     found = {each.id: each for each in rows}
     return keys.with_items([found[key] for key in ids if key in found])
 

@@ -9,7 +9,7 @@ from typing import Final
 from sqlmodel import col, select
 
 from vibeweaver_store.columns import Id
-from vibeweaver_store.errors import AlreadyClaimed, NotFound
+from vibeweaver_store.errors import AlreadyClaimed, CorruptData, NotFound
 from vibeweaver_store.models.ensemble import Comment, Ticket
 from vibeweaver_store.unit_of_work import ReadUnitOfWork, UnitOfWork
 from vibeweaver_store.validation import require
@@ -33,9 +33,7 @@ def get(uow: ReadUnitOfWork, ticket_id: str) -> TicketDetail:
         NotFound: there is none.
         InvalidInput: the id is no text, or blank.
     """
-    ticket = find(uow, ticket_id)
-    if ticket is None:
-        raise NotFound("ticket", ticket_id)
+    ticket = require_ticket(uow, ticket_id)
     of_ticket = select(Comment).where(col(Comment.ticket_id) == ticket.ticket_id).order_by(col(Comment.id))
     return TicketDetail(ticket, list(uow.exec(of_ticket)))
 
@@ -47,6 +45,19 @@ def find(uow: ReadUnitOfWork, ticket_id: str) -> Ticket | None:
         InvalidInput: the id is no text, or blank.
     """
     return uow.exec(select(Ticket).where(col(Ticket.ticket_id) == key_of(ticket_id))).one_or_none()
+
+
+def require_ticket(uow: ReadUnitOfWork, ticket_id: str) -> Ticket:
+    """Return a ticket by its id, without its comments.
+
+    Raises:
+        NotFound: there is none.
+        InvalidInput: the id is no text, or blank.
+    """
+    ticket = find(uow, ticket_id)
+    if ticket is None:
+        raise NotFound("ticket", ticket_id)
+    return ticket
 
 
 def next_stage(uow: ReadUnitOfWork, ticket_id: str) -> str | None:
@@ -97,6 +108,20 @@ def done_stages(ticket: Ticket) -> Sequence[str]:
 def open_stages(ticket: Ticket) -> Sequence[str]:
     """Return the stages of a ticket's plan that are not done yet, in their order."""
     return ticket.execution_plan[len(done_stages(ticket)) :]
+
+
+def place_of(ticket: Ticket, stage: str) -> int:
+    """Return the place of a stage in a ticket's plan, from 0.
+
+    Raises:
+        CorruptData: the plan does not have it, though the ticket waits for it.
+    """
+    if stage not in ticket.execution_plan:
+        raise CorruptData(
+            f"ticket {ticket.ticket_id!r} waits for the stage {stage!r}, which its plan does not have; "
+            "give it a plan with that stage by tickets.update"
+        )
+    return ticket.execution_plan.index(stage)
 
 
 def standing(ticket: Ticket) -> str:

@@ -17,6 +17,7 @@ from vibeweaver_store.services.ensemble_rows import (
     hold_project_of,
     hold_worker_types,
     lock_living_worker,
+    lock_worker_types,
     require_of_project,
     update_row,
 )
@@ -26,7 +27,9 @@ from vibeweaver_store.services.ticket_rows import (
     find,
     key_of,
     lock,
+    place_of,
     refuse_if_held_by_another,
+    require_ticket,
     standing,
 )
 from vibeweaver_store.unit_of_work import UnitOfWork
@@ -69,7 +72,7 @@ def complete_stage(
         allowed = [] if ticket.next_stage is None else [ticket.next_stage]
         raise IllegalTransition("ticket", key, standing(ticket), done, allowed)
     refuse_if_held_by_another(uow, ticket, by)
-    place = ticket.execution_plan.index(done)
+    place = place_of(ticket, done)
     changed = _write(uow, ticket, ticket.execution_plan[: place + 1])
     _write_comment(uow, key, said, worker_type=worker.worker_type, worker_id=by, stage_number=place + 1)
     append_events(
@@ -101,23 +104,25 @@ def reopen_stage(
         comment: why; kept with the stage.
 
     Raises:
-        NotFound: there is no such ticket, or the project no longer has the worker type of a stage that is to be done.
+        NotFound: there is no such ticket, or the project no longer has the worker type of a stage that is opened again.
         IllegalTransition: it was not completed, or the ticket is closed; ``allowed`` lists the stages that were.
         InvalidInput: a value is blank or of a wrong type.
     """
     key, again = key_of(ticket_id), require(Name, stage, field="stage")
     by = None if worker_id is None else require(Id, worker_id, field="worker_id")
     said = _comment(comment)
-    seen = find(uow, key)
-    if seen is None:
-        raise NotFound("ticket", key)
+    seen = require_ticket(uow, key)
     _require_done(seen, again)
-    # Before the ticket, as whoever deletes a project or a worker type does. A plan never changes.
+    # Before the ticket, as whoever deletes a project or a worker type does.
     hold_project(uow, seen.project_id)
-    place = seen.execution_plan.index(again)
-    hold_worker_types(uow, seen.project_id, seen.execution_plan[place:])
+    there = lock_worker_types(uow, seen.project_id, seen.execution_plan)
     ticket = lock(uow, key)
     _require_done(ticket, again)
+    place = place_of(ticket, again)
+    # What was done as the ticket was seen is done still, so these are locked, unless its plan was changed since.
+    reopened = list(done_stages(ticket))[place:]
+    if not there.issuperset(reopened):
+        hold_worker_types(uow, ticket.project_id, reopened)
     changed = _write(uow, ticket, ticket.execution_plan[:place])
     _write_comment(uow, key, said, worker_id=by, stage_number=place + 1)
     return changed

@@ -12,9 +12,8 @@ from typing import Any, Final
 import sqlalchemy as sa
 from sqlmodel import col, select
 
-from vibeweaver_store.columns import Id, NotBlank, parse_enum
+from vibeweaver_store.columns import Count, Id, Name, NotBlank, parse_enum
 from vibeweaver_store.errors import IllegalTransition, InvalidInput, NotFound
-from vibeweaver_store.json_values import shown
 from vibeweaver_store.models.ensemble import (
     FINAL_OF_WORKERS,
     WORKER_IS_LIVING,
@@ -27,6 +26,7 @@ from vibeweaver_store.models.ensemble import (
     WorkerStatus,
 )
 from vibeweaver_store.paging import DEFAULT_LIMIT, Order, Page, fetch
+from vibeweaver_store.services.arguments import UNSET, Unset, instant_ago
 from vibeweaver_store.services.ensemble_rows import (
     append_events,
     hold_project,
@@ -143,6 +143,38 @@ def page(
     if uow.backend == "sqlite":  # which would go by the index of the status, and sort
         sieves = [condition.is_(sa.true()) for condition in sieves]
     return fetch(uow, select(EnsembleWorker).where(*sieves), order, limit=limit, cursor=cursor)
+
+
+def update(
+    uow: UnitOfWork, worker_id: str, *, pid: int | Unset | None = UNSET, queue_name: str | Unset = UNSET
+) -> EnsembleWorker:
+    """Change what is given of a worker, and nothing else; return the worker.
+
+    For what is known only once its process has started. It is no sign of life: ``last_activity`` stays as it is. Called
+    with nothing to change, it only returns the worker.
+
+    Args:
+        uow: the unit of work to write in.
+        worker_id: which worker, in any status.
+        pid: the id of its process; ``None`` takes it away.
+        queue_name: the queue that feeds it.
+
+    Raises:
+        NotFound: there is no such worker.
+        InvalidInput: a value is blank, of a wrong type, too long or below 0.
+    """
+    key = _key(worker_id)
+    changes: dict[str, Any] = {}
+    if not isinstance(pid, Unset):
+        changes["pid"] = require(Count | None, pid, field="pid")
+    if not isinstance(queue_name, Unset):
+        changes["queue_name"] = require(Name, queue_name, field="queue_name")
+    if not changes:
+        return get(uow, key)
+    changed = update_row(uow, EnsembleWorker, col(EnsembleWorker.worker_id) == key, **changes)
+    if changed is None:
+        raise NotFound("worker", key)
+    return changed
 
 
 def delete(uow: UnitOfWork, worker_id: str) -> None:
@@ -287,12 +319,7 @@ def reap(uow: UnitOfWork, older_than: timedelta) -> list[EnsembleWorker]:
 
 
 def _stale(uow: ReadUnitOfWork, older_than: object) -> tuple[Any, ...]:
-    if not isinstance(older_than, timedelta) or older_than < timedelta():
-        raise InvalidInput(f"older_than: must be a timedelta from 0 (got {shown(older_than)})", field="older_than")
-    try:
-        before = uow.now() - older_than
-    except OverflowError:
-        raise InvalidInput(f"older_than: {older_than} is longer than time itself", field="older_than") from None
+    before = instant_ago(uow, older_than, field="older_than")
     return sa.text(WORKER_IS_LIVING), col(EnsembleWorker.last_activity) < before
 
 

@@ -16,7 +16,7 @@ from vibeweaver_store.models import (
     WorkerStatus,
     WorkerType,
 )
-from vibeweaver_store.models.ensemble import PLANNED
+from vibeweaver_store.models.ensemble import PLANNED, next_stage_of
 from vibeweaver_store.testing.row_factory import EPOCH, PARENTS, RowFactory
 
 
@@ -64,14 +64,10 @@ class TicketFactory(RowFactory[Ticket]):
     last_completed_stage = PLANNED
     closed_at: Any = None
     next_stage = LazyAttribute(
-        lambda each: None if each.closed_at else _stage_after(each.execution_plan, each.last_completed_stage)
+        lambda each: next_stage_of(each.execution_plan, each.last_completed_stage, each.closed_at)
     )
     created_at = EPOCH
     updated_at = SelfAttribute("created_at")
-
-
-def _stage_after(plan: list[str], stage: str) -> str | None:
-    return next(iter(plan if stage == PLANNED else plan[plan.index(stage) + 1 :]), None)
 
 
 PARENTS["ticket_id"] = (TicketFactory, "ticket_id")

@@ -117,9 +117,9 @@ def prepare(request: dict[str, Any]) -> dict[str, Any]:
     os.environ.update(request["environment"])
     os.chdir(request["folder"])
     encoding = os.environ.get("PYTHONIOENCODING")
-    sys.stdin = os.fdopen(0, encoding=encoding)
-    sys.stdout = os.fdopen(1, "w", buffering=1 if os.isatty(1) else -1, encoding=encoding)
-    sys.stderr = os.fdopen(2, "w", buffering=1, encoding=encoding, errors="backslashreplace")
+    sys.stdin = os.fdopen(0, encoding=encoding, closefd=False)
+    sys.stdout = os.fdopen(1, "w", buffering=1 if os.isatty(1) else -1, encoding=encoding, closefd=False)
+    sys.stderr = os.fdopen(2, "w", buffering=1, encoding=encoding, errors="backslashreplace", closefd=False)
     sys.argv = ["-c", *request["arguments"]]
     sys.path[:0] = [os.fspath(path) for path in ("", *request["path"])]
     if request["warnings"]:

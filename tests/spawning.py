@@ -432,10 +432,16 @@ def processes_that_end() -> Iterator[Processes]:
     assert not left, f"these processes were left running: {left}; a test ends each one that it starts"
 
 
+def _listed(path: Path) -> list[int]:
+    with suppress(FileNotFoundError, ProcessLookupError):  # the thread has ended
+        return [int(pid) for pid in path.read_text().split()]
+    return []
+
+
 def _children() -> set[int]:
     """The numbers of this process's children, but for the fork server, where the system tells."""
     server = _FORK_SERVER.process
-    found = {int(pid) for path in Path("/proc/self/task").glob("*/children") for pid in path.read_text().split()}
+    found = {pid for path in Path("/proc/self/task").glob("*/children") for pid in _listed(path)}
     return found - ({server.pid} if server is not None else set())
 
 

@@ -209,6 +209,8 @@ def test_a_migration_on_a_full_disk_leaves_the_database_and_no_partial_backup(
     path = full.folder / "store.db"
     fill(tmp_path / "older.db", 2000)
     schema.downgrade(tmp_path / "older.db", "0001")
+    with closing(sqlite3.connect(tmp_path / "older.db")) as connection:
+        connection.execute("VACUUM")  # the pages of tables that were made anew
     shutil.copyfile(tmp_path / "older.db", path)
     assert path.stat().st_size > 1_100_000
     with child_of(_UPGRADE, path, full.limit) as child:

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.cli.conftest import Line, run_at_terminal
+from tests.cli.conftest import Line, RunAtTerminal
 from tests.importers.midi_bytes import as_bytes, marker, meter, rest, tempo, title
 from vibeweaver_store import Session, Store, actions, history, markers, messages, rules, sessions, triggers
 from vibeweaver_store.models.actions import Action
@@ -304,7 +304,9 @@ def test_vibeweaver_count_in_is_a_whole_number_from_0(line: Line, look: Store, s
     assert look.query(sessions.page).items == []
 
 
-def test_vibeweaver_count_in_is_shown_at_a_terminal(song: Path, sqlite_path: Path) -> None:
+def test_vibeweaver_count_in_is_shown_at_a_terminal(
+    song: Path, sqlite_path: Path, run_at_terminal: RunAtTerminal
+) -> None:
     code, shown = run_at_terminal("--db", sqlite_path, "weave", song, "--count-in", "3")
 
     assert code == 0

@@ -362,9 +362,11 @@ def thread(uow: ReadUnitOfWork, event_id: EventRef) -> list[JournalEvent]:
         NotFound: there is no such event.
         InvalidInput: the id is no whole number from 0, and no :class:`EventKey`.
     """
-    key = get(uow, event_id).id
-    chain = {event.event_uuid: event for event in uow.exec(_chain(key))}
-    at = next((event for event in chain.values() if event.id == key), None)
+    ref = read_ref(event_id, field="event_id")
+    chain = {event.event_uuid: event for event in uow.exec(_chain(ref))}
+    at = next((event for event in chain.values() if ref in (event.id, _key_of(event))), None)
+    if at is None:
+        raise NotFound("journal event", event_id)
     upward: list[JournalEvent] = []
     while at is not None:
         upward.append(chain.pop(at.event_uuid))
@@ -372,10 +374,16 @@ def thread(uow: ReadUnitOfWork, event_id: EventRef) -> list[JournalEvent]:
     return upward[::-1]
 
 
-def _chain(event_id: int | None) -> Any:
+def _key_of(event: JournalEvent) -> tuple[str, str]:
+    return event.source_session_id, event.event_uuid
+
+
+def _chain(ref: int | EventKey) -> Any:
     """Return the statement that finds an event and all that came before it, in no order."""
-    keys = [col(JournalEvent.id), col(JournalEvent.source_session_id), col(JournalEvent.parent_uuid)]
-    chain = sa.select(*keys).where(col(JournalEvent.id) == event_id).cte("chain", recursive=True)
+    source, uuid = col(JournalEvent.source_session_id), col(JournalEvent.event_uuid)
+    which = sa.and_(source == ref[0], uuid == ref[1]) if isinstance(ref, tuple) else col(JournalEvent.id) == ref
+    keys = [col(JournalEvent.id), source, col(JournalEvent.parent_uuid)]
+    chain = sa.select(*keys).where(which).cte("chain", recursive=True)
     parent = aliased(JournalEvent)
     above = sa.select(col(parent.id), col(parent.source_session_id), col(parent.parent_uuid)).join(
         chain,

@@ -311,11 +311,11 @@ LOOKUPS: dict[str, Lookup] = {
     "messages.page of both": listing(messages.page, instance_id=4, role="assistant"),
     "messages.page of a time": listing(messages.page, since=later(100)),
     "messages.page of a time and a role": listing(messages.page, until=later(300), role="assistant", newest_first=True),
-    "messages.page of a role in all sessions": lambda uow, _: there_and_back(
-        lambda **values: messages.page(uow, role="assistant", **values)
-    ),
     "messages.page of a time in all sessions": lambda uow, _: there_and_back(
         lambda **values: messages.page(uow, since=later(100), until=later(300), newest_first=True, **values)
+    ),
+    "messages.page of a time and a role in all sessions": lambda uow, _: there_and_back(
+        lambda **values: messages.page(uow, since=later(100), role="assistant", **values)
     ),
     "messages.between": listing(messages.between, start=later(100), end=later(300)),
     "messages.count": lambda uow, at: messages.count(uow, at.session_id),

@@ -366,7 +366,7 @@ def thread(uow: ReadUnitOfWork, event_id: EventRef) -> list[JournalEvent]:
     chain = {event.event_uuid: event for event in uow.exec(_chain(ref))}
     at = next((event for event in chain.values() if ref in (event.id, _key_of(event))), None)
     if at is None:
-        raise NotFound("journal event", event_id)
+        raise NotFound("journal event", tuple(event_id) if isinstance(event_id, tuple) else event_id)
     upward: list[JournalEvent] = []
     while at is not None:
         upward.append(chain.pop(at.event_uuid))

@@ -45,7 +45,7 @@ def tests(session: nox.Session) -> None:
 
 @nox.session
 def fast(session: nox.Session) -> None:
-    """The tests that need neither a server nor another process, on SQLite: under a minute, for while you work."""
+    """The tests that need neither a server nor another process, on SQLite: for while you work."""
     session.install("--quiet", "--editable", ".[dev]")
     session.env["VIBEWEAVER_TEST_BACKENDS"] = "sqlite"
     _test(session, "-m", "not process and not postgresql and not slow", *session.posargs)
